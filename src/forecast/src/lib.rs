@@ -1,0 +1,13 @@
+//! Forecasting, pure: no clock, no thread, no I/O; randomness only from a seed.
+//!
+//! A family is a file. What a user names is a [`Spec`]; fitting it to a history gives a [`Fitted`] model, and only
+//! a fitted model can be updated or asked for a forecast. [`stream::StreamModel`] wraps any family for life on a
+//! stream: bounded history, refits at fixed observations, calibrated intervals, anomaly scores.
+//!
+//! Values are plain `f64`; a missing observation is `NaN` wherever a history or an update is given.
+
+pub mod error;
+pub mod model;
+
+pub use error::FitError;
+pub use model::{Budget, Fit, Predict, Step, Summary};
