@@ -1,0 +1,22 @@
+import { defineConfig } from "vite";
+
+// The build is committed and embedded in the binary, and CI rebuilds it and compares: everything that could
+// differ between two machines (source maps with paths, time stamps, unpinned versions) stays out.
+export default defineConfig({
+  build: {
+    target: "es2022",
+    outDir: "dist",
+    assetsDir: "assets",
+    // Nothing may become a data: URI, for the pages' policy is default-src 'self'.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    sourcemap: false,
+    reportCompressedSize: true,
+  },
+  server: {
+    // `npm run dev` beside a running gateway: TIDECAST_URL=http://127.0.0.1:8000
+    proxy: Object.fromEntries(
+      ["/api", "/stream", "/health"].map((path) => [path, process.env["TIDECAST_URL"] ?? "http://127.0.0.1:8000"]),
+    ),
+  },
+});
