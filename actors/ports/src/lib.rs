@@ -1,1 +1,19 @@
-//! tidecast-ports
+//! The traits the actors own: what they need of Kafka, of the store and of the gateway, in words of the house.
+//!
+//! The edges (`kafka`, `gateway`, `store`) implement or call these; neither knows the other.
+
+pub mod control;
+pub mod ingest;
+pub mod live;
+pub mod operations;
+pub mod publish;
+pub mod source;
+pub mod stats;
+
+pub use control::{ControlError, ControlPlane, Page, PageRequest};
+pub use ingest::{EventIngest, IngestError, OutputIngest};
+pub use live::{LiveRecord, LiveSink, OutputKind};
+pub use operations::{DeadLetters, KafkaOperations};
+pub use publish::{Destination, OutputRecord, PublishError, Publisher, Recover};
+pub use source::{Committed, PartitionSink, RecordBatch, RecordMeta, SourceHandler};
+pub use stats::{Health, StatsSource};

@@ -1,0 +1,83 @@
+//! Kafka as operators see it, and the dead letters.
+
+use crate::control::{ControlError, Page, PageRequest};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// One dead letter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// `<partition>-<offset>` in the dead-letter topic; names it for a replay.
+    pub id: String,
+    /// The contract's reason.
+    pub reason: String,
+    /// What was found.
+    pub detail: String,
+    /// Origin.
+    pub topic: String,
+    /// Origin.
+    pub partition: i32,
+    /// Origin.
+    pub offset: i64,
+    /// When it was written, RFC 3339.
+    pub timestamp: String,
+    /// The key, as text (lossy).
+    pub key: Option<String>,
+    /// The payload as text when it is UTF-8.
+    pub payload: Option<String>,
+    /// The payload in base64 when it is not.
+    pub payload_base64: Option<String>,
+    /// The payload was cut.
+    pub truncated: bool,
+}
+
+/// Which dead letters go back, and how.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayRequest {
+    /// By id; empty with a `reason` or `all`.
+    #[serde(default)]
+    pub ids: Vec<String>,
+    /// All of one reason.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Everything.
+    #[serde(default)]
+    pub all: bool,
+    /// An edited payload in place of the original; only with a single id.
+    #[serde(default)]
+    pub payload: Option<Value>,
+}
+
+/// What a replay did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplayResult {
+    /// Records written back to their topic.
+    pub replayed: u64,
+    /// Asked for and not found, or replayed already.
+    pub skipped: u64,
+}
+
+/// Rejected input, and its way back.
+#[async_trait::async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// Newest first; `reason` filters.
+    async fn list(&self, reason: Option<String>, page: PageRequest) -> Result<Page<DeadLetter>, ControlError>;
+    /// Puts letters back on their topic, each once.
+    async fn replay(&self, request: ReplayRequest) -> Result<ReplayResult, ControlError>;
+}
+
+/// Kafka for `/api/kafka/**`. Answers are JSON objects as the contract shows them.
+#[async_trait::async_trait]
+pub trait KafkaOperations: Send + Sync {
+    /// Connection, brokers and how long the look took.
+    async fn health(&self) -> Map<String, Value>;
+    /// Topics with partitions and offsets.
+    async fn topics(&self) -> Result<Vec<Value>, ControlError>;
+    /// Publishing counters since the start.
+    async fn metrics(&self) -> Map<String, Value>;
+    /// Tries connection settings without keeping them.
+    async fn test(&self, settings: Map<String, Value>) -> Map<String, Value>;
+    /// Sends one message by hand; answers with its place.
+    async fn send(&self, topic: &str, key: Option<&str>, message: &Value) -> Result<Value, ControlError>;
+}

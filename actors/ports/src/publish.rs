@@ -1,0 +1,85 @@
+//! Outputs on their way to Kafka, and the commit that makes them and the input's offset one.
+
+use bytes::Bytes;
+use tidecast_event::{OutputId, TopicPartition};
+
+/// A topic of the house, or one by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// `streaming-aggregates`.
+    Aggregates,
+    /// `ml-predictions`.
+    Predictions,
+    /// `streaming-alerts`.
+    Alerts,
+    /// `streaming-metrics`.
+    Metrics,
+    /// `streaming-events-dlq`.
+    DeadLetters,
+    /// A repartition topic, or one named by a `publish` action.
+    Topic(std::sync::Arc<str>),
+}
+
+/// One record to be written.
+#[derive(Debug, Clone)]
+pub struct OutputRecord {
+    /// Where to.
+    pub destination: Destination,
+    /// A fixed partition; `None`: by the key's murmur2 hash, as Java's producer does.
+    pub partition: Option<i32>,
+    /// The key.
+    pub key: Option<Bytes>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// Identity of the output, written as header `id`.
+    pub id: Option<OutputId>,
+    /// More headers, as text.
+    pub headers: Vec<(&'static str, Bytes)>,
+}
+
+/// What a failed publish or commit asks of the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recover {
+    /// The same call may be made again later.
+    Retry,
+    /// Outcome unknown or transaction aborted: drop this publisher, make a new one, start every partition again from
+    /// its committed offset.
+    Restart,
+    /// Nothing but an operator's change helps (authorization, a topic that cannot be made).
+    Stop,
+}
+
+/// Why records were not acknowledged.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct PublishError {
+    /// What to do.
+    pub recover: Recover,
+    /// What happened, for the log.
+    pub message: String,
+}
+
+/// The offset to commit for one input partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitOffset {
+    /// The input partition.
+    pub partition: TopicPartition,
+    /// Next offset to be processed.
+    pub offset: i64,
+    /// Decisions, up to 4,096 bytes.
+    pub metadata: String,
+}
+
+/// A producer used by one thread. `produce` may be called any time; everything produced since the last commit is
+/// acknowledged, or the commit fails.
+pub trait Publisher: Send {
+    /// Queues a record. Waits (serving delivery reports) while the client's buffer is full.
+    fn produce(&mut self, record: &OutputRecord) -> Result<(), PublishError>;
+
+    /// Serves delivery reports without waiting.
+    fn poll(&mut self);
+
+    /// Waits until every record produced is acknowledged, then commits the offsets: in one transaction with the
+    /// records when exactly-once, after them otherwise.
+    fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError>;
+}
