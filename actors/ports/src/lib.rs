@@ -15,5 +15,5 @@ pub use ingest::{EventIngest, IngestError, OutputIngest};
 pub use live::{LiveRecord, LiveSink, OutputKind};
 pub use operations::{DeadLetters, KafkaOperations};
 pub use publish::{Destination, OutputRecord, PublishError, Publisher, Recover};
-pub use source::{Committed, PartitionSink, RecordBatch, RecordMeta, SourceHandler};
+pub use source::{Assigned, BatchPool, Committed, PartitionSink, RecordBatch, RecordMeta, SourceHandler, Wake};
 pub use stats::{Health, StatsSource};

@@ -1,6 +1,7 @@
 //! What the Kafka source gives: batches of one partition in one arena, and the life of an assignment.
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 use tidecast_event::TopicPartition;
 
 /// One record of a batch; its bytes lie in the batch's arena.
@@ -58,6 +59,15 @@ impl RecordBatch {
         (start > 0).then(|| &self.arena[start..start + 55])
     }
 
+    /// Forgets the records and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.records.clear();
+        self.polled_at_nanos = 0;
+        self.high_watermark = -1;
+        self.next_offset = 0;
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.arena.len() + self.records.len() * size_of::<RecordMeta>()
@@ -71,6 +81,38 @@ impl RecordBatch {
         }
     }
 }
+
+/// Batches that were read and wait to be filled again, so that a poll neither allocates nor touches fresh pages.
+/// Bounded; what does not fit is freed. Cheap to clone: both ends hold one.
+#[derive(Debug, Clone)]
+pub struct BatchPool {
+    idle: Arc<Mutex<Vec<RecordBatch>>>,
+    capacity: usize,
+}
+
+impl BatchPool {
+    /// Keeps up to `capacity` idle batches.
+    pub fn new(capacity: usize) -> Self {
+        BatchPool { idle: Arc::new(Mutex::new(Vec::with_capacity(capacity))), capacity }
+    }
+
+    /// An empty batch, with buffers when one is idle.
+    pub fn take(&self) -> RecordBatch {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Gives back a batch that nobody reads any more.
+    pub fn give(&self, mut batch: RecordBatch) {
+        batch.clear();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.capacity {
+            idle.push(batch);
+        }
+    }
+}
+
+/// Tells the source that a sink may have room again; cheap, from any thread.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// What the group has committed for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +145,10 @@ pub trait PartitionSink: Send {
 
     /// The partition's end was reached and nothing waits (called at most a few times a second).
     fn caught_up(&mut self, _next_offset: i64) {}
+
+    /// Given once, before the first batch: to be called when room appears after [`PartitionSink::has_room`] was false.
+    /// A sink that ignores it is asked again every few milliseconds.
+    fn wake_with(&mut self, _wake: Wake) {}
 }
 
 /// Who receives partitions. Called on the source's own thread.
@@ -120,6 +166,11 @@ pub trait SourceHandler: Send {
 
     /// Partitions are gone already (session lost): drop their state, commit nothing.
     fn lost(&mut self, partitions: &[TopicPartition]);
+
+    /// Reading this partition stopped for a reason that only an operator can settle (its offset is no longer in the
+    /// log, its topic is gone): `why` says what to do. Its sink is dropped; [`SourceHandler::assigned`] comes again when
+    /// it is restarted.
+    fn stopped(&mut self, _partition: &TopicPartition, _why: &str) {}
 
     /// The broker connection changed: `None` when it is well, else what is wrong, for readiness and the log.
     fn connection(&mut self, trouble: Option<&str>);
