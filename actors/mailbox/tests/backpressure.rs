@@ -1,0 +1,63 @@
+//! A full mailbox makes its senders wait, and nobody else.
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::sync::Arc;
+use tidecast_mailbox::{Capacity, Envelope, Mailbox, Meters, TrySendError};
+use tokio::sync::Semaphore;
+
+/// Handles a message once the gate lets it.
+struct Gated;
+
+impl Actor for Gated {
+    type Msg = Envelope<u32>;
+    type State = Arc<Semaphore>;
+    type Arguments = Arc<Semaphore>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        gate: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(gate)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        envelope: Self::Msg,
+        gate: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        gate.acquire().await?.forget();
+        drop(envelope);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_full_mailbox_refuses_waits_and_takes_again() {
+    let gate = Arc::new(Semaphore::new(0));
+    let meters = Meters::default();
+    let (actor, handle) = Actor::spawn(None, Gated, gate.clone()).await.expect("starts");
+    let mailbox = Mailbox::new(actor, Capacity { messages: 2, meter: meters.of("gated") });
+
+    mailbox.try_send(1).expect("room for the first");
+    mailbox.try_send(2).expect("room for the second");
+    assert!(matches!(mailbox.try_send(3), Err(TrySendError::Full(3))));
+    assert!(!mailbox.has_room());
+    let reading = meters.read()[0];
+    assert_eq!((reading.depth, reading.capacity), (2, 2));
+
+    let mut waiting = std::pin::pin!(mailbox.send(3));
+    assert!(tokio::time::timeout(std::time::Duration::ZERO, &mut waiting).await.is_err(), "there is no room yet");
+    gate.add_permits(1);
+    waiting.await.expect("is sent once the first was handled");
+    assert!(meters.read()[0].waited > std::time::Duration::ZERO);
+
+    gate.add_permits(2);
+    mailbox.cell().drain_and_wait(None).await.expect("drains");
+    handle.await.expect("ends");
+    assert_eq!(meters.read()[0].depth, 0, "the room of every message is free again");
+    assert!(matches!(mailbox.try_send(4), Err(TrySendError::Stopped(4))));
+    drop(mailbox);
+    assert_eq!(meters.read()[0].capacity, 0);
+}
