@@ -6,8 +6,16 @@
 //!
 //! Values are plain `f64`; a missing observation is `NaN` wherever a history or an update is given.
 
+pub mod anomaly;
+pub mod conformal;
+pub mod spec;
+pub mod stream;
 pub mod error;
+pub mod ets;
 pub mod model;
+pub mod quantile;
+pub mod seasonal_naive;
 
 pub use error::FitError;
 pub use model::{Budget, Fit, Predict, Step, Summary};
+pub use spec::{Fitted, Spec};

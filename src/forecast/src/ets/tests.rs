@@ -1,0 +1,53 @@
+//! What a fit of exponential smoothing promises.
+
+use super::*;
+use crate::Predict;
+
+pub(crate) const AIR: [f64; 144] = [
+    112., 118., 132., 129., 121., 135., 148., 148., 136., 119., 104., 118., 115., 126., 141., 135., 125.,
+    149., 170., 170., 158., 133., 114., 140., 145., 150., 178., 163., 172., 178., 199., 199., 184., 162.,
+    146., 166., 171., 180., 193., 181., 183., 218., 230., 242., 209., 191., 172., 194., 196., 196., 236.,
+    235., 229., 243., 264., 272., 237., 211., 180., 201., 204., 188., 235., 227., 234., 264., 302., 293.,
+    259., 229., 203., 229., 242., 233., 267., 269., 270., 315., 364., 347., 312., 274., 237., 278., 284.,
+    277., 317., 313., 318., 374., 413., 405., 355., 306., 271., 306., 315., 301., 356., 348., 355., 422.,
+    465., 467., 404., 347., 305., 336., 340., 318., 362., 348., 363., 435., 491., 505., 404., 359., 310.,
+    337., 360., 342., 406., 396., 420., 472., 548., 559., 463., 407., 362., 405., 417., 391., 419., 461.,
+    472., 535., 622., 606., 508., 461., 390., 432.,
+];
+
+#[test]
+fn update_is_the_filter_from_scratch() {
+    let ets = Ets {
+        error: Error::Multiplicative,
+        damped: false,
+        seasonal: Component::Multiplicative,
+        ..Ets::additive(12)
+    };
+    let mut whole = ets.fit(&AIR[..120], &mut Budget::default()).unwrap();
+    let mut states = whole.states.clone();
+    let scaled: Vec<f64> = AIR[120..].iter().map(|v| v / whole.scale).collect();
+    recursion::run(&ets, &whole.constants, &mut states, &scaled, None).unwrap();
+    AIR[120..].iter().for_each(|&v| whole.update(v));
+    assert_eq!(states, whole.states);
+}
+
+#[test]
+fn scaling_the_series_scales_the_forecast_and_nothing_else() {
+    for seasonal in [Component::None, Component::Additive] {
+        let ets = Ets { seasonal, ..Ets::additive(12) };
+        let tenfold: Vec<f64> = AIR.iter().map(|v| v * 1024.0).collect();
+        let a = ets.fit(&AIR, &mut Budget::default()).unwrap().forecast(6, 0.9);
+        let b = ets.fit(&tenfold, &mut Budget::default()).unwrap().forecast(6, 0.9);
+        for (a, b) in a.iter().zip(&b) {
+            assert_eq!((a.mean * 1024.0, a.lower * 1024.0, a.upper * 1024.0), (b.mean, b.lower, b.upper));
+        }
+    }
+}
+
+#[test]
+fn a_budget_that_runs_out_is_said_and_still_gives_a_forecast() {
+    let mut budget = Budget { evaluations: 12, exhausted: false };
+    let fitted = Ets::additive(12).fit(&AIR, &mut budget).unwrap();
+    assert!(budget.exhausted && fitted.summary().budget_exhausted);
+    assert!(fitted.forecast(3, 0.95).iter().all(|s| s.lower < s.mean && s.mean < s.upper));
+}

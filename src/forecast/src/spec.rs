@@ -1,0 +1,409 @@
+//! What a user names: a model by the names of the contract, parsed, fitted, and used without knowing its family.
+
+use crate::ets::{Component, Error, Ets, FittedEts};
+use crate::seasonal_naive::{Drift, FittedDrift, FittedSeasonalNaive, SeasonalNaive};
+use crate::{Budget, Fit, FitError, Predict, Step, Summary};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Orders of a (seasonal) ARIMA, and whether a mean or a drift is fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArimaOrders {
+    /// Autoregressive order, differences, moving-average order.
+    pub order: (usize, usize, usize),
+    /// Seasonal orders and the season; the season is 1 without any.
+    pub seasonal: (usize, usize, usize, usize),
+    /// Fit a mean; `None`: where no difference is taken.
+    pub mean: Option<bool>,
+    /// Fit a drift (a mean of the differenced series).
+    pub drift: bool,
+}
+
+/// A model by name. Families that know of a season carry it; 1 is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Spec {
+    /// ARIMA, SARIMA and SARIMAX.
+    Arima(ArimaOrders),
+    /// ARIMA with orders chosen by AICc.
+    AutoArima { season: usize },
+    /// One exponential smoothing model.
+    Ets(Ets),
+    /// Exponential smoothing chosen by AICc.
+    AutoEts { season: usize },
+    /// The Theta method.
+    Theta { season: usize },
+    /// Theta with its parameters fitted and its line updated at each observation.
+    DynamicOptimizedTheta { season: usize },
+    /// Conditional variance.
+    Garch { p: usize, q: usize, student: bool },
+    /// The values of one season ago.
+    SeasonalNaive { season: usize },
+    /// The last value.
+    Naive,
+    /// The last value and the average change.
+    Drift,
+    /// Median of several models.
+    Ensemble { season: usize },
+    /// Croston's method with the Syntetos-Boylan correction, for intermittent demand.
+    CrostonSba,
+    /// The Teunter-Syntetos-Babai method, for intermittent demand that may end.
+    Tsb,
+    /// Several seasons taken off first, then a model without one.
+    Mstl { seasons: Vec<usize> },
+}
+
+/// A fitted model of any family.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Fitted {
+    Ets(Box<FittedEts>),
+    SeasonalNaive(FittedSeasonalNaive),
+    Drift(FittedDrift),
+}
+
+/// Calls a method on whatever family is inside.
+macro_rules! each {
+    ($fitted:expr, $inner:ident => $call:expr) => {
+        match $fitted {
+            Fitted::Ets($inner) => $call,
+            Fitted::SeasonalNaive($inner) => $call,
+            Fitted::Drift($inner) => $call,
+        }
+    };
+}
+
+impl Predict for Fitted {
+    fn update(&mut self, y: f64) {
+        each!(self, inner => inner.update(y));
+    }
+
+    fn forecast_into(&self, level: f64, out: &mut [Step]) {
+        each!(self, inner => inner.forecast_into(level, out));
+    }
+
+    fn summary(&self) -> Summary {
+        each!(self, inner => inner.summary())
+    }
+}
+
+impl Fit for Spec {
+    type Fitted = Fitted;
+
+    fn needed(&self) -> usize {
+        match self {
+            Spec::Ets(ets) => ets.needed(),
+            Spec::SeasonalNaive { season } => SeasonalNaive { season: *season }.needed(),
+            Spec::Naive => SeasonalNaive { season: 1 }.needed(),
+            Spec::Drift => Drift.needed(),
+            _ => 2,
+        }
+    }
+
+    fn fit(&self, y: &[f64], budget: &mut Budget) -> Result<Fitted, FitError> {
+        match self {
+            Spec::Ets(ets) => Ok(Fitted::Ets(Box::new(ets.fit(y, budget)?))),
+            Spec::SeasonalNaive { season } => {
+                Ok(Fitted::SeasonalNaive(SeasonalNaive { season: *season }.fit(y, budget)?))
+            }
+            Spec::Naive => Ok(Fitted::SeasonalNaive(SeasonalNaive { season: 1 }.fit(y, budget)?)),
+            Spec::Drift => Ok(Fitted::Drift(Drift.fit(y, budget)?)),
+            other => Err(FitError::Specification(format!("{other} is not available in this build"))),
+        }
+    }
+}
+
+impl Spec {
+    /// From the fields of a model definition: `model_type`, `order`, `seasonal_order` (P, D, Q, m), and the season
+    /// for families that take one. `model_type` may also be a whole specification such as `ARIMA(2,1,1)`.
+    pub fn from_parts(
+        model_type: &str,
+        order: Option<[usize; 3]>,
+        seasonal_order: Option<[usize; 4]>,
+        season: Option<usize>,
+    ) -> Result<Spec, FitError> {
+        let upper = model_type.trim().to_ascii_uppercase();
+        let arima = matches!(upper.as_str(), "ARIMA" | "SARIMA" | "SARIMAX");
+        let spec = if arima {
+            let Some([p, d, q]) = order else {
+                return Err(refuse(format!("{model_type} needs an order [p, d, q], or use AutoARIMA")));
+            };
+            if upper != "ARIMA" && seasonal_order.is_none() && upper == "SARIMA" {
+                return Err(refuse("SARIMA needs a seasonal_order [P, D, Q, m]".into()));
+            }
+            let [sp, sd, sq, m] = seasonal_order.unwrap_or([0, 0, 0, 1]);
+            Spec::Arima(ArimaOrders { order: (p, d, q), seasonal: (sp, sd, sq, m), mean: None, drift: false })
+        } else if upper == "GARCH" {
+            let (p, q) = order.map_or((1, 1), |[p, _, q]| (p, q));
+            Spec::Garch { p, q, student: false }
+        } else {
+            model_type.parse()?
+        };
+        let season = season.or(seasonal_order.map(|s| s[3]));
+        spec.with_season(season.unwrap_or(1)).checked()
+    }
+
+    /// The same model with `season` where it takes one and has none of its own.
+    pub fn with_season(mut self, season: usize) -> Spec {
+        let period = season.max(1);
+        match &mut self {
+            Spec::AutoArima { season }
+            | Spec::AutoEts { season }
+            | Spec::Theta { season }
+            | Spec::DynamicOptimizedTheta { season }
+            | Spec::SeasonalNaive { season }
+            | Spec::Ensemble { season }
+                if *season <= 1 =>
+            {
+                *season = period;
+            }
+            Spec::Ets(ets) if ets.period <= 1 => {
+                ets.period = period;
+                // Plain `ETS` follows the season; one spelt out stays as it was spelt.
+                if *ets == (Ets { period, ..Ets::additive(1) }) {
+                    *ets = Ets::additive(period);
+                }
+            }
+            Spec::Mstl { seasons } if seasons.is_empty() && period > 1 => seasons.push(period),
+            _ => {}
+        }
+        self
+    }
+
+    /// The season of the model; 1 without one, the longest of several.
+    pub fn season(&self) -> usize {
+        match self {
+            Spec::Arima(orders) => orders.seasonal.3.max(1),
+            Spec::AutoArima { season }
+            | Spec::AutoEts { season }
+            | Spec::Theta { season }
+            | Spec::DynamicOptimizedTheta { season }
+            | Spec::SeasonalNaive { season }
+            | Spec::Ensemble { season } => *season,
+            Spec::Ets(ets) => ets.season_len().max(1),
+            Spec::Mstl { seasons } => seasons.iter().copied().max().unwrap_or(1),
+            _ => 1,
+        }
+    }
+
+    /// Whether a fit is a handful of passes over the history, so that nobody need wait for it elsewhere.
+    pub fn is_cheap(&self) -> bool {
+        matches!(self, Spec::SeasonalNaive { .. } | Spec::Naive | Spec::Drift | Spec::CrostonSba | Spec::Tsb)
+    }
+
+    fn checked(self) -> Result<Spec, FitError> {
+        const ORDER_MAX: usize = 20;
+        const SEASON_MAX: usize = 10_000;
+        if self.season() > SEASON_MAX {
+            return Err(refuse(format!("a season of {} is too long: at most {SEASON_MAX}", self.season())));
+        }
+        match &self {
+            Spec::Arima(o) => {
+                let (p, d, q) = o.order;
+                let (sp, sd, sq, m) = o.seasonal;
+                if p.max(q) > ORDER_MAX || sp.max(sq) > 5 || d > 2 || sd > 1 {
+                    return Err(refuse(format!(
+                        "{self}: orders at most p, q {ORDER_MAX}, d 2, P, Q 5, D 1; choose smaller ones"
+                    )));
+                }
+                if m < 2 && sp + sd + sq > 0 {
+                    return Err(refuse(format!("{self}: seasonal orders need a season of at least 2")));
+                }
+            }
+            Spec::Garch { p, q, .. } if *q == 0 && *p == 0 || p.max(q) > &10 => {
+                return Err(refuse(format!("{self}: give at least one order above 0 and none above 10")));
+            }
+            _ => {}
+        }
+        Ok(self)
+    }
+}
+
+impl FromStr for Spec {
+    type Err = FitError;
+
+    /// `ARIMA(p,d,q)`, `ARIMA(p,d,q)(P,D,Q)m` (square brackets around m are taken too), `ETS(M,Ad,M)`,
+    /// `GARCH(p,q)`, `MSTL(24,168)` and the plain names, whatever their case.
+    fn from_str(text: &str) -> Result<Spec, FitError> {
+        let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        let name_ends = text.find('(').unwrap_or(text.len());
+        let (name, rest) = text.split_at(name_ends);
+        let (groups, tail) = groups(rest).ok_or_else(|| unknown(&text))?;
+        let numbers = |group: &str| -> Result<Vec<usize>, FitError> {
+            group.split(',').map(|n| n.parse().map_err(|_| unknown(&text))).collect()
+        };
+        let name = name.to_ascii_lowercase();
+        let spec = match (name.as_str(), groups.as_slice()) {
+            ("arima" | "sarima" | "sarimax", [first, others @ ..]) => {
+                let order = numbers(first)?;
+                let seasonal = others.first().map(|g| numbers(g)).transpose()?.unwrap_or(vec![0, 0, 0]);
+                let m = tail.trim_matches(['[', ']']);
+                let m = if m.is_empty() { 1 } else { m.parse().map_err(|_| unknown(&text))? };
+                let (&[p, d, q], &[sp, sd, sq], true) = (&order[..], &seasonal[..], others.len() <= 1) else {
+                    return Err(unknown(&text));
+                };
+                let seasonal = (sp, sd, sq, m);
+                return Spec::Arima(ArimaOrders { order: (p, d, q), seasonal, mean: None, drift: false })
+                    .checked();
+            }
+            ("ets", [group]) => Spec::Ets(ets_letters(group).ok_or_else(|| unknown(&text))?),
+            ("garch", [group]) => match numbers(group)?[..] {
+                [p, q] => Spec::Garch { p, q, student: false },
+                _ => return Err(unknown(&text)),
+            },
+            ("mstl", [group]) => Spec::Mstl { seasons: numbers(group)? },
+            ("arima" | "sarima" | "sarimax", []) => {
+                return Err(refuse(format!("{text} needs its orders, as in ARIMA(2,1,1), or use AutoARIMA")));
+            }
+            (_, []) => plain(&name).ok_or_else(|| unknown(&text))?,
+            _ => return Err(unknown(&text)),
+        };
+        if tail.is_empty() { spec.checked() } else { Err(unknown(&text)) }
+    }
+}
+
+fn plain(name: &str) -> Option<Spec> {
+    Some(match name {
+        "autoarima" => Spec::AutoArima { season: 1 },
+        "ets" => Spec::Ets(Ets::additive(1)),
+        "autoets" => Spec::AutoEts { season: 1 },
+        "theta" => Spec::Theta { season: 1 },
+        "dynamicoptimizedtheta" | "dot" => Spec::DynamicOptimizedTheta { season: 1 },
+        "garch" => Spec::Garch { p: 1, q: 1, student: false },
+        "seasonalnaive" => Spec::SeasonalNaive { season: 1 },
+        "naive" => Spec::Naive,
+        "drift" => Spec::Drift,
+        "ensemble" => Spec::Ensemble { season: 1 },
+        "crostonsba" | "croston" => Spec::CrostonSba,
+        "tsb" => Spec::Tsb,
+        "mstl" => Spec::Mstl { seasons: vec![] },
+        _ => return None,
+    })
+}
+
+/// `(a)(b)tail` → `[a, b]`, `tail`.
+fn groups(mut rest: &str) -> Option<(Vec<&str>, &str)> {
+    let mut found = Vec::new();
+    while let Some(inside) = rest.strip_prefix('(') {
+        let (group, after) = inside.split_once(')')?;
+        found.push(group);
+        rest = after;
+    }
+    Some((found, rest))
+}
+
+fn ets_letters(group: &str) -> Option<Ets> {
+    let parts: Vec<&str> = group.split(',').collect();
+    let &[error, trend, seasonal] = &parts[..] else { return None };
+    let component = |letter: &str| match letter {
+        "N" | "n" => Some(Component::None),
+        "A" | "a" => Some(Component::Additive),
+        "M" | "m" => Some(Component::Multiplicative),
+        _ => None,
+    };
+    let error = match component(error)? {
+        Component::Additive => Error::Additive,
+        Component::Multiplicative => Error::Multiplicative,
+        Component::None => return None,
+    };
+    let (trend, damped) = match trend.strip_suffix(['d', 'D']) {
+        Some(letter) => (component(letter)?, true),
+        None => (component(trend)?, false),
+    };
+    Some(Ets { error, trend, damped, seasonal: component(seasonal)?, period: 1 })
+}
+
+fn refuse(message: String) -> FitError {
+    FitError::Specification(message)
+}
+
+fn unknown(text: &str) -> FitError {
+    refuse(format!(
+        "unknown model {text:?}: use ARIMA(p,d,q), ARIMA(p,d,q)(P,D,Q)m, AutoARIMA, ETS, ETS(M,Ad,M), AutoETS, Theta, \
+         DynamicOptimizedTheta, GARCH(p,q), SeasonalNaive, Naive, Drift, Ensemble, CrostonSBA, TSB or MSTL"
+    ))
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spec::Arima(o) => {
+                let ((p, d, q), (sp, sd, sq, m)) = (o.order, o.seasonal);
+                write!(f, "ARIMA({p},{d},{q})")?;
+                if m > 1 { write!(f, "({sp},{sd},{sq}){m}") } else { Ok(()) }
+            }
+            Spec::AutoArima { .. } => f.write_str("AutoARIMA"),
+            Spec::Ets(ets) => f.write_str(&ets.name()),
+            Spec::AutoEts { .. } => f.write_str("AutoETS"),
+            Spec::Theta { .. } => f.write_str("Theta"),
+            Spec::DynamicOptimizedTheta { .. } => f.write_str("DynamicOptimizedTheta"),
+            Spec::Garch { p, q, .. } => write!(f, "GARCH({p},{q})"),
+            Spec::SeasonalNaive { .. } => f.write_str("SeasonalNaive"),
+            Spec::Naive => f.write_str("Naive"),
+            Spec::Drift => f.write_str("Drift"),
+            Spec::Ensemble { .. } => f.write_str("Ensemble"),
+            Spec::CrostonSba => f.write_str("CrostonSBA"),
+            Spec::Tsb => f.write_str("TSB"),
+            Spec::Mstl { .. } => f.write_str("MSTL"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for text in [
+            "ARIMA(2,1,1)",
+            "ARIMA(0,1,1)(0,1,1)12",
+            "AutoARIMA",
+            "ETS(M,Ad,M)",
+            "AutoETS",
+            "Theta",
+            "DynamicOptimizedTheta",
+            "GARCH(1,1)",
+            "SeasonalNaive",
+            "Naive",
+            "Drift",
+            "Ensemble",
+            "CrostonSBA",
+            "TSB",
+            "MSTL",
+        ] {
+            assert_eq!(text.parse::<Spec>().unwrap().to_string(), text);
+        }
+        assert_eq!(
+            "sarima( 1,1,1)(1,1,1)[7]".parse::<Spec>().unwrap(),
+            Spec::from_parts("SARIMA", Some([1, 1, 1]), Some([1, 1, 1, 7]), None).unwrap()
+        );
+    }
+
+    #[test]
+    fn what_no_model_has_is_refused_in_words() {
+        for text in [
+            "",
+            "Prophet",
+            "ARIMA",
+            "ARIMA(1,1)",
+            "ARIMA(1,1,1)(1,1,1)",
+            "ARIMA(1,9,1)",
+            "ETS(N,N,N)",
+            "Theta)3",
+        ] {
+            let said = text.parse::<Spec>().unwrap_err().to_string();
+            assert!(said.len() > 20, "{text}: {said}");
+        }
+        assert!(Spec::from_parts("SARIMA", Some([1, 1, 1]), None, None).is_err());
+    }
+
+    #[test]
+    fn a_season_reaches_the_families_that_take_one() {
+        let ets = "ETS".parse::<Spec>().unwrap().with_season(12);
+        assert_eq!(ets.to_string(), "ETS(A,Ad,A)");
+        assert_eq!(ets.season(), 12);
+        assert_eq!(Spec::from_parts("SeasonalNaive", None, None, Some(7)).unwrap().season(), 7);
+    }
+}

@@ -1,0 +1,388 @@
+//! A model's life on a stream: warm-up, fit, an update for each observation, refits, calibrated intervals, scores.
+//!
+//! Everything here is a pure function of the observations and the configuration. A fit is work that the caller may do
+//! elsewhere ([`FitJob`] is `Send` and owns its bounded history), but it takes effect before one fixed observation,
+//! so whoever replays the observations gets the same bits however long the fit took. [`StreamModel::observe`] keeps
+//! that even if the caller never installs an outcome: it then runs the fit itself, late and in place.
+//!
+//! Refits come after fixed numbers of observations (the gap grows with the history until it is full) and after a
+//! change of level or variance that a CUSUM test on the standardised errors finds (Page 1954).
+
+mod codec;
+mod fit_job;
+mod track;
+
+pub use codec::DecodeError;
+pub use fit_job::{FitJob, FitOutcome};
+
+use crate::anomaly::{self, AnomalyScore};
+use crate::conformal::{Conformal, ONE_SIGMA, standardised};
+use crate::quantile::ordered_step;
+use crate::{Fit, Fitted, Predict, Spec, Step, Summary};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use track::{Accuracy, Cusum};
+
+/// Observations between asking for a refit and its effect: time for a pool to run it while the stream goes on.
+const REFIT_LAG: u64 = 8;
+/// Least history kept, in observations; four seasons where that is more.
+const HISTORY_MIN: usize = 256;
+/// Most history kept.
+const HISTORY_MAX: usize = 20_000;
+
+/// What a model is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamConfig {
+    /// Which model.
+    pub spec: Spec,
+    /// Observations in a season for families that take one and do not name their own; 1 is none.
+    pub season: usize,
+    /// Steps of the published path, at least 1.
+    pub horizon: usize,
+    /// Level of the intervals, in (0, 1).
+    pub level: f64,
+    /// Score from which an observation is an anomaly, in [0, 1].
+    pub anomaly_threshold: f64,
+    /// Observations known beforehand, oldest first, `NaN` where missing. Only the newest are kept.
+    pub history: Vec<f64>,
+    /// For families that draw random numbers.
+    pub seed: u64,
+}
+
+/// Where a model is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// Too few observations to fit.
+    WarmingUp {
+        /// Observations so far.
+        observations: u64,
+        /// Observations at which the first fit is tried.
+        needed: u64,
+    },
+    /// The first fit is asked for and not installed yet.
+    Fitting,
+    /// Forecasting.
+    Live,
+}
+
+/// What one observation gave.
+#[derive(Debug)]
+pub struct Observed {
+    /// Which observation this was, counted from 0, history included.
+    pub index: u64,
+    /// The forecast of it that was made before it was seen.
+    pub predicted: Option<f64>,
+    /// It, judged against that forecast; `None` for a missing value or before the model is live.
+    pub score: Option<AnomalyScore>,
+    /// A fit to run and install before observation [`FitJob::effective_at`].
+    pub fit: Option<FitJob>,
+}
+
+/// A model on a stream. Its size is bounded by its configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamModel {
+    spec: Spec,
+    horizon: usize,
+    level: f64,
+    anomaly_threshold: f64,
+    seed: u64,
+    /// Observations so far, history included.
+    observations: u64,
+    /// Newest observations, `NaN` where missing; enough to rebuild a fit that was asked for.
+    recent: VecDeque<f64>,
+    fitted: Option<Fitted>,
+    /// Standard deviation of the current one-step forecast when the model was installed.
+    sigma: f64,
+    /// The one-step forecast of the next observation, one standard deviation to each side.
+    next: Option<Step>,
+    conformal: Conformal,
+    cusum: Cusum,
+    accuracy: Accuracy,
+    /// Count at which the next refit is asked for.
+    refit_at: u64,
+    asked: Option<Asked>,
+    /// An outcome handed in before its time. Not part of the record: a restored model asks for the same fit again,
+    /// so that the record, too, is a function of the observations alone.
+    #[serde(skip)]
+    waiting: Option<Box<FitOutcome>>,
+    failure: Option<String>,
+}
+
+/// A fit under way: asked after so many observations, effective before observation `effective_at` is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    after: u64,
+    effective_at: u64,
+}
+
+impl StreamModel {
+    /// A model that has seen `config.history`. A family that is cheap to fit is live at once if that suffices; for
+    /// another, [`StreamModel::take_fit`] gives the job of its first fit.
+    pub fn new(config: StreamConfig) -> StreamModel {
+        let StreamConfig { spec, season, horizon, level, anomaly_threshold, history, seed } = config;
+        let spec = spec.with_season(season);
+        let horizon = horizon.clamp(1, 10_000);
+        let level = if level > 0.0 && level < 1.0 { level } else { 0.95 };
+        let mut model = StreamModel {
+            conformal: Conformal::new(horizon, level),
+            spec,
+            horizon,
+            level,
+            anomaly_threshold,
+            seed,
+            observations: history.len() as u64,
+            recent: VecDeque::new(),
+            fitted: None,
+            sigma: 0.0,
+            next: None,
+            cusum: Cusum::default(),
+            accuracy: Accuracy::default(),
+            refit_at: 0,
+            asked: None,
+            waiting: None,
+            failure: None,
+        };
+        let keep = model.kept();
+        let from = history.len().saturating_sub(keep);
+        model.recent.extend(history[from..].iter().map(|v| if v.is_finite() { *v } else { f64::NAN }));
+        model.refit_at = model.spec.needed() as u64;
+        model.ask_if_due();
+        if model.spec.is_cheap() {
+            model.activate_due();
+        }
+        model
+    }
+
+    /// Where the model is in its life.
+    pub fn state(&self) -> State {
+        if self.fitted.is_some() {
+            State::Live
+        } else if self.asked.is_some() {
+            State::Fitting
+        } else {
+            State::WarmingUp {
+                observations: self.observations,
+                needed: self.refit_at.max(self.observations + 1),
+            }
+        }
+    }
+
+    /// Takes the next observation (`NaN` or infinite: missing).
+    pub fn observe(&mut self, y: f64) -> Observed {
+        let y = if y.is_finite() { y } else { f64::NAN };
+        self.activate_due();
+        let index = self.observations;
+        let predicted = self.next.map(|step| step.mean);
+        let score = self.next.filter(|_| y.is_finite()).map(|step| self.judge(y, &step));
+        self.observations += 1;
+        if self.recent.len() == self.kept() {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(y);
+        if self.fitted.is_some() {
+            self.advance(y, true);
+        }
+        let fit = if self.ask_if_due() { self.take_fit() } else { None };
+        Observed { index, predicted, score, fit }
+    }
+
+    /// The job of the fit that is under way, if its outcome is not here yet. It can be asked for again, for instance
+    /// after a restart: every time it is the same job.
+    pub fn take_fit(&self) -> Option<FitJob> {
+        let asked = self.asked.filter(|_| self.waiting.is_none())?;
+        // Observations after the asking are not part of it.
+        let since = (self.observations - asked.after) as usize;
+        let end = self.recent.len() - since;
+        let from = end.saturating_sub(self.history_max());
+        Some(FitJob {
+            spec: self.spec.clone(),
+            history: self.recent.range(from..end).copied().collect(),
+            effective_at: asked.effective_at,
+            calibrate: self.fitted.is_none().then_some((self.horizon, self.level)),
+        })
+    }
+
+    /// Hands in what a job gave. It takes effect before its observation, not earlier; an outcome that was not asked
+    /// for is dropped.
+    pub fn install(&mut self, outcome: FitOutcome) {
+        if self.asked.is_some_and(|asked| asked.effective_at == outcome.effective_at) {
+            self.waiting = Some(Box::new(outcome));
+            // A first fit is asked for with nothing to wait for: forecasts may start before the next observation.
+            if self.fitted.is_none() {
+                self.activate_due();
+            }
+        }
+    }
+
+    /// Whether the next observation needs an outcome that is not here: wait for it, or [`StreamModel::observe`] will
+    /// run the fit itself.
+    pub fn needs_fit_before_next(&self) -> bool {
+        self.waiting.is_none() && self.asked.is_some_and(|asked| asked.effective_at <= self.observations)
+    }
+
+    /// The next `horizon` steps with intervals at `level`, calibrated on the model's own past errors; `None` before
+    /// the model is live.
+    pub fn forecast(&self, horizon: usize, level: f64) -> Option<Vec<Step>> {
+        let fitted = self.fitted.as_ref()?;
+        let mut path = fitted.forecast(horizon, ONE_SIGMA);
+        self.conformal.widen(&mut path, level);
+        Some(path)
+    }
+
+    /// As [`StreamModel::forecast`] with the model's own intervals, not calibrated.
+    pub fn forecast_uncalibrated(&self, horizon: usize, level: f64) -> Option<Vec<Step>> {
+        Some(self.fitted.as_ref()?.forecast(horizon, level))
+    }
+
+    /// `max(0, 1 − Σw|y − ŷ| / Σw|y|)` over the model's own one-step forecasts, the weight `w` of each fading by 1 %
+    /// an observation: 1 is exact, 0.92 is wrong by 8 % of the level on average. `None` before the first.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.accuracy.value()
+    }
+
+    /// Parameters and criteria of the fit in use.
+    pub fn summary(&self) -> Option<Summary> {
+        self.fitted.as_ref().map(Predict::summary)
+    }
+
+    /// What the configuration named, with its season.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Observations so far, history included.
+    pub fn observations(&self) -> u64 {
+        self.observations
+    }
+
+    /// Observations at which the first fit is (or was) possible.
+    pub fn needed(&self) -> u64 {
+        self.spec.needed() as u64
+    }
+
+    /// The newest observations, oldest first, `NaN` where missing.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = f64> + '_ {
+        self.recent.iter().copied()
+    }
+
+    /// Absolute one-step errors in standard deviations of the model, oldest first.
+    pub fn recent_errors(&self) -> impl ExactSizeIterator<Item = f32> + '_ {
+        self.conformal.one_step_errors()
+    }
+
+    /// Why the last fit failed, if it did. The model goes on with what it had and tries again later.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Score from which an observation is an anomaly.
+    pub fn anomaly_threshold(&self) -> f64 {
+        self.anomaly_threshold
+    }
+
+    fn history_max(&self) -> usize {
+        (4 * self.spec.season()).clamp(HISTORY_MIN, HISTORY_MAX).max(self.spec.needed())
+    }
+
+    /// Observations kept: the history of a fit, and those that arrive while it is under way.
+    fn kept(&self) -> usize {
+        self.history_max() + REFIT_LAG as usize
+    }
+
+    fn judge(&self, y: f64, step: &Step) -> AnomalyScore {
+        let sigma = 0.5 * step.upper - 0.5 * step.lower;
+        let error = standardised(y, step.mean, sigma);
+        let score = anomaly::score(error, self.conformal.one_step_errors());
+        let half = self.conformal.reach(1, self.level) * sigma;
+        let expected = ordered_step(step.mean, step.mean - half, step.mean + half);
+        anomaly::judge(y, step.mean, [expected.lower, expected.upper], score, self.anomaly_threshold)
+    }
+
+    /// Moves the fitted model past `y` and makes the forecasts of what comes next. `learn`: the forecast of `y` was
+    /// really made before `y` was seen, so it says something about the model.
+    fn advance(&mut self, y: f64, learn: bool) {
+        if learn {
+            self.conformal.observe(y);
+            if let Some(step) = self.next.filter(|_| y.is_finite()) {
+                self.accuracy.observe(y, step.mean);
+                let sigma = 0.5 * step.upper - 0.5 * step.lower;
+                let changed = self.cusum.observe(standardised(y, step.mean, sigma));
+                // A change asks for a refit once some observations have come from after it.
+                if changed && self.asked.is_none() {
+                    self.refit_at = self.refit_at.min(self.observations + self.settle());
+                }
+            }
+        }
+        let Some(fitted) = &mut self.fitted else { return };
+        fitted.update(y);
+        self.look_ahead(learn);
+    }
+
+    fn look_ahead(&mut self, learn: bool) {
+        let Some(fitted) = &self.fitted else { return };
+        let path = fitted.forecast(self.horizon, ONE_SIGMA);
+        self.next = path.first().copied();
+        if learn {
+            self.conformal.expect(&path);
+        }
+    }
+
+    /// Observations to wait after a change before it is worth fitting to.
+    fn settle(&self) -> u64 {
+        (self.spec.needed() as u64 / 2).clamp(16, 64)
+    }
+
+    /// Asks for a fit if its count has come. True if it did.
+    fn ask_if_due(&mut self) -> bool {
+        if self.asked.is_some() || self.observations < self.refit_at {
+            return false;
+        }
+        let lag = if self.fitted.is_some() { REFIT_LAG } else { 0 };
+        self.asked = Some(Asked { after: self.observations, effective_at: self.observations + lag });
+        true
+    }
+
+    /// Puts a due outcome in place, running the fit here if nobody has brought it.
+    fn activate_due(&mut self) {
+        let Some(asked) = self.asked.filter(|asked| asked.effective_at <= self.observations) else { return };
+        let outcome = match self.waiting.take() {
+            Some(outcome) => *outcome,
+            None => match self.take_fit() {
+                Some(job) => job.run(),
+                None => return,
+            },
+        };
+        self.asked = None;
+        let history = self.observations.min(self.history_max() as u64);
+        self.refit_at = self.observations + (history / 2).max(self.spec.season() as u64).max(16);
+        match outcome.fitted {
+            Err(error) => {
+                self.failure = Some(error);
+                if self.fitted.is_none() {
+                    self.refit_at = self.observations + (self.spec.needed() as u64 / 4).clamp(4, 64);
+                }
+            }
+            Ok(mut fitted) => {
+                self.failure = None;
+                let since = (self.observations - asked.after) as usize;
+                for &y in self.recent.range(self.recent.len() - since..) {
+                    fitted.update(y);
+                }
+                let first = self.fitted.replace(fitted).is_none();
+                if first && let Some(calibration) = outcome.calibration {
+                    self.conformal = calibration;
+                }
+                let old = self.sigma;
+                self.look_ahead(first);
+                self.sigma = self.next.map_or(0.0, |step| 0.5 * step.upper - 0.5 * step.lower);
+                if !first {
+                    self.conformal.rescale(old, self.sigma);
+                }
+                self.cusum = Cusum::default();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

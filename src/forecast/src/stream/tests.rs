@@ -1,0 +1,145 @@
+//! What a model on a stream promises.
+
+use super::*;
+use crate::ets::Ets;
+
+/// A season of 8 with a little deterministic noise.
+fn value(t: u64) -> f64 {
+    let noise = ((t.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407)) >> 33) % 1000;
+    100.0 + 10.0 * (t as f64 * std::f64::consts::PI / 4.0).sin() + noise as f64 / 200.0
+}
+
+fn config(spec: &str, history: u64) -> StreamConfig {
+    StreamConfig {
+        spec: spec.parse().unwrap(),
+        season: 8,
+        horizon: 5,
+        level: 0.95,
+        anomaly_threshold: 0.8,
+        history: (0..history).map(value).collect(),
+        seed: 7,
+    }
+}
+
+fn same(a: &StreamModel, b: &StreamModel) -> bool {
+    a.encode() == b.encode()
+}
+
+#[test]
+fn a_model_without_history_warms_up_says_so_and_goes_live() {
+    let mut model = StreamModel::new(config("SeasonalNaive", 0));
+    assert_eq!(model.state(), State::WarmingUp { observations: 0, needed: 9 });
+    assert_eq!(model.forecast(5, 0.95), None);
+    for t in 0..9 {
+        assert!(model.observe(value(t)).predicted.is_none());
+    }
+    assert_eq!(model.state(), State::Fitting);
+    assert!(model.needs_fit_before_next());
+    model.install(model.take_fit().unwrap().run());
+    assert_eq!(model.state(), State::Live);
+    let observed = model.observe(value(9));
+    assert_eq!((observed.index, observed.predicted), (9, Some(value(1))));
+    assert!(observed.score.unwrap().score < 0.8);
+}
+
+#[test]
+fn a_cheap_family_with_history_is_live_at_once() {
+    let model = StreamModel::new(config("SeasonalNaive", 40));
+    assert_eq!(model.state(), State::Live);
+    assert_eq!(model.forecast(5, 0.95).unwrap().len(), 5);
+}
+
+#[test]
+fn when_a_fit_is_installed_changes_nothing() {
+    let mut prompt = StreamModel::new(config("ETS", 40));
+    let mut lazy = prompt.clone();
+    let mut late: Option<FitJob> = lazy.take_fit();
+    prompt.install(prompt.take_fit().unwrap().run());
+    let mut refits = 0;
+    for t in 40..900 {
+        if lazy.needs_fit_before_next()
+            && let Some(job) = late.take()
+        {
+            lazy.install(job.run());
+        }
+        if let Some(job) = prompt.observe(value(t)).fit {
+            refits += 1;
+            prompt.install(job.run());
+        }
+        late = lazy.observe(value(t)).fit.or(late);
+        assert!(same(&prompt, &lazy), "after {t}");
+    }
+    assert!(refits >= 3, "{refits} refits");
+}
+
+#[test]
+fn nobody_installing_anything_gives_the_same_bits() {
+    let mut careful = StreamModel::new(config("ETS", 0));
+    let mut careless = careful.clone();
+    for t in 0..400 {
+        let seen = careful.observe(value(t));
+        if let Some(job) = seen.fit {
+            careful.install(job.run());
+        }
+        let other = careless.observe(value(t));
+        assert_eq!((seen.predicted, seen.score), (other.predicted, other.score), "at {t}");
+    }
+}
+
+#[test]
+fn restoring_gives_the_same_bits_also_in_the_middle_of_a_fit() {
+    let mut model = StreamModel::new(config("ETS", 20));
+    let mut restored = model.clone();
+    for t in 20..300 {
+        restored = StreamModel::decode(&restored.encode()).unwrap();
+        let a = model.observe(value(t));
+        let b = restored.observe(value(t));
+        assert_eq!((a.predicted, a.score), (b.predicted, b.score), "at {t}");
+        assert!(same(&model, &restored));
+    }
+    assert_eq!(model.forecast(9, 0.8), restored.forecast(9, 0.8));
+}
+
+#[test]
+fn damaged_records_are_refused_and_never_panic() {
+    let bytes = StreamModel::new(config("ETS", 60)).encode();
+    assert_eq!(StreamModel::decode(&[]), Err(DecodeError::Empty));
+    assert_eq!(StreamModel::decode(&[9, 1, 2]), Err(DecodeError::Version { found: 9 }));
+    for cut in 1..bytes.len() {
+        assert!(StreamModel::decode(&bytes[..cut]).is_err());
+    }
+    for at in 1..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0x5a;
+        if let Ok(mut model) = StreamModel::decode(&bytes) {
+            for t in 0..30 {
+                model.observe(value(t));
+            }
+            model.forecast(5, 0.95);
+        }
+    }
+}
+
+#[test]
+fn a_spike_scores_high_and_the_next_ordinary_value_does_not() {
+    let mut model = StreamModel::new(config("ETS", 120));
+    for t in 120..200 {
+        let score = model.observe(value(t)).score.unwrap();
+        assert!(score.score < 0.8, "{t}: {}", score.message);
+    }
+    let spike = model.observe(value(200) + 60.0).score.unwrap();
+    assert!(spike.score >= 0.95, "{}", spike.message);
+    assert!(spike.expected[1] < value(200) + 60.0);
+    assert!(model.observe(f64::NAN).score.is_none());
+}
+
+#[test]
+fn a_live_model_is_small() {
+    let mut model = StreamModel::new(StreamConfig { season: 1, horizon: 12, ..config("ETS", 300) });
+    for t in 300..400 {
+        model.observe(value(t));
+    }
+    assert!(std::mem::size_of::<StreamModel>() <= 1024, "{}", std::mem::size_of::<StreamModel>());
+    assert!(model.encode().len() <= 6 * 1024, "{}", model.encode().len());
+    assert!(matches!(model.spec(), Spec::Ets(Ets { period: 1, .. })));
+}
