@@ -1,0 +1,74 @@
+import { loginWanted, token } from "./session.ts";
+
+/** A call that failed: an RFC 9457 problem from the server, or the network's own failure (status 0). */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    readonly detail: string,
+    readonly field: string | null = null,
+  ) {
+    super(detail || title);
+  }
+}
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+/** Calls the server and gives the JSON of its answer; `undefined` for an empty one. */
+export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const headers: Record<string, string> = { accept: "application/json" };
+  if (token.value) headers["authorization"] = `Bearer ${token.value}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let response: Response;
+  try {
+    const init: RequestInit = { method, headers, cache: "no-store" };
+    if (body !== undefined) init.body = JSON.stringify(body);
+    if (signal) init.signal = signal;
+    response = await fetch(path, init);
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(0, "No answer", "The server could not be reached.");
+  }
+  const text = await response.text();
+  const json = parse(text);
+  if (response.ok) return json as T;
+  const problem = (json ?? {}) as { title?: string; detail?: string; field?: string; errors?: { field?: string }[] };
+  if (response.status === 401) loginWanted.value = problem.detail ?? "";
+  throw new Problem(
+    response.status,
+    problem.title ?? (response.statusText || `Status ${response.status}`),
+    problem.detail ?? "",
+    problem.field ?? problem.errors?.[0]?.field ?? null,
+  );
+}
+
+export const get = <T>(path: string, signal?: AbortSignal) => call<T>("GET", path, undefined, signal);
+
+/** Follows the cursor of a list to its end, or to `max` items. */
+export async function getAll<T>(path: string, max: number, signal?: AbortSignal): Promise<T[]> {
+  const items: T[] = [];
+  let cursor: string | null = null;
+  do {
+    const joiner = path.includes("?") ? "&" : "?";
+    const limit = `${joiner}limit=1000`;
+    const page: Page<T> = await get(
+      path + limit + (cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""),
+      signal,
+    );
+    items.push(...page.items);
+    cursor = page.next;
+  } while (cursor && items.length < max);
+  return items;
+}
+
+function parse(text: string): unknown {
+  if (!text) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

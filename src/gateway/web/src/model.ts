@@ -1,0 +1,94 @@
+/** The shapes of the REST answers that the pages read. */
+
+export interface Stats {
+  processor: {
+    events_per_second: number;
+    total_events: number;
+    processing_time_ms: number;
+    p99_latency_ms: number;
+    errors: number;
+    /** Records between what is read and what Kafka holds. */
+    lag?: number | null;
+    lag_seconds?: number | null;
+  };
+  buffer: { utilization: number; drop_rate: number; size: number; capacity: number };
+  service: {
+    uptime_seconds: number;
+    registered_models: number;
+    forecast_count: number;
+    error_count: number;
+    error_rate: number;
+    last_forecast_time: string | null;
+  };
+  websocket: { active_connections: number; queued_messages: number };
+  kafka: { is_connected: boolean; topic: string; messages_sent: number; errors: number };
+  distribution: Record<string, number>;
+  top_sources: { source: string; count: number }[];
+  pipeline?: Stage[];
+}
+
+/** One mailbox on the way of an event. */
+export interface Stage {
+  name: string;
+  depth: number;
+  capacity: number;
+  wait_seconds: number;
+}
+
+export interface ModelRow {
+  model_id: string;
+  model_type: string;
+  series: string;
+  field: string;
+  state: string;
+  observations: number;
+  needed: number;
+  accuracy: number | null;
+  last_forecast_time: string | null;
+  anomalies: number;
+  enabled: boolean;
+}
+
+/** A window as it came, and what was forecast for it before it came. */
+export interface HistoryItem {
+  /** Epoch seconds. */
+  window_start: number;
+  value: number | null;
+  predicted: number | null;
+  lower: number | null;
+  upper: number | null;
+  anomaly_score: number | null;
+}
+
+export interface AlertItem {
+  timestamp: string;
+  kind: "anomaly" | "rule" | "system";
+  severity: string;
+  model_id: string | null;
+  rule: string | null;
+  message: string;
+  data: Record<string, unknown>;
+}
+
+export interface Rule {
+  name: string;
+  event_type: string;
+  condition: string;
+  action: unknown;
+  priority_filter: string | null;
+  enabled: boolean;
+  /** Of the four that come with the program. */
+  builtin?: boolean;
+}
+
+export interface DeadLetter {
+  reason: string;
+  detail?: string;
+  topic?: string;
+  partition?: number;
+  offset?: number;
+  timestamp?: string | number;
+  key?: string | null;
+  value?: string | null;
+  [more: string]: unknown;
+}

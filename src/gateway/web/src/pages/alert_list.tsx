@@ -1,0 +1,96 @@
+import { useState } from "preact/hooks";
+import { anomalyOf, identity } from "../live/alerts.ts";
+import * as format from "../format.ts";
+import type { AlertItem } from "../model.ts";
+import { modelPath, rulePath } from "../router.ts";
+import { RangeBar, SeverityTag } from "../ui/marks.tsx";
+import { Empty } from "../ui/panel.tsx";
+import { When } from "../ui/when.tsx";
+
+/** Alerts, newest first; `brief` leaves out what the overview has no room for. */
+export function AlertList({ alerts, brief = false }: { alerts: AlertItem[]; brief?: boolean }) {
+  const [open, setOpen] = useState<string | null>(null);
+  if (!alerts.length) return <Empty>No alert yet. Anomalies, fired rules and system errors appear here as they happen.</Empty>;
+  return (
+    <ol class={`alerts ${brief ? "alerts-brief" : ""}`}>
+      {alerts.map((alert) => {
+        const id = identity(alert);
+        const isOpen = open === id;
+        return (
+          <li key={id} class="alert">
+            <div class="alert-row">
+              <span class="alert-when">
+                <When at={alert.timestamp} seconds={!brief} />
+              </span>
+              <SeverityTag severity={alert.severity} />
+              {!brief && <span class="alert-kind">{alert.kind}</span>}
+              <span class="alert-subject">
+                <Subject alert={alert} />
+              </span>
+              <span class="alert-message">{alert.message}</span>
+              {!brief && (
+                <button type="button" class="quiet-button" aria-expanded={isOpen} onClick={() => setOpen(isOpen ? null : id)}>
+                  Why<span class="sr-only">, {alert.model_id ?? alert.rule}</span>
+                </button>
+              )}
+            </div>
+            {isOpen && <Why alert={alert} />}
+          </li>
+        );
+      })}
+    </ol>
+  );
+}
+
+function Subject({ alert }: { alert: AlertItem }) {
+  if (alert.kind === "anomaly" && alert.model_id) return <a href={modelPath(alert.model_id)}>{alert.model_id}</a>;
+  return (
+    <>
+      {alert.rule && (alert.kind === "rule" ? <a href={rulePath(alert.rule)}>{alert.rule}</a> : alert.rule)}
+      {alert.model_id && (
+        <>
+          {alert.rule ? " on " : ""}
+          <a href={modelPath(alert.model_id)}>{alert.model_id}</a>
+        </>
+      )}
+    </>
+  );
+}
+
+/** Why it was raised: what was seen against what was expected, what to do, and all that came with it. */
+function Why({ alert }: { alert: AlertItem }) {
+  const anomaly = anomalyOf(alert);
+  return (
+    <div class="why">
+      {anomaly && (
+        <dl class="facts">
+          <dt>Seen</dt>
+          <dd>{format.value(anomaly.observed_value)}</dd>
+          <dt>Forecast</dt>
+          <dd>{format.value(anomaly.predicted_value)}</dd>
+          <dt>Expected</dt>
+          <dd>
+            {format.value(anomaly.expected_range[0])} to {format.value(anomaly.expected_range[1])}
+            <RangeBar
+              observed={anomaly.observed_value}
+              lower={anomaly.expected_range[0]}
+              upper={anomaly.expected_range[1]}
+              predicted={anomaly.predicted_value}
+            />
+          </dd>
+          <dt>Score</dt>
+          <dd>{anomaly.anomaly_score.toFixed(3)}</dd>
+          {anomaly.recommended_actions?.length ? (
+            <>
+              <dt>To do</dt>
+              <dd>{anomaly.recommended_actions.join("; ")}</dd>
+            </>
+          ) : null}
+        </dl>
+      )}
+      <pre tabIndex={0} aria-label="All that came with the alert">
+        {JSON.stringify(alert.data, null, 2)}
+      </pre>
+    </div>
+  );
+}

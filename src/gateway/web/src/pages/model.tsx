@@ -1,0 +1,294 @@
+import { useMemo, useState } from "preact/hooks";
+import type { Anomaly } from "../../client/index.ts";
+import { accuracy } from "../accuracy.ts";
+import { Problem, call, get } from "../api.ts";
+import { type Chart, TimeChart } from "../charts/time_chart.tsx";
+import * as format from "../format.ts";
+import { useAlerts } from "../live/alerts.ts";
+import { type Timeline, ahead } from "../live/timeline.ts";
+import { useTimeline } from "../live/use_timeline.ts";
+import type { ModelRow } from "../model.ts";
+import { useResource } from "../resource.ts";
+import { navigate, query, setQuery } from "../router.ts";
+import { toMs } from "../time.ts";
+import { Confirm } from "../ui/confirm.tsx";
+import { StateTag } from "../ui/marks.tsx";
+import { Empty, Failed, Loaded, Loading, Panel } from "../ui/panel.tsx";
+import { When } from "../ui/when.tsx";
+import { AlertList } from "./alert_list.tsx";
+import { ModelChart } from "./model_chart.tsx";
+
+type ModelDetail = ModelRow & { level?: number; anomaly_threshold?: number; horizon?: number } & Record<string, unknown>;
+
+const SPANS = [72, 168, 336, 720, 2000];
+
+export function ModelPage({ id }: { id: string }) {
+  const api = `/api/models/${encodeURIComponent(id)}`;
+  const model = useResource<ModelDetail>((signal) => get(api, signal), ["model", id], 15_000);
+  const windows = Number(query.value.get("windows")) || 336;
+  const row = model.data.value;
+  const feed = row ? { model_id: id, series: row.series, field: row.field } : null;
+  const { loaded, timeline } = useTimeline(id, feed, Math.min(5000, Math.max(10, windows)));
+  const [removing, setRemoving] = useState(false);
+  const [fault, setFault] = useState<Problem | null>(null);
+
+  if (!row) {
+    const error = model.error.value;
+    return (
+      <>
+        <h1>{id}</h1>
+        {!error ? (
+          <Loading rows={8} />
+        ) : error.status === 404 ? (
+          <Empty>
+            There is no model of this name, or you may not see it. <a href="/models">All models</a>
+          </Empty>
+        ) : (
+          <Failed error={error} retry={model.refresh} />
+        )}
+      </>
+    );
+  }
+
+  const change = async (method: string, body?: unknown) => {
+    setFault(null);
+    try {
+      await call(method, api, body);
+      if (method === "DELETE") navigate("/models");
+      else model.refresh();
+    } catch (error) {
+      setFault(error instanceof Problem ? error : new Problem(0, "Failed", String(error)));
+    }
+  };
+
+  const threshold = row.anomaly_threshold ?? 0.8;
+  return (
+    <div class="model">
+      <div class="page-head">
+        <h1>{id}</h1>
+        <StateTag state={row.enabled ? row.state : "disabled"} />
+        <span class="note">
+          {row.model_type}, {row.field} of {row.series}
+        </span>
+        <div class="filters">
+          <select
+            aria-label="Windows shown"
+            value={windows}
+            onChange={(event) => setQuery({ windows: event.currentTarget.value === "336" ? null : event.currentTarget.value }, "push")}
+          >
+            {(SPANS.includes(windows) ? SPANS : [...SPANS, windows].sort((a, b) => a - b)).map((n) => (
+              <option key={n} value={n}>
+                {n} windows
+              </option>
+            ))}
+          </select>
+          <button type="button" onClick={() => void change("PUT", { ...definition(row), enabled: !row.enabled })}>
+            {row.enabled ? "Disable" : "Enable"}
+          </button>
+          <button type="button" class="danger" onClick={() => setRemoving(true)}>
+            Remove
+          </button>
+        </div>
+      </div>
+      {fault && <Failed error={fault} retry={() => setFault(null)} />}
+      {row.observations < row.needed && (
+        <p class="notice">
+          Warming up: {format.plural(row.needed - row.observations, "more window")} until the first forecast.
+          <progress max={row.needed} value={row.observations} aria-label="Windows seen" />
+        </p>
+      )}
+      <Panel title="Actual and forecast" class="model-main" note="right of the line: the newest forecast">
+        <Loaded of={loaded} rows={8}>
+          {() => <ModelChart id={id} timeline={timeline.value} height={340} threshold={threshold} group="model" />}
+        </Loaded>
+      </Panel>
+      <Panel title="Past forecasts against what came" class="model-errors" note="value − forecast made one window before">
+        <Loaded of={loaded} rows={4}>
+          {() => <Residuals id={id} timeline={timeline.value} />}
+        </Loaded>
+      </Panel>
+      <Panel title="Anomaly score" class="model-score" note={`at or above ${threshold} it is an anomaly`}>
+        <Loaded of={loaded} rows={3}>
+          {() => <Scores id={id} timeline={timeline.value} />}
+        </Loaded>
+      </Panel>
+      <div class="model-side">
+        <Accuracies timeline={timeline.value} row={row} />
+        <Ahead timeline={timeline.value} />
+        <Facts row={row} />
+      </div>
+      <ModelAlerts id={id} />
+      {removing && (
+        <Confirm
+          title={`Remove ${id}?`}
+          action="Remove"
+          onCancel={() => setRemoving(false)}
+          onConfirm={() => (setRemoving(false), void change("DELETE"))}
+        >
+          It stops forecasting, and what it has learnt is lost. Its past forecasts stay in Kafka.
+        </Confirm>
+      )}
+    </div>
+  );
+}
+
+/** What was configured, without what was observed: the body that `PUT` takes. */
+function definition(row: ModelDetail): Record<string, unknown> {
+  const observed = ["state", "observations", "needed", "accuracy", "last_forecast_time", "anomalies", "parameters", "instance"];
+  return Object.fromEntries(Object.entries(row).filter(([name]) => !observed.includes(name)));
+}
+
+const RESIDUALS: Chart = {
+  lines: [{ label: "Error", color: "series-actual", style: "bars", format: format.value }],
+  include: [0],
+};
+
+function Residuals({ id, timeline }: { id: string; timeline: Timeline }) {
+  const data = useMemo(
+    () => ({
+      times: timeline.items.map((item) => item.window_start),
+      columns: [
+        timeline.items.map((item) => (item.value != null && item.predicted != null ? item.value - item.predicted : null)),
+      ],
+    }),
+    [timeline],
+  );
+  if (!data.columns[0]!.some((v) => v != null)) return <Empty>No forecast has met its value yet.</Empty>;
+  return <TimeChart label={`${id} errors`} chart={RESIDUALS} data={data} height={150} group="model" />;
+}
+
+const SCORES: Chart = {
+  lines: [{ label: "Score", color: "series-anomaly", style: "line", format: (v) => (v == null ? "–" : v.toFixed(2)) }],
+  range: [0, 1.05],
+};
+
+function Scores({ id, timeline }: { id: string; timeline: Timeline }) {
+  const data = useMemo(
+    () => ({
+      times: timeline.items.map((item) => item.window_start),
+      columns: [timeline.items.map((item) => item.anomaly_score)],
+    }),
+    [timeline],
+  );
+  if (!data.columns[0]!.some((v) => v != null)) return <Empty>No window has been scored yet.</Empty>;
+  return <TimeChart label={`${id} scores`} chart={SCORES} data={data} height={120} group="model" />;
+}
+
+function Accuracies({ timeline, row }: { timeline: Timeline; row: ModelDetail }) {
+  const a = useMemo(() => accuracy(timeline.items), [timeline]);
+  return (
+    <Panel title="How good it was" note={`over ${format.plural(a.compared, "window")} shown`}>
+      <dl class="facts facts-figures">
+        <dt>Inside the band</dt>
+        <dd>
+          {format.percent(a.coverage)} <span class="faint">of {format.percent(row.level ?? 0.95, 0)} promised</span>
+        </dd>
+        <dt>Mean error</dt>
+        <dd>{format.value(a.mae)}</dd>
+        <dt>Bias</dt>
+        <dd>{a.bias != null && a.bias > 0 ? `+${format.value(a.bias)}` : format.value(a.bias)}</dd>
+        <dt>Against naive</dt>
+        <dd>
+          {a.mase == null ? "–" : `${a.mase.toFixed(2)}×`}{" "}
+          <span class="faint">{a.mase == null ? "" : a.mase < 1 ? "the error, so better" : "the error, so no better"}</span>
+        </dd>
+      </dl>
+    </Panel>
+  );
+}
+
+function Ahead({ timeline }: { timeline: Timeline }) {
+  const steps = ahead(timeline);
+  return (
+    <Panel title="Ahead" note={steps.length ? format.plural(steps.length, "step") : ""}>
+      {steps.length ? (
+        <div class="scroll-box" tabIndex={0} role="region" aria-label="Forecast steps">
+          <table class="data-table">
+            <thead>
+              <tr>
+                <th scope="col">Window</th>
+                <th scope="col" class="num">
+                  Forecast
+                </th>
+                <th scope="col" class="num">
+                  Lower
+                </th>
+                <th scope="col" class="num">
+                  Upper
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {steps.map((step) => (
+                <tr key={step.timestamp}>
+                  <td>
+                    <When at={step.timestamp} seconds={false} />
+                  </td>
+                  <td class="num">
+                    <b>{format.value(step.mean)}</b>
+                  </td>
+                  <td class="num">{format.value(step.lower)}</td>
+                  <td class="num">{format.value(step.upper)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      ) : (
+        <Empty>No forecast yet.</Empty>
+      )}
+    </Panel>
+  );
+}
+
+/** Settings and parameters, whatever this family has. */
+function Facts({ row }: { row: ModelDetail }) {
+  const shown = Object.entries(row).filter(
+    ([name, value]) => value != null && !["model_id", "state", "enabled", "history", "path"].includes(name) && value !== "",
+  );
+  return (
+    <Panel title="Settings and parameters">
+      <dl class="facts">
+        {shown.map(([name, value]) => (
+          <FactRow key={name} name={name} value={value} />
+        ))}
+      </dl>
+    </Panel>
+  );
+}
+
+function FactRow({ name, value }: { name: string; value: unknown }) {
+  return (
+    <>
+      <dt>{name.replaceAll("_", " ")}</dt>
+      <dd>
+        {typeof value === "number" ? (
+          format.value(value)
+        ) : typeof value === "string" ? (
+          /^\d{4}-\d\d-\d\dT/.test(value) ? (
+            <When at={value} />
+          ) : (
+            value
+          )
+        ) : (
+          <code>{JSON.stringify(value)}</code>
+        )}
+      </dd>
+    </>
+  );
+}
+
+function ModelAlerts({ id }: { id: string }) {
+  const alerts = useAlerts(500);
+  return (
+    <Panel title="Alerts of this model" class="model-alerts" note="among the newest">
+      <Loaded of={alerts}>
+        {(all) => {
+          const mine = all.filter((alert) => (alert.model_id ?? (alert.data as Partial<Anomaly>).model_id) === id);
+          const newest = mine.sort((a, b) => toMs(b.timestamp) - toMs(a.timestamp)).slice(0, 30);
+          return newest.length ? <AlertList alerts={newest} /> : <Empty>None among the newest alerts.</Empty>;
+        }}
+      </Loaded>
+    </Panel>
+  );
+}

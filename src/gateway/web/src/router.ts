@@ -1,0 +1,61 @@
+import { computed, signal } from "@preact/signals";
+
+/** Where the page is. The address bar is the only place this is kept, so every view can be linked to. */
+const here = signal({ path: location.pathname, search: location.search });
+
+export const path = computed(() => here.value.path);
+export const query = computed(() => new URLSearchParams(here.value.search));
+
+function read() {
+  here.value = { path: location.pathname, search: location.search };
+}
+
+addEventListener("popstate", read);
+
+/** Goes to `address`, a path with or without a query. */
+export function navigate(address: string, how: "push" | "replace" = "push"): void {
+  if (how === "push") history.pushState(null, "", address);
+  else history.replaceState(null, "", address);
+  const moved = location.pathname !== here.value.path;
+  read();
+  if (moved && how === "push") scrollTo(0, 0);
+}
+
+/** Changes parts of the query; `null` or an empty text removes one. Typing replaces, choosing adds to the history. */
+export function setQuery(changes: Record<string, string | null>, how: "push" | "replace"): void {
+  const next = new URLSearchParams(here.value.search);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value) next.set(name, value);
+    else next.delete(name);
+  }
+  const text = next.toString();
+  if (`?${text}` === here.value.search || (!text && !here.value.search)) return;
+  navigate(here.value.path + (text ? `?${text}` : ""), how);
+}
+
+/** Ordinary links stay ordinary: opening in a new tab, copying and the middle button keep working. */
+document.addEventListener("click", (event) => {
+  if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) {
+    return;
+  }
+  const link = event.target instanceof Element ? event.target.closest("a") : null;
+  if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
+  if (!isPage(link.pathname) || (link.pathname === location.pathname && link.hash)) return;
+  event.preventDefault();
+  navigate(link.pathname + link.search);
+});
+
+/** Paths that are ours; `/docs`, `/metrics` and the like are the server's. */
+function isPage(pathname: string): boolean {
+  return pathname === "/" || /^\/(models|alerts|rules|dlq|kafka)(\/|$)/.test(pathname);
+}
+
+/** Address of a model's page; ids hold slashes (`departures/JFK`), so they travel encoded. */
+export function modelPath(id: string): string {
+  return `/models/${encodeURIComponent(id)}`;
+}
+
+/** Address of a rule's editor. */
+export function rulePath(name: string): string {
+  return `/rules/${encodeURIComponent(name)}`;
+}
