@@ -1,1 +1,37 @@
-//! tidecast-config
+//! The configuration: as written (a tree of values, each with where it stands) → as valid ([`Settings`]).
+//!
+//! Pure: the caller reads file, `.env` and environment and hands the texts in ([`Sources`]). One message
+//! ([`ConfigError`]) stops a start. [`ModelSpec`], [`SeriesSpec`] and [`RuleSpec`] are also what REST takes.
+
+mod build;
+mod check;
+mod dotenv;
+mod duration;
+mod error;
+mod keys;
+mod kind;
+mod model;
+mod model_order;
+mod nearest;
+mod reference;
+mod rule;
+mod series;
+mod series_ref;
+mod settings;
+mod sources;
+mod table;
+mod written;
+
+pub use duration::{format_duration, parse_duration};
+pub use error::{ConfigError, Fault, Origin};
+pub use model::{ModelSpec, ModelType};
+pub use model_order::Order;
+pub use reference::reference;
+pub use rule::RuleSpec;
+pub use series::{EmptyWindows, MAX_FUTURE, SeriesSpec, WindowSpec};
+pub use series_ref::{Regressor, SeriesRef};
+pub use settings::{
+    Acks, Admin, Auth, AuthKeys, Kafka, Limits, Listener, ListenerName, LogFormat, Monitoring, OtlpProtocol,
+    RealtimeMl, Role, Sasl, SecurityProtocol, Settings, Ssl, State, Telemetry, Topics, WebSocket,
+};
+pub use sources::Sources;
