@@ -1,0 +1,275 @@
+//! The source: a member of the consumer group on a thread of its own, which only polls, hands batches over, and
+//! serves the life of the assignment.
+//!
+//! Each partition's records wait in the client library's own queue for it, bounded in bytes. While its sink has no room
+//! they are left there, so the partition's fetcher stops by itself, no other partition notices, and the poll loop
+//! never waits.
+
+mod context;
+mod lookup;
+mod partition;
+mod thread;
+mod trouble;
+
+use crate::cluster::{Cluster, explain};
+use crate::wakeup::Wakeup;
+use context::SourceContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::config::FromClientConfigAndContext;
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tidecast_event::TopicPartition;
+use tidecast_ports::{BatchPool, SourceHandler, Wake};
+
+/// What the source may be told.
+#[derive(Clone)]
+pub struct SourceOptions {
+    /// Topics to read.
+    pub topics: Vec<String>,
+    /// Most records of one batch.
+    pub batch_records: usize,
+    /// Bytes that may wait in the client library, per partition.
+    pub queue_bytes: usize,
+    /// Look for the `traceparent` header of each record.
+    pub traceparent: bool,
+    /// Read past open transactions. An input is read committed otherwise.
+    pub read_uncommitted: bool,
+    /// A member that is silent for so long is out. `None`: 45 s for an instance with a lasting name, which comes back
+    /// to its partitions, 10 s otherwise.
+    pub session_timeout: Option<Duration>,
+    /// What [`SourceHandler::revoking`] may take.
+    pub revoke_grace: Duration,
+    /// After a failed start of a partition, or while the broker is away, things are tried again after this.
+    pub retry: Duration,
+    /// Where batches come from and go back to.
+    pub pool: BatchPool,
+    /// Monotonic nanoseconds, for [`tidecast_ports::RecordBatch::polled_at_nanos`].
+    pub clock: fn() -> u64,
+}
+
+impl SourceOptions {
+    /// Defaults, measured for 120-byte events on small machines.
+    pub fn new(topics: impl IntoIterator<Item = impl Into<String>>, clock: fn() -> u64) -> Self {
+        SourceOptions {
+            topics: topics.into_iter().map(Into::into).collect(),
+            batch_records: 4_096,
+            queue_bytes: 8 << 20,
+            traceparent: false,
+            read_uncommitted: false,
+            session_timeout: None,
+            revoke_grace: Duration::from_secs(10),
+            retry: Duration::from_secs(1),
+            pool: BatchPool::new(16),
+            clock,
+        }
+    }
+}
+
+/// Why the source ended by itself.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// The client cannot be made of these settings.
+    #[error("{0}")]
+    Client(String),
+    /// Another instance took this one's name.
+    #[error("another instance with group_instance_id {0:?} has joined the group; give each instance a name of its own")]
+    Fenced(String),
+    /// The client library gave up.
+    #[error("the Kafka consumer failed for good: {0}; start the process again")]
+    Fatal(String),
+    /// A handler panicked on the source's thread.
+    #[error("the source's thread panicked; start the process again")]
+    Panicked,
+}
+
+/// Told to the source's thread.
+pub(crate) enum Command {
+    Restart(TopicPartition),
+    RestartAll,
+    Subscribe(Vec<String>),
+    Close,
+}
+
+/// What the source's thread shares with others.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Partitions owned now, with the leader epoch of the last record read, -1 before the first.
+    pub owned: Mutex<HashMap<TopicPartition, i32>>,
+}
+
+/// A handle on a running source. Cheap to clone.
+#[derive(Clone)]
+pub struct SourceControl {
+    commands: Sender<Command>,
+    wakeup: Arc<Wakeup>,
+    shared: Arc<Shared>,
+    consumer: Weak<BaseConsumer<SourceContext>>,
+}
+
+impl SourceControl {
+    /// Drops the partition's sink and starts it again from what is committed: `assigned` comes once more.
+    pub fn restart(&self, partition: TopicPartition) {
+        self.tell(Command::Restart(partition));
+    }
+
+    /// [`SourceControl::restart`] for every partition owned: after a publisher asked for [`tidecast_ports::Recover::Restart`].
+    pub fn restart_all(&self) {
+        self.tell(Command::RestartAll);
+    }
+
+    /// Reads these topics as well.
+    pub fn subscribe(&self, topics: Vec<String>) {
+        self.tell(Command::Subscribe(topics));
+    }
+
+    /// Orderly end: `revoking` for all, then the group is left (an instance with a lasting name keeps its place until
+    /// its session ends), then [`SourceThread::join`] returns.
+    pub fn close(&self) {
+        self.tell(Command::Close);
+    }
+
+    /// Wakes the source: a sink may have room again.
+    pub fn wake(&self) {
+        self.wakeup.wake();
+    }
+
+    /// The same as a function, for [`tidecast_ports::PartitionSink::wake_with`].
+    pub fn waker(&self) -> Wake {
+        let wakeup = Arc::clone(&self.wakeup);
+        Arc::new(move || wakeup.wake())
+    }
+
+    /// Partitions owned now.
+    pub fn owned(&self) -> Vec<TopicPartition> {
+        self.shared.owned.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// What a publisher needs to commit for this member of the group.
+    pub fn group(&self) -> GroupHandle {
+        GroupHandle { consumer: self.consumer.clone(), shared: Arc::clone(&self.shared) }
+    }
+
+    fn tell(&self, command: Command) {
+        // Nobody listens once the thread has ended: then there is nothing to restart or close.
+        let _ = self.commands.send(command);
+        self.wakeup.wake();
+    }
+}
+
+/// The group's membership, for commits: the generation that fences zombies, and leader epochs.
+#[derive(Clone)]
+pub struct GroupHandle {
+    consumer: Weak<BaseConsumer<SourceContext>>,
+    shared: Arc<Shared>,
+}
+
+impl GroupHandle {
+    /// The member's identity now; `None` once the source is closed.
+    pub(crate) fn metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.upgrade()?.group_metadata()
+    }
+
+    /// The consumer, for commits outside transactions.
+    pub(crate) fn consumer(&self) -> Option<Arc<BaseConsumer<SourceContext>>> {
+        self.consumer.upgrade()
+    }
+
+    /// Leader epoch of the last record read, `None` where none was.
+    pub(crate) fn leader_epoch(&self, partition: &TopicPartition) -> Option<i32> {
+        let owned = self.shared.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        owned.get(partition).copied().filter(|epoch| *epoch >= 0)
+    }
+}
+
+/// A source that is ready to be started. Two steps, so that a publisher can fence its earlier self (and so settle its
+/// last transaction) before the first committed offset is asked for.
+pub struct Source {
+    consumer: Arc<BaseConsumer<SourceContext>>,
+    options: SourceOptions,
+    wakeup: Arc<Wakeup>,
+    shared: Arc<Shared>,
+    commands: Receiver<Command>,
+    control: SourceControl,
+    instance: Option<String>,
+}
+
+/// A running source's thread.
+pub struct SourceThread {
+    thread: JoinHandle<Result<(), SourceError>>,
+}
+
+impl SourceThread {
+    /// Waits for the end: after [`SourceControl::close`], or when the source gave up.
+    pub fn join(self) -> Result<(), SourceError> {
+        self.thread.join().unwrap_or(Err(SourceError::Panicked))
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+impl Source {
+    /// Makes the consumer, without joining the group.
+    pub fn prepare(cluster: &Cluster, options: SourceOptions) -> Result<Self, SourceError> {
+        let isolation = if options.read_uncommitted { "read_uncommitted" } else { "read_committed" };
+        let instance = cluster.options().group_instance_id.clone();
+        let mut config = cluster.reader_config(&cluster.options().group_id, isolation);
+        let session = options
+            .session_timeout
+            .unwrap_or(Duration::from_secs(if instance.is_some() { 45 } else { 10 }));
+        if let Some(instance) = &instance {
+            config.set("group.instance.id", instance);
+        }
+        let queue_kbytes = options.queue_bytes.div_ceil(1024).max(64);
+        config
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", session.as_millis().to_string())
+            .set("heartbeat.interval.ms", (session / 5).min(Duration::from_secs(3)).as_millis().to_string())
+            .set("max.poll.interval.ms", session.max(Duration::from_secs(120)).as_millis().to_string())
+            // New partitions, and topics made after the start, are found within seconds.
+            .set("topic.metadata.refresh.interval.ms", "10000")
+            // Bytes bound the queues, not records.
+            .set("queued.min.messages", "1000000")
+            .set("queued.max.messages.kbytes", queue_kbytes.to_string())
+            .set("fetch.queue.backoff.ms", "5")
+            .set("fetch.message.max.bytes", (queue_kbytes * 1024 / 4).clamp(64 << 10, 4 << 20).to_string())
+            .set("fetch.max.bytes", (queue_kbytes * 1024 * 2).clamp(1 << 20, 32 << 20).to_string())
+            // A partition whose queue had been full waits for the running fetch of the others: keep that short.
+            .set("fetch.wait.max.ms", "100");
+        let wakeup = Arc::new(Wakeup::default());
+        let shared = Arc::new(Shared::default());
+        let context = SourceContext::new();
+        let mut consumer = BaseConsumer::from_config_and_context(&config, context)
+            .map_err(|error| SourceError::Client(explain(&error)))?;
+        let main = Arc::clone(&wakeup);
+        consumer.set_nonempty_callback(move || main.wake());
+        let consumer = Arc::new(consumer);
+        let (sender, commands) = channel();
+        let control = SourceControl {
+            commands: sender,
+            wakeup: Arc::clone(&wakeup),
+            shared: Arc::clone(&shared),
+            consumer: Arc::downgrade(&consumer),
+        };
+        Ok(Source { consumer, options, wakeup, shared, commands, control, instance })
+    }
+
+    /// A handle on it, good before and after the start.
+    pub fn control(&self) -> SourceControl {
+        self.control.clone()
+    }
+
+    /// Joins the group and reads, on a thread of its own.
+    pub fn start(self, handler: Box<dyn SourceHandler>) -> Result<SourceThread, SourceError> {
+        let thread = std::thread::Builder::new()
+            .name("kafka-source".into())
+            .spawn(move || thread::SourceLoop::new(self, handler).run())
+            .map_err(|error| SourceError::Client(format!("no thread for the Kafka source: {error}")))?;
+        Ok(SourceThread { thread })
+    }
+}

@@ -1,0 +1,120 @@
+//! One assigned partition: where it stands between the lookup of its offset and its sink.
+
+use super::SourceOptions;
+use super::context::SourceContext;
+use crate::native::{PartitionQueue, Scratch};
+use rdkafka::error::RDKafkaErrorCode;
+use std::time::{Duration, Instant};
+use tidecast_ports::{PartitionSink, RecordBatch};
+
+/// Between two calls of [`PartitionSink::caught_up`].
+const CAUGHT_UP_EVERY: Duration = Duration::from_millis(250);
+
+/// Where an owned partition stands.
+pub(crate) enum State {
+    /// Its offsets are being asked for.
+    Asked,
+    /// Its start failed; to be asked for again at this time.
+    Retry(Instant),
+    /// It is read.
+    Reading(Reader),
+    /// It cannot be read without an operator: waits for a restart.
+    Stopped,
+}
+
+/// An owned partition.
+pub(crate) struct Partition {
+    /// Told with every question, so that an answer to an earlier life of the partition is known as such.
+    pub number: u64,
+    pub state: State,
+}
+
+/// What one look at a partition did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Records moved: look again at once.
+    Moved,
+    /// Nothing waits.
+    Idle,
+    /// Something waits, and its sink has no room.
+    Blocked,
+    /// The client library reports that this partition cannot be read.
+    Failed(RDKafkaErrorCode, String),
+}
+
+/// A partition being read.
+pub(crate) struct Reader {
+    queue: PartitionQueue<SourceContext>,
+    sink: Box<dyn PartitionSink>,
+    /// The next offset to be handed over.
+    pub next: i64,
+    pub leader_epoch: i32,
+    /// Given back by the sink.
+    refused: Option<RecordBatch>,
+    at_end: bool,
+    told_end: Option<Instant>,
+}
+
+impl Reader {
+    pub fn new(queue: PartitionQueue<SourceContext>, sink: Box<dyn PartitionSink>, from: i64) -> Self {
+        Reader { queue, sink, next: from, leader_epoch: -1, refused: None, at_end: false, told_end: None }
+    }
+
+    /// Hands over what waits, one batch at most.
+    pub fn step(&mut self, scratch: &mut Scratch, options: &SourceOptions, now: Instant) -> Step {
+        if self.refused.is_none() && !self.queue.ready() {
+            self.tell_end(now);
+            return Step::Idle;
+        }
+        if !self.sink.has_room() {
+            return Step::Blocked;
+        }
+        if let Some(batch) = self.refused.take() {
+            return self.deliver(batch);
+        }
+        let mut batch = options.pool.take();
+        batch.next_offset = self.next;
+        let drained = self.queue.drain(scratch, &mut batch, self.next, options.traceparent);
+        self.next = batch.next_offset;
+        if drained.leader_epoch >= 0 {
+            self.leader_epoch = drained.leader_epoch;
+        }
+        let step = if batch.records.is_empty() {
+            options.pool.give(batch);
+            if drained.messages > 0 { Step::Moved } else { Step::Idle }
+        } else {
+            self.at_end = false;
+            batch.polled_at_nanos = (options.clock)();
+            self.deliver(batch)
+        };
+        if drained.end.is_some() {
+            self.at_end = true;
+        }
+        match drained.error {
+            Some((code, words)) => Step::Failed(code, words),
+            None => step,
+        }
+    }
+
+    fn deliver(&mut self, batch: RecordBatch) -> Step {
+        match self.sink.deliver(batch) {
+            Ok(()) => Step::Moved,
+            Err(batch) => {
+                self.refused = Some(batch);
+                Step::Blocked
+            }
+        }
+    }
+
+    fn tell_end(&mut self, now: Instant) {
+        if self.at_end && self.told_end.is_none_or(|told| now - told >= CAUGHT_UP_EVERY) {
+            self.told_end = Some(now);
+            self.sink.caught_up(self.next);
+        }
+    }
+
+    /// When [`Reader::step`] should look again although nothing came.
+    pub fn due(&self) -> Option<Instant> {
+        self.at_end.then(|| self.told_end.map_or_else(Instant::now, |told| told + CAUGHT_UP_EVERY))
+    }
+}
