@@ -5,8 +5,8 @@
 //! (Gibbs and Candès 2021): after a miss the interval widens, after a hit it narrows a little, so that long-run
 //! coverage is the level asked for whatever the series does. Horizons between the kept ones are interpolated.
 
-use crate::Step;
 use crate::quantile::{interval_z, normal_quantile};
+use crate::{Budget, Fit, FitError, Fitted, Predict, Spec, Step};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -174,6 +174,36 @@ impl Calibrated {
             value(low as usize) + (value(low as usize + 1) - value(low as usize)) * (at - low)
         }
     }
+}
+
+/// Fits `spec` to `y` and forecasts with intervals calibrated on the history's own newer part.
+pub fn forecast(spec: &Spec, y: &[f64], horizon: usize, level: f64) -> Result<(Fitted, Vec<Step>), FitError> {
+    let fitted = spec.fit(y, &mut Budget::default())?;
+    let mut path = fitted.forecast(horizon.max(1), ONE_SIGMA);
+    calibrate(spec, y, horizon.max(1), level).widen(&mut path, level);
+    Ok((fitted, path))
+}
+
+/// Measures honest errors where the history is long enough: a model fitted to its older part runs through the newer
+/// part as it would have live.
+pub fn calibrate(spec: &Spec, y: &[f64], horizon: usize, level: f64) -> Conformal {
+    let mut conformal = Conformal::new(horizon, level);
+    let split = spec.needed().max(y.len() / 2);
+    if y.len() < split + 8 {
+        return conformal;
+    }
+    let (older, newer) = y.split_at(split);
+    if let Ok(mut fitted) = spec.fit(older, &mut Budget::default()) {
+        conformal.expect(&fitted.forecast(horizon, ONE_SIGMA));
+        for &y in newer {
+            conformal.observe(y);
+            fitted.update(y);
+            conformal.expect(&fitted.forecast(horizon, ONE_SIGMA));
+        }
+        // Forecasts of what has not come yet belong to the model that is discarded here.
+        conformal.forget_pending();
+    }
+    conformal
 }
 
 /// Half the width of a one-standard-deviation step.

@@ -6,15 +6,23 @@
 //!
 //! Values are plain `f64`; a missing observation is `NaN` wherever a history or an update is given.
 
+pub mod accuracy;
 pub mod anomaly;
+pub mod auto_ets;
+pub mod backtest;
 pub mod conformal;
-pub mod spec;
-pub mod stream;
+pub mod croston;
+mod decompose;
+pub mod ensemble;
 pub mod error;
 pub mod ets;
 pub mod model;
+pub mod mstl;
 pub mod quantile;
 pub mod seasonal_naive;
+pub mod spec;
+pub mod stream;
+pub mod theta;
 
 pub use error::FitError;
 pub use model::{Budget, Fit, Predict, Step, Summary};

@@ -1,7 +1,12 @@
 //! What a user names: a model by the names of the contract, parsed, fitted, and used without knowing its family.
 
+use crate::auto_ets::{self, AutoEts};
+use crate::croston::{CrostonSba, FittedCroston, Tsb};
+use crate::ensemble::{Combination, Ensemble, FittedEnsemble};
 use crate::ets::{Component, Error, Ets, FittedEts};
+use crate::mstl::{FittedMstl, Mstl};
 use crate::seasonal_naive::{Drift, FittedDrift, FittedSeasonalNaive, SeasonalNaive};
+use crate::theta::{FittedTheta, Theta};
 use crate::{Budget, Fit, FitError, Predict, Step, Summary};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -44,14 +49,14 @@ pub enum Spec {
     Naive,
     /// The last value and the average change.
     Drift,
-    /// Median of several models.
-    Ensemble { season: usize },
+    /// AutoARIMA, AutoETS and both Thetas combined.
+    Ensemble { season: usize, combination: Combination },
     /// Croston's method with the Syntetos-Boylan correction, for intermittent demand.
     CrostonSba,
     /// The Teunter-Syntetos-Babai method, for intermittent demand that may end.
     Tsb,
     /// Several seasons taken off first, then a model without one.
-    Mstl { seasons: Vec<usize> },
+    Mstl { seasons: Vec<usize>, inner: Box<Spec> },
 }
 
 /// A fitted model of any family.
@@ -61,6 +66,10 @@ pub enum Fitted {
     Ets(Box<FittedEts>),
     SeasonalNaive(FittedSeasonalNaive),
     Drift(FittedDrift),
+    Theta(Box<FittedTheta>),
+    Croston(Box<FittedCroston>),
+    Mstl(Box<FittedMstl>),
+    Ensemble(Box<FittedEnsemble>),
 }
 
 /// Calls a method on whatever family is inside.
@@ -70,6 +79,10 @@ macro_rules! each {
             Fitted::Ets($inner) => $call,
             Fitted::SeasonalNaive($inner) => $call,
             Fitted::Drift($inner) => $call,
+            Fitted::Theta($inner) => $call,
+            Fitted::Croston($inner) => $call,
+            Fitted::Mstl($inner) => $call,
+            Fitted::Ensemble($inner) => $call,
         }
     };
 }
@@ -97,7 +110,17 @@ impl Fit for Spec {
             Spec::SeasonalNaive { season } => SeasonalNaive { season: *season }.needed(),
             Spec::Naive => SeasonalNaive { season: 1 }.needed(),
             Spec::Drift => Drift.needed(),
-            _ => 2,
+            Spec::AutoEts { season } => match self.seasonal_auto_ets() {
+                Some(mstl) => mstl.needed(),
+                None => AutoEts { season: *season }.needed().max(2 * season),
+            },
+            Spec::Theta { season } => Theta::standard(*season).needed().max(2 * season),
+            Spec::DynamicOptimizedTheta { season } => Theta::dynamic(*season).needed().max(2 * season),
+            Spec::Ensemble { season, .. } => 10.max(2 * season),
+            Spec::CrostonSba => CrostonSba.needed(),
+            Spec::Tsb => Tsb.needed(),
+            Spec::Mstl { seasons, inner } => Mstl { seasons: seasons.clone(), inner: inner.clone() }.needed(),
+            Spec::Arima(_) | Spec::AutoArima { .. } | Spec::Garch { .. } => 2,
         }
     }
 
@@ -109,12 +132,45 @@ impl Fit for Spec {
             }
             Spec::Naive => Ok(Fitted::SeasonalNaive(SeasonalNaive { season: 1 }.fit(y, budget)?)),
             Spec::Drift => Ok(Fitted::Drift(Drift.fit(y, budget)?)),
+            Spec::AutoEts { season } => match self.seasonal_auto_ets() {
+                Some(mstl) => Ok(Fitted::Mstl(Box::new(mstl.fit(y, budget)?))),
+                None => Ok(Fitted::Ets(Box::new(AutoEts { season: *season }.fit(y, budget)?))),
+            },
+            Spec::Theta { season } => Ok(Fitted::Theta(Box::new(Theta::standard(*season).fit(y, budget)?))),
+            Spec::DynamicOptimizedTheta { season } => {
+                Ok(Fitted::Theta(Box::new(Theta::dynamic(*season).fit(y, budget)?)))
+            }
+            Spec::CrostonSba => Ok(Fitted::Croston(Box::new(CrostonSba.fit(y, budget)?))),
+            Spec::Tsb => Ok(Fitted::Croston(Box::new(Tsb.fit(y, budget)?))),
+            Spec::Mstl { seasons, inner } => {
+                let mstl = Mstl { seasons: seasons.clone(), inner: inner.clone() };
+                Ok(Fitted::Mstl(Box::new(mstl.fit(y, budget)?)))
+            }
+            Spec::Ensemble { season, combination } => {
+                let ensemble = Ensemble { members: members(*season), combination: *combination };
+                Ok(Fitted::Ensemble(Box::new(ensemble.fit(y, budget)?)))
+            }
             other => Err(FitError::Specification(format!("{other} is not available in this build"))),
         }
     }
 }
 
+/// What an ensemble is made of, for a season.
+fn members(season: usize) -> Vec<Spec> {
+    vec![Spec::AutoEts { season }, Spec::DynamicOptimizedTheta { season }, Spec::Theta { season }]
+}
+
 impl Spec {
+    /// AutoETS with a season too long for its states to be fitted one by one: the season is taken off first.
+    fn seasonal_auto_ets(&self) -> Option<Mstl> {
+        match self {
+            Spec::AutoEts { season } if *season > auto_ets::SEASON_MAX => {
+                Some(Mstl { seasons: vec![*season], inner: Box::new(Spec::AutoEts { season: 1 }) })
+            }
+            _ => None,
+        }
+    }
+
     /// From the fields of a model definition: `model_type`, `order`, `seasonal_order` (P, D, Q, m), and the season
     /// for families that take one. `model_type` may also be a whole specification such as `ARIMA(2,1,1)`.
     pub fn from_parts(
@@ -153,7 +209,7 @@ impl Spec {
             | Spec::Theta { season }
             | Spec::DynamicOptimizedTheta { season }
             | Spec::SeasonalNaive { season }
-            | Spec::Ensemble { season }
+            | Spec::Ensemble { season, .. }
                 if *season <= 1 =>
             {
                 *season = period;
@@ -165,7 +221,7 @@ impl Spec {
                     *ets = Ets::additive(period);
                 }
             }
-            Spec::Mstl { seasons } if seasons.is_empty() && period > 1 => seasons.push(period),
+            Spec::Mstl { seasons, .. } if seasons.is_empty() && period > 1 => seasons.push(period),
             _ => {}
         }
         self
@@ -180,9 +236,9 @@ impl Spec {
             | Spec::Theta { season }
             | Spec::DynamicOptimizedTheta { season }
             | Spec::SeasonalNaive { season }
-            | Spec::Ensemble { season } => *season,
+            | Spec::Ensemble { season, .. } => *season,
             Spec::Ets(ets) => ets.season_len().max(1),
-            Spec::Mstl { seasons } => seasons.iter().copied().max().unwrap_or(1),
+            Spec::Mstl { seasons, .. } => seasons.iter().copied().max().unwrap_or(1),
             _ => 1,
         }
     }
@@ -252,7 +308,12 @@ impl FromStr for Spec {
                 [p, q] => Spec::Garch { p, q, student: false },
                 _ => return Err(unknown(&text)),
             },
-            ("mstl", [group]) => Spec::Mstl { seasons: numbers(group)? },
+            ("mstl", [group]) => Spec::Mstl { seasons: numbers(group)?, inner: remainder() },
+            ("ensemble", [group]) => match group.to_ascii_lowercase().as_str() {
+                "median" => Spec::Ensemble { season: 1, combination: Combination::Median },
+                "accuracy" => Spec::Ensemble { season: 1, combination: Combination::Accuracy },
+                _ => return Err(unknown(&text)),
+            },
             ("arima" | "sarima" | "sarimax", []) => {
                 return Err(refuse(format!("{text} needs its orders, as in ARIMA(2,1,1), or use AutoARIMA")));
             }
@@ -261,6 +322,11 @@ impl FromStr for Spec {
         };
         if tail.is_empty() { spec.checked() } else { Err(unknown(&text)) }
     }
+}
+
+/// The model of what is left once seasons are taken off.
+fn remainder() -> Box<Spec> {
+    Box::new(Spec::AutoEts { season: 1 })
 }
 
 fn plain(name: &str) -> Option<Spec> {
@@ -274,10 +340,10 @@ fn plain(name: &str) -> Option<Spec> {
         "seasonalnaive" => Spec::SeasonalNaive { season: 1 },
         "naive" => Spec::Naive,
         "drift" => Spec::Drift,
-        "ensemble" => Spec::Ensemble { season: 1 },
+        "ensemble" => Spec::Ensemble { season: 1, combination: Combination::Median },
         "crostonsba" | "croston" => Spec::CrostonSba,
         "tsb" => Spec::Tsb,
-        "mstl" => Spec::Mstl { seasons: vec![] },
+        "mstl" => Spec::Mstl { seasons: vec![], inner: remainder() },
         _ => return None,
     })
 }
@@ -342,10 +408,15 @@ impl fmt::Display for Spec {
             Spec::SeasonalNaive { .. } => f.write_str("SeasonalNaive"),
             Spec::Naive => f.write_str("Naive"),
             Spec::Drift => f.write_str("Drift"),
-            Spec::Ensemble { .. } => f.write_str("Ensemble"),
+            Spec::Ensemble { combination: Combination::Median, .. } => f.write_str("Ensemble"),
+            Spec::Ensemble { combination: Combination::Accuracy, .. } => f.write_str("Ensemble(accuracy)"),
             Spec::CrostonSba => f.write_str("CrostonSBA"),
             Spec::Tsb => f.write_str("TSB"),
-            Spec::Mstl { .. } => f.write_str("MSTL"),
+            Spec::Mstl { seasons, .. } if seasons.is_empty() => f.write_str("MSTL"),
+            Spec::Mstl { seasons, .. } => {
+                let lengths: Vec<String> = seasons.iter().map(usize::to_string).collect();
+                write!(f, "MSTL({})", lengths.join(","))
+            }
         }
     }
 }
@@ -372,6 +443,8 @@ mod tests {
             "CrostonSBA",
             "TSB",
             "MSTL",
+            "MSTL(24,168)",
+            "Ensemble(accuracy)",
         ] {
             assert_eq!(text.parse::<Spec>().unwrap().to_string(), text);
         }

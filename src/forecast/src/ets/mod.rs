@@ -19,6 +19,7 @@ mod start;
 mod variance;
 
 pub use fitted::FittedEts;
+pub(crate) use start::centred_average;
 
 use crate::{Budget, Fit, FitError};
 use recursion::{Constants, States};

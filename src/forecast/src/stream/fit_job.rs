@@ -1,7 +1,7 @@
 //! A fit as a piece of work that can be done anywhere.
 
-use crate::conformal::{Conformal, ONE_SIGMA};
-use crate::{Budget, Fit, Fitted, Predict, Spec};
+use crate::conformal::{self, Conformal};
+use crate::{Budget, Fit, Fitted, Spec};
 
 /// Everything a fit needs: a bounded history and the model's specification.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,32 +41,12 @@ impl FitJob {
     pub fn run(self) -> FitOutcome {
         let fitted = self.spec.fit(&self.history, &mut Budget::default()).map_err(|error| error.to_string());
         let calibration = match (&fitted, self.calibrate) {
-            (Ok(_), Some((horizon, level))) => Some(self.calibrate(horizon, level)),
+            (Ok(_), Some((horizon, level))) => {
+                Some(conformal::calibrate(&self.spec, &self.history, horizon, level))
+            }
             _ => None,
         };
         FitOutcome { fitted, calibration, effective_at: self.effective_at }
-    }
-
-    /// Measures honest errors where the history is long enough: a model fitted to its older part runs through the
-    /// newer part as it would have live.
-    fn calibrate(&self, horizon: usize, level: f64) -> Conformal {
-        let mut conformal = Conformal::new(horizon, level);
-        let split = self.spec.needed().max(self.history.len() / 2);
-        if self.history.len() < split + 8 {
-            return conformal;
-        }
-        let (older, newer) = self.history.split_at(split);
-        if let Ok(mut fitted) = self.spec.fit(older, &mut Budget::default()) {
-            conformal.expect(&fitted.forecast(horizon, ONE_SIGMA));
-            for &y in newer {
-                conformal.observe(y);
-                fitted.update(y);
-                conformal.expect(&fitted.forecast(horizon, ONE_SIGMA));
-            }
-            // Forecasts of what has not come yet belong to the model that is discarded here.
-            conformal.forget_pending();
-        }
-        conformal
     }
 }
 
