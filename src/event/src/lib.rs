@@ -4,6 +4,7 @@
 pub mod aggregate;
 pub mod alert;
 pub mod anomaly;
+pub mod decode;
 pub mod forecast;
 pub mod identity;
 pub mod position;
@@ -14,6 +15,7 @@ pub mod time;
 pub use aggregate::{Aggregate, FieldStats};
 pub use alert::{Alert, EventKind, Priority};
 pub use anomaly::{Anomaly, Severity};
+pub use decode::{Decoded, Decoder};
 pub use forecast::{ForecastMessage, PathStep};
 pub use identity::OutputId;
 pub use position::{SourcePosition, TopicPartition};
