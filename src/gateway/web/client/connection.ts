@@ -97,12 +97,19 @@ export class Connection {
     };
   }
 
-  /** The server's set is by model, ours by holder: what is gone is unsubscribed, what others still hold is said anew. */
+  /** The server's set is by model and type, ours by holder: what others still hold is left alone. */
   #release(gone: Subscription): void {
-    this.#send({ type: "unsubscribe", model_ids: gone.model_ids });
-    for (const held of this.#holders) {
-      if (held.model_ids.some((id) => gone.model_ids.includes(id))) this.#send({ type: "subscribe", ...held });
+    const byTypes = new Map<string, Subscription>();
+    for (const id of gone.model_ids) {
+      const holders = [...this.#holders].filter((held) => held.model_ids.includes(id));
+      const types = gone.update_types.filter((type) => !holders.some((held) => held.update_types.includes(type)));
+      if (!types.length) continue;
+      const key = types.join();
+      const group = byTypes.get(key) ?? { model_ids: [], update_types: types };
+      group.model_ids.push(id);
+      byTypes.set(key, group);
     }
+    for (const group of byTypes.values()) this.#send({ type: "unsubscribe", ...group });
   }
 
   #connect(): void {

@@ -80,6 +80,6 @@ export type ServerMessage =
 
 export type ClientMessage =
   | ({ type: "subscribe"; data_format?: "json"; resume?: string } & Subscription)
-  | { type: "unsubscribe"; model_ids: string[] }
+  | ({ type: "unsubscribe" } & Subscription)
   | { type: "auth"; token: string }
   | { type: "ping" };

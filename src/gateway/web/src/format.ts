@@ -25,6 +25,21 @@ export function value(x: number | null | undefined): string {
   return x.toExponential(1);
 }
 
+/** A measured value for a sentence: three significant digits. */
+export function brief(x: number | null | undefined): string {
+  if (x == null || !Number.isFinite(x)) return NONE;
+  const size = Math.abs(x);
+  if (size >= 1000 || Number.isInteger(x)) return value(x);
+  if (size >= 100) return x.toFixed(0);
+  if (size >= 10) return x.toFixed(1);
+  return size >= 0.01 || x === 0 ? x.toFixed(2) : x.toExponential(1);
+}
+
+/** A whole number that must be exact: an offset. */
+export function exact(x: number | null | undefined): string {
+  return x == null || !Number.isFinite(x) ? NONE : grouped.format(x);
+}
+
 /** A rate per second. */
 export function rate(x: number | null | undefined): string {
   if (x == null || !Number.isFinite(x)) return NONE;

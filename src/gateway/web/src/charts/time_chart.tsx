@@ -199,7 +199,7 @@ function options(input: OptionsInput): uPlot.Options {
     height: input.height,
     cursor,
     legend: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 20, 0, 0],
     scales: {
       x: { time: false },
       y: { range: chart.range ? () => chart.range! : (_, low, high) => around(low, high, chart.include ?? []) },

@@ -27,6 +27,7 @@ export function AlertList({ alerts, brief = false }: { alerts: AlertItem[]; brie
               <span class="alert-subject">
                 <Subject alert={alert} />
               </span>
+              {!brief && <Range alert={alert} />}
               <span class="alert-message">{alert.message}</span>
               {!brief && (
                 <button type="button" class="quiet-button" aria-expanded={isOpen} onClick={() => setOpen(isOpen ? null : id)}>
@@ -40,6 +41,13 @@ export function AlertList({ alerts, brief = false }: { alerts: AlertItem[]; brie
       })}
     </ol>
   );
+}
+
+function Range({ alert }: { alert: AlertItem }) {
+  const anomaly = anomalyOf(alert);
+  if (!anomaly) return <span class="range-none" />;
+  const [lower, upper] = anomaly.expected_range;
+  return <RangeBar observed={anomaly.observed_value} lower={lower} upper={upper} predicted={anomaly.predicted_value} />;
 }
 
 function Subject({ alert }: { alert: AlertItem }) {

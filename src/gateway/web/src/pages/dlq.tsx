@@ -105,7 +105,7 @@ function Letter({ letter }: { letter: DeadLetter }) {
           <span class="letter-origin">
             {letter.topic}
             {letter.partition != null && `/${letter.partition}`}
-            {letter.offset != null && ` @ ${format.count(letter.offset)}`}
+            {letter.offset != null && ` @ ${format.exact(letter.offset)}`}
           </span>
           {letter.timestamp != null && (
             <span class="letter-when">

@@ -190,7 +190,7 @@ function Accuracies({ timeline, row }: { timeline: Timeline; row: ModelDetail })
         <dt>Against naive</dt>
         <dd>
           {a.mase == null ? "–" : `${a.mase.toFixed(2)}×`}{" "}
-          <span class="faint">{a.mase == null ? "" : a.mase < 1 ? "the error, so better" : "the error, so no better"}</span>
+          <span class="faint">{a.mase == null ? "" : a.mase < 0.98 ? "its error: better" : a.mase > 1.02 ? "its error: worse" : "its error: the same"}</span>
         </dd>
       </dl>
     </Panel>

@@ -2,6 +2,7 @@ import { useMemo } from "preact/hooks";
 import { type Chart, type ChartData, TimeChart } from "../charts/time_chart.tsx";
 import * as format from "../format.ts";
 import { type Timeline, ahead, windowSize } from "../live/timeline.ts";
+import type { HistoryItem } from "../model.ts";
 import { toMs } from "../time.ts";
 import { Empty } from "../ui/panel.tsx";
 
@@ -43,8 +44,26 @@ export function ModelChart({ id, timeline, height, threshold = 0.8, group }: Pro
   );
 }
 
+/** A line must not cross a time in which nothing came: beyond this many missing windows it is broken. */
+const GAP_WINDOWS = 12;
+
+function withGaps(items: HistoryItem[]): HistoryItem[] {
+  const size = windowSize(items);
+  if (!size) return items;
+  const whole: HistoryItem[] = [];
+  for (const item of items) {
+    const before = whole.at(-1);
+    if (before && item.window_start - before.window_start > size * GAP_WINDOWS) {
+      const nothing = { value: null, predicted: null, lower: null, upper: null, anomaly_score: null };
+      whole.push({ window_start: before.window_start + size, ...nothing });
+    }
+    whole.push(item);
+  }
+  return whole;
+}
+
 function columns(timeline: Timeline, threshold: number): { data: ChartData; divider: number | null } {
-  const { items } = timeline;
+  const items = withGaps(timeline.items);
   const steps = ahead(timeline);
   const known = items.length;
   const last = items.at(-1)?.window_start;

@@ -65,13 +65,13 @@ function OddityRow({ anomaly }: { anomaly: Anomaly }) {
   return (
     <>
       <span class="oddity-name">{anomaly.model_id}</span>
-      <SeverityTag severity={anomaly.severity} />
       <span class="oddity-when">
         <When at={anomaly.timestamp} seconds={false} />
       </span>
+      <SeverityTag severity={anomaly.severity} />
       <RangeBar observed={anomaly.observed_value} lower={lower} upper={upper} predicted={anomaly.predicted_value} />
       <span class="oddity-what">
-        <b>{format.value(anomaly.observed_value)}</b> seen, {format.value(lower)} to {format.value(upper)} expected
+        <b>{format.brief(anomaly.observed_value)}</b> for {format.brief(lower)} to {format.brief(upper)}
         {Number.isFinite(far) && far >= 1.5 ? `, ${far.toFixed(1)}× the margin` : ""}
       </span>
     </>

@@ -71,10 +71,20 @@ function Figures() {
       <Figure name="Lag" unit="records" text={format.count(s?.processor.lag)} past={past.map((p) => p.lag)} />
       <Figure name="Latency p99" unit="" text={format.millis(s?.processor.p99_latency_ms)} past={past.map((p) => p.p99_ms)} />
       <Figure name="Errors" unit="" text={format.count(s?.processor.errors)} past={errors} />
-      <Figure name="Events in all" unit="" text={format.count(s?.processor.total_events)} />
-      <Figure name="Forecasts" unit="" text={format.count(s?.service.forecast_count)} />
-      <Figure name="Models" unit="" text={format.count(s?.service.registered_models)} />
-      <Figure name="Live clients" unit="" text={format.count(s?.websocket.active_connections)} />
+      <dl class="figure figure-list">
+        <dt>Events in all</dt>
+        <dd>{format.count(s?.processor.total_events)}</dd>
+        <dt>Models</dt>
+        <dd>{format.count(s?.service.registered_models)}</dd>
+        <dt>Forecasts</dt>
+        <dd>{format.count(s?.service.forecast_count)}</dd>
+        <dt>Live clients</dt>
+        <dd>{format.count(s?.websocket.active_connections)}</dd>
+        <dt>Buffers full</dt>
+        <dd>{format.percent(s?.buffer.utilization, 0)}</dd>
+        <dt>Dropped</dt>
+        <dd>{format.percent(s?.buffer.drop_rate)}</dd>
+      </dl>
     </section>
   );
 }
@@ -83,17 +93,17 @@ interface FigureProps {
   name: string;
   unit: string;
   text: string;
-  past?: (number | null)[];
+  past: (number | null)[];
 }
 
 function Figure({ name, unit, text, past }: FigureProps) {
   return (
-    <div class={`figure ${past ? "" : "figure-plain"}`}>
+    <div class="figure">
       <div class="figure-name">{name}</div>
       <div class="figure-value">
         {text} {unit && <small>{unit}</small>}
       </div>
-      {past && <Sparkline values={past} floor={0} area />}
+      <Sparkline values={past} floor={0} area />
     </div>
   );
 }

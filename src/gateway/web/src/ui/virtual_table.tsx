@@ -62,6 +62,9 @@ export function VirtualTable<T>({ label, rows, columns, keyOf, hrefOf, sort, onS
     const y = to * view.row;
     if (y < node.scrollTop) node.scrollTop = y;
     else if (y + view.row > node.scrollTop + node.clientHeight) node.scrollTop = y + view.row - node.clientHeight;
+    // A focused row that is scrolled away is no longer drawn; its table keeps the focus until the new row is.
+    const drawn = node.querySelector<HTMLElement>(`[data-row="${to}"] a`);
+    (drawn ?? node).focus({ preventScroll: true });
     setView({ ...view, top: node.scrollTop });
   };
 

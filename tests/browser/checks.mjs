@@ -1,0 +1,265 @@
+// What a person does with the pages: walks by keyboard, shares addresses, switches, loses the network.
+
+import assert from "node:assert/strict";
+
+/** Waits until `read` gives something that `holds`; the last value is in the message. */
+async function until(page, what, read, holds, timeout_ms = 15_000) {
+  const deadline = Date.now() + timeout_ms;
+  let value;
+  do {
+    value = await read();
+    if (holds(value)) return value;
+    await page.waitForTimeout(50);
+  } while (Date.now() < deadline);
+  assert.fail(`${what}: still ${JSON.stringify(value)}`);
+}
+
+async function livesOn({ page }) {
+  await page.goto("/");
+  await page.locator(".light-good").waitFor();
+  const readout = () => page.locator(".figures").textContent();
+  const before = await readout();
+  await until(page, "figures move", readout, (text) => text !== before);
+}
+
+async function keyboardWalks({ page }) {
+  await page.goto("/models");
+  await page.locator(".vtable-body .vrow").first().waitFor();
+  await page.keyboard.press("Tab");
+  assert.match(await focused(page), /Skip to the content/);
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await page.locator(".vtable-body").focus();
+  await page.keyboard.press("ArrowDown");
+  const first = await focused(page);
+  await page.keyboard.press("ArrowDown");
+  const second = await until(page, "the next row", () => focused(page), (text) => text !== first);
+  assert.ok(second);
+  await page.keyboard.press("End");
+  const lastDrawn = () => page.locator(".vtable-body .cover").last().textContent();
+  const last = await until(page, "the last row", () => focused(page), (text) => text !== second && text.length < 200);
+  assert.equal(await lastDrawn(), last, "End goes to the last row");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/\/models\/./);
+  await until(page, "the model's heading", () => page.locator("h1").textContent(), (text) => text === last);
+}
+
+const focused = (page) => page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
+
+async function everythingCanBeReached({ page, model }) {
+  for (const address of ["/", `/models/${encodeURIComponent(model)}`, "/rules/new"]) {
+    await page.goto(address);
+    await page.locator(".panel").first().waitFor();
+    const reached = new Set();
+    for (let i = 0; i < 150; i++) {
+      await page.keyboard.press("Tab");
+      const [name, outlined] = await page.evaluate(() => {
+        const node = document.activeElement;
+        if (!node || node === document.body) return [null, true];
+        const styles = [getComputedStyle(node), getComputedStyle(node, "::after")];
+        return [node.outerHTML.slice(0, 120), styles.some((s) => s.outlineStyle !== "none" && s.outlineWidth !== "0px")];
+      });
+      if (name === null) break;
+      assert.ok(outlined, `focus cannot be seen on ${name}`);
+      reached.add(name);
+    }
+    assert.ok(reached.size > 8, `${address}: only ${reached.size} things can be reached by Tab`);
+  }
+}
+
+async function chartByKeyboard({ page, model }) {
+  await page.goto(`/models/${encodeURIComponent(model)}`);
+  const chart = page.locator(".model-main [role=slider]");
+  await page.locator(".model-main .uplot canvas").waitFor();
+  await chart.focus();
+  await page.keyboard.press("Home");
+  const first = await until(page, "a spoken value", () => chart.getAttribute("aria-valuetext"), (text) => /Actual/.test(text));
+  await page.keyboard.press("ArrowRight");
+  await until(page, "the next value", () => chart.getAttribute("aria-valuetext"), (text) => text !== first);
+}
+
+async function searchIsInTheAddress({ page, model }) {
+  await page.goto("/models");
+  await page.locator(".vtable-body .vrow").first().waitFor();
+  await page.keyboard.press("/");
+  await page.keyboard.type(model.slice(0, 6));
+  await page.waitForURL(/q=/);
+  const shared = page.url();
+  const names = await page.locator(".vtable-body .cover").allTextContents();
+  assert.ok(names.length && names.every((name) => name.includes(model.slice(0, 3))), names.join());
+  await page.reload();
+  assert.equal(page.url(), shared);
+  await page.locator(".vtable-body .vrow").first().waitFor();
+  assert.deepEqual(await page.locator(".vtable-body .cover").allTextContents(), names);
+  assert.equal(await page.getByRole("searchbox").inputValue(), model.slice(0, 6));
+}
+
+async function backButtonGoesBack({ page, model }) {
+  await page.goto("/");
+  await page.getByRole("navigation").getByRole("link", { name: "Alerts" }).click();
+  await page.waitForURL("**/alerts");
+  await page.getByRole("combobox", { name: "Severity" }).selectOption("CRITICAL");
+  await page.waitForURL("**/alerts?severity=CRITICAL");
+  await page.goto(`/models/${encodeURIComponent(model)}`);
+  await page.goBack();
+  await page.waitForURL("**/alerts?severity=CRITICAL");
+  assert.equal(await page.getByRole("combobox", { name: "Severity" }).inputValue(), "CRITICAL");
+  await page.goBack();
+  await page.waitForURL("**/alerts");
+  await page.goBack();
+  await until(page, "the title", () => page.title(), (title) => title === "Overview · Tidecast");
+}
+
+async function deepLinkByClick({ page, model }) {
+  await page.goto("/models?q=" + encodeURIComponent(model));
+  await page.locator(".cover").filter({ hasText: model }).first().click();
+  assert.equal(new URL(page.url()).pathname, `/models/${encodeURIComponent(model)}`);
+  await page.reload();
+  await until(page, "the heading", () => page.locator("h1").textContent(), (text) => text === model);
+}
+
+async function themeIsSwitched({ page }) {
+  await page.goto("/");
+  await page.locator(".answers").waitFor();
+  const ground = () => page.evaluate(() => getComputedStyle(document.querySelector(".answers")).backgroundColor);
+  const light = await ground();
+  const button = page.getByRole("button", { name: /^Colours/ });
+  await button.click();
+  assert.equal(await ground(), light, "the system is light already");
+  await button.click();
+  assert.notEqual(await ground(), light);
+  await page.reload();
+  await page.locator(".answers").waitFor();
+  assert.notEqual(await ground(), light, "the choice is remembered");
+}
+
+async function zoneIsSwitched({ page, model }) {
+  await page.goto(`/models/${encodeURIComponent(model)}?windows=72`);
+  await page.locator(".model-main .uplot canvas").waitFor();
+  const chart = page.locator(".model-main [role=slider]");
+  const spoken = async () => {
+    await chart.focus();
+    await page.keyboard.press("Home");
+    return (await chart.getAttribute("aria-valuetext")).split(":").slice(0, 2).join(":");
+  };
+  const utc = await spoken();
+  await page.getByRole("button", { name: /^Times are in UTC/ }).click();
+  const local = await spoken();
+  assert.notEqual(local, utc);
+  const hours = (Date.parse(utc + ":00Z") - Date.parse(local + ":00Z")) / 3.6e6;
+  // The window may have moved on meanwhile, by an hour a second; New York is four or five hours behind.
+  assert.ok(hours >= -20 && hours <= 5 && Number.isInteger(hours * 4), `${utc} became ${local}`);
+}
+
+async function chosenAnomalyIsDrawn({ page }) {
+  await page.goto("/");
+  await page.locator(".oddity, .worst .state:not(.loading)").first().waitFor();
+  const rows = page.locator(".oddity");
+  if ((await rows.count()) < 2) return;
+  await rows.nth(1).click();
+  await page.waitForURL(/show=/);
+  const id = new URL(page.url()).searchParams.get("show");
+  await until(page, "the chosen model", () => page.locator(".chosen h2").textContent(), (text) => text === id);
+  await page.locator(".chosen .uplot canvas").waitFor();
+}
+
+async function ruleIsMadeTriedAndRemoved({ page }) {
+  const name = `browser_check_${Date.now()}`;
+  await page.goto("/rules/new");
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("When").fill("data.get('anomaly_score', 0) > 0.5");
+  await page.getByRole("button", { name: "Try it" }).click();
+  await until(page, "a verdict", () => page.locator(".verdict").textContent(), (text) => /would fire/.test(text));
+  await page.getByRole("button", { name: "Create" }).click();
+  await page.waitForURL(`**/rules/${name}`);
+  await page.goto("/rules");
+  const row = page.locator(".rule", { hasText: name });
+  await row.waitFor();
+  await row.getByRole("link").click();
+  await page.getByRole("button", { name: "Remove" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+  await page.waitForURL("**/rules");
+  await until(page, "the rule is gone", () => page.locator(".rule", { hasText: name }).count(), (n) => n === 0, 20_000);
+}
+
+async function lostConnectionHeals({ page, context }) {
+  let cut = () => {};
+  await page.routeWebSocket(/forecast-updates/, (socket) => {
+    const server = socket.connectToServer();
+    cut = () => {
+      void server.close();
+      void socket.close({ code: 1012, reason: "restarting" });
+    };
+  });
+  await page.goto("/");
+  await page.locator(".light-good").waitFor();
+  const waiting = page.locator(".light-wait").waitFor({ timeout: 20_000 });
+  cut();
+  await waiting;
+  await page.locator(".light-good").waitFor({ timeout: 20_000 });
+  // And without any network at all the page keeps what it knew, and says so.
+  await context.setOffline(true);
+  await page.locator(".light-bad", { hasText: "No answer" }).waitFor({ timeout: 20_000 });
+  assert.ok(await page.locator(".by-type tbody tr").count(), "the last windows are still there");
+  await context.setOffline(false);
+  await page.locator(".light-bad").waitFor({ state: "detached", timeout: 20_000 });
+}
+lostConnectionHeals.breaks = true;
+
+async function filesAreSmall({ page, base }) {
+  let bytes = 0;
+  const { gzipSync } = await import("node:zlib");
+  const own = [];
+  page.on("response", (response) => own.push(response));
+  await page.goto("/");
+  await page.locator(".answers").waitFor();
+  for (const response of own) {
+    const { origin, pathname } = new URL(response.url());
+    assert.equal(origin, base, `a foreign address was asked: ${response.url()}`);
+    if (pathname === "/" || pathname.startsWith("/assets/")) bytes += gzipSync(await response.body()).length;
+  }
+  assert.ok(bytes > 10_000 && bytes < 150_000, `${bytes} bytes gzipped`);
+  console.log(`      ${(bytes / 1024).toFixed(1)} KiB gzipped in all`);
+}
+
+async function policyForbidsInline({ page }) {
+  const response = await page.goto("/");
+  const policy = response.headers()["content-security-policy"] ?? "";
+  assert.match(policy, /default-src '(self|none)'/);
+  assert.doesNotMatch(policy, /unsafe-inline|unsafe-eval/);
+}
+
+async function paintsQuickly({ page }) {
+  await page.goto("/");
+  await page.goto("/alerts");
+  await page.goto("/");
+  const paint = await page.evaluate(
+    () =>
+      new Promise((resolve) =>
+        new PerformanceObserver((list) => {
+          const entry = list.getEntriesByName("first-contentful-paint")[0];
+          if (entry) resolve(entry.startTime);
+        }).observe({ type: "paint", buffered: true }),
+      ),
+  );
+  console.log(`      first contentful paint ${Math.round(paint)} ms`);
+  assert.ok(paint < 1500, `first paint after ${Math.round(paint)} ms`);
+}
+
+export const checks = {
+  "the figures live": livesOn,
+  "the models are walked by keyboard": keyboardWalks,
+  "all can be reached by keyboard, and the focus is seen": everythingCanBeReached,
+  "a chart is read by keyboard": chartByKeyboard,
+  "a search is in the address": searchIsInTheAddress,
+  "the back button goes back": backButtonGoesBack,
+  "a model's address can be shared": deepLinkByClick,
+  "the scheme is switched and remembered": themeIsSwitched,
+  "the time zone is switched": zoneIsSwitched,
+  "the chosen anomaly is drawn": chosenAnomalyIsDrawn,
+  "a rule is made, tried and removed": ruleIsMadeTriedAndRemoved,
+  "a lost connection heals": lostConnectionHeals,
+  "the files are small and our own": filesAreSmall,
+  "the policy forbids inline code": policyForbidsInline,
+  "it paints quickly": paintsQuickly,
+};

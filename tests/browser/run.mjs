@@ -1,0 +1,155 @@
+// Looks at every page of a running Tidecast with headless Chromium and fails on what an operator would complain about.
+//
+//   TIDECAST_URL=http://127.0.0.1:8000 SCREENSHOTS=target/screenshots node run.mjs
+//
+// TIDECAST_URL       the app listener [http://127.0.0.1:8000]
+// TIDECAST_TOKEN     logs in with this first, where the server asks for it
+// SCREENSHOTS        folder for pictures of each page, width and scheme [./screenshots]
+// DOCS_SCREENSHOT    where the README's picture goes; none unless given
+// CHROMIUM           the browser's path [/usr/bin/chromium]
+// ONLY               a word: only the checks whose name holds it
+//
+// It needs a server that has begun to forecast (`tidecast dev` after some seconds), waits for it for up to a minute,
+// and changes nothing there but one rule that it makes and removes.
+
+import { AxeBuilder } from "@axe-core/playwright";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { checks } from "./checks.mjs";
+import { pages } from "./pages.mjs";
+
+const base = (process.env.TIDECAST_URL ?? "http://127.0.0.1:8000").replace(/\/$/, "");
+const folder = process.env.SCREENSHOTS ?? "screenshots";
+const token = process.env.TIDECAST_TOKEN ?? null;
+const only = process.env.ONLY ?? "";
+const VIEWS = [
+  { name: "1280", width: 1280, height: 860 },
+  { name: "400", width: 400, height: 860 },
+];
+
+let failures = 0;
+
+/** Runs one named check and tells how it went; the others go on. */
+async function check(name, body) {
+  if (!name.includes(only)) return;
+  const began = performance.now();
+  try {
+    await body();
+    console.log(`ok    ${name} (${Math.round(performance.now() - began)} ms)`);
+  } catch (error) {
+    failures += 1;
+    console.log(`FAIL  ${name}\n      ${String(error.message ?? error).replaceAll("\n", "\n      ")}`);
+  }
+}
+
+/** A fresh page whose console is watched: any error, refused resource or policy violation is a failure. */
+async function openPage(browser, { width, height, scheme = "light", ...more }) {
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: scheme,
+    timezoneId: "America/New_York",
+    baseURL: base,
+    ...more,
+  });
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") complaints.push(`${message.type()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
+  if (token) await page.addInitScript((text) => sessionStorage.setItem("tidecast.token", text), token);
+  return { context, page, complaints };
+}
+
+/** A model to look at: one with anomalies if there is one, for it shows the most. */
+async function someModel(page) {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    const headers = token ? { authorization: `Bearer ${token}` } : {};
+    // Not there yet is waited for like everything else.
+    const response = await page.request.get("/api/models?limit=1000", { headers }).catch(() => null);
+    if (response?.ok()) {
+      const { items } = await response.json();
+      const ready = items.filter((model) => model.enabled && model.last_forecast_time);
+      ready.sort((a, b) => Number(b.model_id.includes("/")) - Number(a.model_id.includes("/")) || b.anomalies - a.anomalies);
+      if (ready.length) return ready[0].model_id;
+    }
+    if (Date.now() > deadline) throw new Error(`no model at ${base}/api/models has made a forecast within a minute`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+async function axe(page) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  if (!violations.length) return;
+  const told = violations.map(
+    (v) => `${v.id} (${v.impact}): ${v.help}\n  ${v.nodes.slice(0, 3).map((n) => `${n.target.join(" ")}  ${n.failureSummary?.split("\n").slice(1).join(" ").trim()}`).join("\n  ")}`,
+  );
+  throw new Error(`axe: ${told.join("\n")}`);
+}
+
+/** Nothing may stick out of a narrow screen. */
+async function fits(page) {
+  const [content, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  if (content > screen) throw new Error(`the page is ${content} px wide on a screen of ${screen}`);
+}
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-dev-shm-usage", "--font-render-hinting=none"],
+});
+try {
+  await mkdir(folder, { recursive: true });
+  const scout = await openPage(browser, VIEWS[0]);
+  const model = await someModel(scout.page);
+  await scout.context.close();
+
+  for (const view of VIEWS) {
+    for (const scheme of ["light", "dark"]) {
+      for (const { name, address, ready } of pages(model)) {
+        await check(`${name} ${view.name} ${scheme}`, async () => {
+          const { context, page, complaints } = await openPage(browser, { ...view, scheme });
+          try {
+            await page.goto(address);
+            await ready(page);
+            await fits(page);
+            await page.screenshot({ path: join(folder, `${name}-${view.name}-${scheme}.png`), fullPage: view.name === "400" });
+            await axe(page);
+            if (complaints.length) throw new Error(`console: ${complaints.join("; ")}`);
+          } finally {
+            await context.close();
+          }
+        });
+      }
+    }
+  }
+
+  for (const [name, body] of Object.entries(checks)) {
+    await check(name, async () => {
+      const { context, page, complaints } = await openPage(browser, VIEWS[0]);
+      try {
+        await body({ page, context, model, base });
+        // A check that breaks a connection on purpose hears the browser say so.
+        const unexpected = complaints.filter((text) => !(body.breaks && /ERR_|WebSocket|Failed to load resource/.test(text)));
+        if (unexpected.length) throw new Error(`console: ${unexpected.join("; ")}`);
+      } finally {
+        await context.close();
+      }
+    });
+  }
+
+  if (process.env.DOCS_SCREENSHOT) {
+    await check("picture for the papers", async () => {
+      const { context, page } = await openPage(browser, { width: 1280, height: 900, deviceScaleFactor: 1.5 });
+      await page.goto("/");
+      await pages(model).find((p) => p.name === "overview").ready(page);
+      await page.screenshot({ path: process.env.DOCS_SCREENSHOT });
+      await context.close();
+    });
+  }
+} finally {
+  await browser.close();
+}
+console.log(failures ? `${failures} failed` : "all well");
+process.exitCode = failures ? 1 : 0;
