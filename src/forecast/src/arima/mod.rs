@@ -17,7 +17,7 @@ mod starts;
 pub use diagnostics::{LjungBox, ljung_box};
 pub use fitted::FittedArima;
 
-pub(crate) use estimate::{Effort, Objective};
+pub(crate) use estimate::{Effort, Estimate, Objective};
 pub(crate) use likelihood::Columns;
 pub(crate) use shape::Shape;
 
@@ -155,6 +155,24 @@ impl Arima {
         Ok(FittedArima::assemble(self, shape, found, y, regressors, budget.exhausted))
     }
 
+    /// The model at given ARMA parameters (stationary; in the order `ar`, `ma`, seasonal `ar`, seasonal `ma`), its
+    /// variance and regression coefficients at their best for them: a fit made elsewhere, put to work on `y`.
+    pub fn with_parameters(
+        &self,
+        y: &[f64],
+        regressors: &[Vec<f64>],
+        arma: &[f64],
+    ) -> Result<FittedArima, FitError> {
+        let shape = self.shape()?;
+        let problem = Problem::new(self, y, regressors)?;
+        let found = problem.fixed(&shape, arma)?.ok_or_else(|| {
+            FitError::Specification(
+                "these autoregressive parameters are not those of a stationary series".into(),
+            )
+        })?;
+        Ok(FittedArima::assemble(self, shape, found, y, regressors, false))
+    }
+
     /// The exact log-likelihood of the differenced series at given parameters (in the order of the names `ar`, `ma`,
     /// seasonal `ar`, seasonal `ma`) and innovation variance; `sigma2` of `None` and regression coefficients always
     /// take their best values. `None` where the autoregression is not stationary.
@@ -166,23 +184,12 @@ impl Arima {
         sigma2: Option<f64>,
     ) -> Result<Option<f64>, FitError> {
         let shape = self.shape()?;
-        if arma.len() != shape.count() {
-            return Err(FitError::Specification(format!(
-                "{} takes {} parameters and {} were given",
-                shape.title(),
-                shape.count(),
-                arma.len()
-            )));
-        }
         let problem = Problem::new(self, y, regressors)?;
-        let Some(at) = Objective::new(&shape, &problem.columns).at(arma) else { return Ok(None) };
-        let n = problem.columns.observed as f64;
-        let best = at.loglik - n * problem.scale.ln();
-        Ok(Some(match sigma2 {
-            None => best,
+        Ok(problem.fixed(&shape, arma)?.map(|found| match sigma2 {
+            None => found.loglik,
             Some(s) => {
-                let ratio = at.sigma2 * problem.scale * problem.scale / s;
-                best + 0.5 * n * (ratio.ln() + 1.0 - ratio)
+                let ratio = found.sd * found.sd / s;
+                found.loglik + 0.5 * found.observed as f64 * (ratio.ln() + 1.0 - ratio)
             }
         }))
     }
@@ -313,18 +320,39 @@ impl Problem {
             });
         }
         let found = estimate::estimate(shape, &self.columns, earlier, effort, budget)?;
+        Ok(self.in_units_of_the_series(found))
+    }
+
+    /// The likelihood at given ARMA parameters; `None` where they are not stationary.
+    fn fixed(&self, shape: &Shape, arma: &[f64]) -> Result<Option<Found>, FitError> {
+        if arma.len() != shape.count() {
+            return Err(FitError::Specification(format!(
+                "{} takes {} parameters and {} were given",
+                shape.title(),
+                shape.count(),
+                arma.len()
+            )));
+        }
+        let errors = vec![f64::NAN; arma.len()];
+        Ok(Objective::new(shape, &self.columns)
+            .at(arma)
+            .map(|at| self.in_units_of_the_series(Estimate { natural: arma.to_vec(), errors, at })))
+    }
+
+    fn in_units_of_the_series(&self, found: Estimate) -> Found {
+        let observed = self.columns.observed;
         let scaled = found.at.beta.iter().zip(&self.offset).zip(&self.regressor_scale);
         let beta = scaled.map(|((b, offset), size)| (b * self.scale + offset) / size).collect();
         let variances = found.at.beta_variance.iter().zip(&self.regressor_scale);
         let beta_errors = variances.map(|(v, size)| v.sqrt() * self.scale / size);
         let errors = found.errors.iter().copied().chain(beta_errors).collect();
-        Ok(Found {
+        Found {
             natural: found.natural,
             beta,
             errors,
             sd: found.at.sigma2.sqrt() * self.scale,
             loglik: found.at.loglik - observed as f64 * self.scale.ln(),
             observed,
-        })
+        }
     }
 }
