@@ -206,6 +206,37 @@ async function lostConnectionHeals({ page, context }) {
 }
 lostConnectionHeals.breaks = true;
 
+async function tokenIsAskedFor({ page, axe, picture }) {
+  // Whatever server this is, here it wants one certain token.
+  await page.route("**/api/**", async (route) => {
+    const { authorization, ...headers } = await route.request().allHeaders();
+    if (authorization === "Bearer good.token.here") return route.continue({ headers });
+    return route.fulfill({
+      status: 401,
+      contentType: "application/problem+json",
+      body: JSON.stringify({ title: "Unauthorized", status: 401, detail: "A usable token is needed." }),
+    });
+  });
+  await page.goto("/alerts?severity=HIGH");
+  await page.getByRole("heading", { name: "Log in" }).waitFor();
+  await axe(page);
+  await picture(page, "login");
+  await page.getByLabel("Token").fill("not a token");
+  await page.keyboard.press("Enter");
+  await page.getByText("This is not a token").waitFor();
+  await page.getByLabel("Token").fill("bad.token.here");
+  await page.keyboard.press("Enter");
+  await page.getByText("A usable token is needed.").waitFor();
+  await page.getByLabel("Token").fill("good.token.here");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("heading", { name: "Alerts" }).waitFor();
+  assert.equal(new URL(page.url()).search, "?severity=HIGH", "where one wanted to go is kept");
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByRole("heading", { name: "Log in" }).waitFor();
+  assert.equal(await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }).includes("token.here")), false);
+}
+tokenIsAskedFor.breaks = true;
+
 async function filesAreSmall({ page, base }) {
   let bytes = 0;
   const { gzipSync } = await import("node:zlib");
@@ -259,6 +290,7 @@ export const checks = {
   "the chosen anomaly is drawn": chosenAnomalyIsDrawn,
   "a rule is made, tried and removed": ruleIsMadeTriedAndRemoved,
   "a lost connection heals": lostConnectionHeals,
+  "a token is asked for": tokenIsAskedFor,
   "the files are small and our own": filesAreSmall,
   "the policy forbids inline code": policyForbidsInline,
   "it paints quickly": paintsQuickly,

@@ -89,6 +89,13 @@ async function axe(page) {
   throw new Error(`axe: ${told.join("\n")}`);
 }
 
+/** What is on screen; of a narrow page, whose parts stand below each other, up to three screens. */
+async function picture(page, path, { name, width }) {
+  if (name !== "400") return page.screenshot({ path });
+  const height = Math.min(2600, await page.evaluate(() => document.documentElement.scrollHeight));
+  return page.screenshot({ path, fullPage: true, clip: { x: 0, y: 0, width, height } });
+}
+
 /** Nothing may stick out of a narrow screen. */
 async function fits(page) {
   const [content, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
@@ -114,7 +121,7 @@ try {
             await page.goto(address);
             await ready(page);
             await fits(page);
-            await page.screenshot({ path: join(folder, `${name}-${view.name}-${scheme}.png`), fullPage: view.name === "400" });
+            await picture(page, join(folder, `${name}-${view.name}-${scheme}.png`), view);
             await axe(page);
             if (complaints.length) throw new Error(`console: ${complaints.join("; ")}`);
           } finally {
@@ -129,7 +136,8 @@ try {
     await check(name, async () => {
       const { context, page, complaints } = await openPage(browser, VIEWS[0]);
       try {
-        await body({ page, context, model, base });
+        const shoot = (at, name) => picture(at, join(folder, `${name}-1280-light.png`), VIEWS[0]);
+        await body({ page, context, model, base, axe, picture: shoot });
         // A check that breaks a connection on purpose hears the browser say so.
         const unexpected = complaints.filter((text) => !(body.breaks && /ERR_|WebSocket|Failed to load resource/.test(text)));
         if (unexpected.length) throw new Error(`console: ${unexpected.join("; ")}`);

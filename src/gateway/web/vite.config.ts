@@ -13,6 +13,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     sourcemap: false,
+    // The notices that the libraries inside ask for.
+    license: { fileName: "licenses.md" },
     reportCompressedSize: true,
   },
   server: {

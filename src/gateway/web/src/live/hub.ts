@@ -81,7 +81,7 @@ async function configure(attempt: number): Promise<void> {
       unavailable.value = "This server offers no live connection; the pages ask again every few seconds.";
       return;
     }
-    connect(config.websocket_url);
+    connect(config.websocket_url, config.auth_required);
   } catch (error) {
     const wait_ms = error instanceof Problem && error.status === 401 ? 1000 : Math.min(15_000, 500 * 2 ** attempt);
     setTimeout(() => void configure(attempt + 1), wait_ms);
@@ -89,10 +89,10 @@ async function configure(attempt: number): Promise<void> {
   }
 }
 
-function connect(address: string): void {
+function connect(address: string, withToken: boolean): void {
   live = new Connection({
     url: resolve(address, location),
-    token: () => token.value,
+    token: () => (withToken ? token.value : null),
     onMessage: receive,
     onState: (state) => {
       connection.value = state;

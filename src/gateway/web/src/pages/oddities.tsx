@@ -70,9 +70,8 @@ function OddityRow({ anomaly }: { anomaly: Anomaly }) {
       </span>
       <SeverityTag severity={anomaly.severity} />
       <RangeBar observed={anomaly.observed_value} lower={lower} upper={upper} predicted={anomaly.predicted_value} />
-      <span class="oddity-what">
-        <b>{format.brief(anomaly.observed_value)}</b> for {format.brief(lower)} to {format.brief(upper)}
-        {Number.isFinite(far) && far >= 1.5 ? `, ${far.toFixed(1)}× the margin` : ""}
+      <span class="oddity-what" title={Number.isFinite(far) ? `${far.toFixed(1)} times the margin` : undefined}>
+        <b>{format.brief(anomaly.observed_value)}</b>, expected {format.brief(lower)} to {format.brief(upper)}
       </span>
     </>
   );
