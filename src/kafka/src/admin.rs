@@ -1,0 +1,292 @@
+//! Topics made or named when missing, and what the cluster looks like.
+
+use crate::cluster::{Cluster, ProducerKind, explain};
+use crate::log::QuietContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::RDKafkaErrorCode;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a look at the cluster may take.
+const LOOK: Duration = Duration::from_secs(10);
+/// Offsets of so many partitions are asked for in one listing; the rest are listed without.
+const OFFSETS_OF_PARTITIONS: usize = 1_000;
+
+/// A topic that must be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// Partitions, when it has to be made.
+    pub partitions: i32,
+    /// Replicas, when it has to be made.
+    pub replication: i32,
+    /// Settings of the topic, when it has to be made, e.g. `cleanup.policy`.
+    pub config: Vec<(String, String)>,
+}
+
+impl TopicSpec {
+    /// A topic of records that age out as the broker says.
+    pub fn stream(name: impl Into<String>, partitions: i32, replication: i32) -> Self {
+        TopicSpec { name: name.into(), partitions, replication, config: Vec::new() }
+    }
+
+    /// A table: one partition, the newest record of each key kept.
+    pub fn table(name: impl Into<String>, replication: i32) -> Self {
+        let config = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.1"), ("segment.ms", "86400000")];
+        TopicSpec {
+            name: name.into(),
+            partitions: 1,
+            replication,
+            config: config.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        }
+    }
+}
+
+/// Why the cluster is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// No answer.
+    #[error("Kafka at {servers} does not answer: {why}")]
+    Unreachable {
+        /// Whom we asked.
+        servers: String,
+        /// In the library's words.
+        why: String,
+    },
+    /// Topics are missing and cannot be made by us.
+    #[error("{}", missing_text(.0))]
+    Missing(Vec<(String, String)>),
+    /// The client cannot be made of these settings.
+    #[error("{0}")]
+    Client(String),
+}
+
+impl AdminError {
+    /// Whether waiting may help.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, AdminError::Unreachable { .. })
+    }
+}
+
+fn missing_text(missing: &[(String, String)]) -> String {
+    let names: Vec<String> = missing.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+    format!("these topics are missing and Kafka did not let us make them; make them by hand: {}", names.join(", "))
+}
+
+/// A broker.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Broker {
+    /// Its id.
+    pub id: i32,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// A partition as the cluster shows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PartitionView {
+    /// Its number.
+    pub partition: i32,
+    /// The leader's id, -1 for none.
+    pub leader: i32,
+    /// Ids of the replicas.
+    pub replicas: Vec<i32>,
+    /// Ids of those in sync.
+    pub in_sync: Vec<i32>,
+    /// First offset in the log, where it was asked for.
+    pub low: Option<i64>,
+    /// Next offset to be written, likewise.
+    pub high: Option<i64>,
+}
+
+/// A topic as the cluster shows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TopicView {
+    /// Its name.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: Vec<PartitionView>,
+    /// What is wrong with it.
+    pub error: Option<String>,
+}
+
+/// What the cluster shows us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Brokers.
+    pub brokers: Vec<Broker>,
+    /// Topics that we may see, without the cluster's own.
+    pub topics: BTreeMap<String, TopicView>,
+    /// How long the look took.
+    pub took: Duration,
+}
+
+/// Looks at and changes a cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct KafkaAdmin {
+    cluster: Cluster,
+    client: Arc<AdminClient<QuietContext>>,
+}
+
+impl KafkaAdmin {
+    /// Makes the client; the brokers need not be there yet.
+    pub fn new(cluster: &Cluster) -> Result<Self, AdminError> {
+        let client = AdminClient::from_config_and_context(
+            &cluster.producer_config(ProducerKind::Free),
+            QuietContext::default(),
+        )
+        .map_err(|error| AdminError::Client(explain(&error)))?;
+        Ok(KafkaAdmin { cluster: cluster.clone(), client: Arc::new(client) })
+    }
+
+    /// The cluster it speaks to.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Brokers and topics, without offsets. Waits up to `within` for an answer.
+    pub async fn look(&self, within: Duration) -> Result<ClusterView, AdminError> {
+        let (client, servers) = (Arc::clone(&self.client), self.cluster.bootstrap_servers());
+        blocking(move || look(&client, &servers, within)).await
+    }
+
+    /// [`KafkaAdmin::look`], with each partition's first and next offset.
+    pub async fn look_with_offsets(&self) -> Result<ClusterView, AdminError> {
+        let (client, servers) = (Arc::clone(&self.client), self.cluster.bootstrap_servers());
+        blocking(move || {
+            let mut view = look(&client, &servers, LOOK)?;
+            let partitions = view.topics.values_mut().flat_map(|topic| {
+                let name = topic.name.clone();
+                topic.partitions.iter_mut().map(move |partition| (name.clone(), partition))
+            });
+            let deadline = Instant::now() + LOOK;
+            for (topic, partition) in partitions.take(OFFSETS_OF_PARTITIONS) {
+                if Instant::now() >= deadline {
+                    break;
+                }
+                let watermarks = client.inner().fetch_watermarks(&topic, partition.partition, Duration::from_secs(2));
+                if let Ok((low, high)) = watermarks {
+                    (partition.low, partition.high) = (Some(low), Some(high));
+                }
+            }
+            Ok(view)
+        })
+        .await
+    }
+
+    /// First and next offset of every partition of a topic.
+    pub async fn watermarks(&self, topic: &str) -> Result<Vec<(i32, i64, i64)>, AdminError> {
+        let (client, servers, name) = (Arc::clone(&self.client), self.cluster.bootstrap_servers(), topic.to_owned());
+        blocking(move || {
+            let view = look(&client, &servers, LOOK)?;
+            let Some(topic) = view.topics.get(&name) else {
+                return Err(AdminError::Missing(vec![(name, "not found".to_owned())]));
+            };
+            topic
+                .partitions
+                .iter()
+                .map(|partition| {
+                    let (low, high) = client
+                        .inner()
+                        .fetch_watermarks(&name, partition.partition, LOOK)
+                        .map_err(|error| AdminError::Unreachable { servers: servers.clone(), why: explain(&error) })?;
+                    Ok((partition.partition, low, high))
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// Makes what is missing; tells the names of what it made. An error names all that is missing and could not be
+    /// made.
+    pub async fn ensure_topics(&self, wanted: &[TopicSpec]) -> Result<Vec<String>, AdminError> {
+        let view = self.look(LOOK).await?;
+        let missing: Vec<&TopicSpec> = wanted.iter().filter(|spec| !view.topics.contains_key(&spec.name)).collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let new: Vec<NewTopic<'_>> = missing
+            .iter()
+            .map(|spec| {
+                let replication = TopicReplication::Fixed(spec.replication);
+                let topic = NewTopic::new(&spec.name, spec.partitions, replication);
+                spec.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+            })
+            .collect();
+        let options = AdminOptions::new().request_timeout(Some(LOOK)).operation_timeout(Some(LOOK));
+        let results = self.client.create_topics(&new, &options).await.map_err(|error| {
+            let why = explain(&error);
+            AdminError::Missing(missing.iter().map(|spec| (spec.name.clone(), why.clone())).collect())
+        })?;
+        let (mut made, mut refused) = (Vec::new(), Vec::new());
+        for result in results {
+            match result {
+                Ok(name) => made.push(name),
+                // Somebody else was quicker.
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => refused.push((name, code.to_string())),
+            }
+        }
+        if refused.is_empty() { Ok(made) } else { Err(AdminError::Missing(refused)) }
+    }
+
+    /// Deletes topics; for tests and for clearing up after a replay into topics of its own.
+    pub async fn delete_topics(&self, names: &[&str]) -> Result<(), AdminError> {
+        let options = AdminOptions::new().request_timeout(Some(LOOK)).operation_timeout(Some(LOOK));
+        let results = self
+            .client
+            .delete_topics(names, &options)
+            .await
+            .map_err(|error| AdminError::Unreachable { servers: self.cluster.bootstrap_servers(), why: explain(&error) })?;
+        let refused: Vec<(String, String)> =
+            results.into_iter().filter_map(|result| result.err().map(|(name, code)| (name, code.to_string()))).collect();
+        if refused.is_empty() { Ok(()) } else { Err(AdminError::Client(format!("not deleted: {refused:?}"))) }
+    }
+}
+
+fn look(client: &AdminClient<QuietContext>, servers: &str, within: Duration) -> Result<ClusterView, AdminError> {
+    let begun = Instant::now();
+    let metadata = client.inner().fetch_metadata(None, within).map_err(|error| {
+        // A timeout alone says little: the last trouble of the connection says why.
+        let why = client.inner().context().last_error().unwrap_or_else(|| explain(&error));
+        AdminError::Unreachable { servers: servers.to_owned(), why }
+    })?;
+    let brokers = metadata
+        .brokers()
+        .iter()
+        .map(|broker| Broker { id: broker.id(), address: format!("{}:{}", broker.host(), broker.port()) })
+        .collect();
+    let topics = metadata
+        .topics()
+        .iter()
+        .filter(|topic| !topic.name().starts_with("__"))
+        .map(|topic| {
+            let partitions = topic.partitions().iter().map(|partition| PartitionView {
+                partition: partition.id(),
+                leader: partition.leader(),
+                replicas: partition.replicas().to_vec(),
+                in_sync: partition.isr().to_vec(),
+                low: None,
+                high: None,
+            });
+            let view = TopicView {
+                name: topic.name().to_owned(),
+                partitions: partitions.collect(),
+                error: topic.error().map(|code| RDKafkaErrorCode::from(code).to_string()),
+            };
+            (view.name.clone(), view)
+        })
+        .collect();
+    Ok(ClusterView { brokers, topics, took: begun.elapsed() })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
+) -> Result<T, AdminError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(AdminError::Client(format!("a look at Kafka was cut short: {error}"))))
+}

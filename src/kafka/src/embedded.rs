@@ -1,0 +1,62 @@
+//! A broker in this process, for `tidecast dev`: librdkafka's mock cluster, which speaks Kafka on TCP. It keeps the
+//! newest few megabytes of each partition and nothing across a restart, and knows no isolation of transactions: never
+//! a broker for anything but trying out.
+
+use rdkafka::mocking::MockCluster;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+/// An embedded broker; ends when dropped.
+pub struct EmbeddedBroker {
+    bootstrap_servers: String,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EmbeddedBroker {
+    /// Starts a broker on a free loopback port with these topics (name, partitions). It makes no other topics.
+    pub fn start(topics: &[(String, i32)]) -> Result<Self, String> {
+        let topics = topics.to_vec();
+        let (stop, stopped) = channel::<()>();
+        let (started, is_started) = channel();
+        // The cluster is bound to the thread that made it.
+        let thread = std::thread::Builder::new()
+            .name("kafka-embedded".into())
+            .spawn(move || {
+                let cluster = MockCluster::new(1).and_then(|cluster| {
+                    topics.iter().try_for_each(|(name, partitions)| cluster.create_topic(name, *partitions, 1))?;
+                    Ok(cluster)
+                });
+                match cluster {
+                    Ok(cluster) => {
+                        let _ = started.send(Ok(cluster.bootstrap_servers()));
+                        // Until the owner is dropped.
+                        let _ = stopped.recv();
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error.to_string()));
+                    }
+                }
+            })
+            .map_err(|error| format!("no thread for the embedded broker: {error}"))?;
+        let bootstrap_servers = is_started
+            .recv()
+            .unwrap_or_else(|_| Err("its thread ended".to_owned()))
+            .map_err(|why| format!("the embedded broker did not start: {why}"))?;
+        Ok(EmbeddedBroker { bootstrap_servers, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// `host:port` for clients.
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+}
+
+impl Drop for EmbeddedBroker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

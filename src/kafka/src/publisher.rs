@@ -1,0 +1,352 @@
+//! The publisher: records out, and the commit that makes them and the input's offsets one.
+//!
+//! Exactly once: one transaction holds the records and the offsets, under a name that fences the instance's earlier
+//! self and with the group's generation that fences zombies (KIP-447). At least once: the same path without the
+//! transaction. After anything unknown the publisher says [`Recover::Restart`] and refuses to go on: an end of a
+//! transaction is never tried twice.
+
+use crate::cluster::{Cluster, ProducerKind, explain};
+use crate::native::{latency_micros, set_leader_epoch};
+use crate::publishing::Publishing;
+use crate::source::GroupHandle;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tidecast_event::TopicPartition;
+use tidecast_ports::publish::CommitOffset;
+use tidecast_ports::{Destination, OutputRecord, PublishError, Publisher, Recover};
+
+/// Topic names of the house's destinations.
+#[derive(Debug, Clone)]
+pub struct OutputTopics {
+    /// [`Destination::Aggregates`].
+    pub aggregates: Arc<str>,
+    /// [`Destination::Predictions`].
+    pub predictions: Arc<str>,
+    /// [`Destination::Alerts`].
+    pub alerts: Arc<str>,
+    /// [`Destination::Metrics`].
+    pub metrics: Arc<str>,
+    /// [`Destination::DeadLetters`].
+    pub dead_letters: Arc<str>,
+}
+
+impl OutputTopics {
+    /// From section `[topics]`.
+    pub fn from_settings(topics: &tidecast_config::Topics) -> Self {
+        OutputTopics {
+            aggregates: topics.aggregates.as_str().into(),
+            predictions: topics.predictions.as_str().into(),
+            alerts: topics.alerts.as_str().into(),
+            metrics: topics.metrics.as_str().into(),
+            dead_letters: topics.dlq.as_str().into(),
+        }
+    }
+
+    fn name<'n>(&'n self, destination: &'n Destination) -> &'n str {
+        match destination {
+            Destination::Aggregates => &self.aggregates,
+            Destination::Predictions => &self.predictions,
+            Destination::Alerts => &self.alerts,
+            Destination::Metrics => &self.metrics,
+            Destination::DeadLetters => &self.dead_letters,
+            Destination::Topic(name) => name,
+        }
+    }
+}
+
+/// How commits are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guarantee {
+    /// In transactions under this name. The name must be this publisher's own and the same after a restart.
+    ExactlyOnce {
+        /// `transactional.id`.
+        transactional_id: String,
+    },
+    /// Records first, offsets after them.
+    AtLeastOnce,
+}
+
+/// Callbacks of a producer whose user waits for all its records together.
+pub(crate) struct DeliveryContext {
+    publishing: Publishing,
+    /// The first record that failed since the last commit.
+    failure: Mutex<Option<(RDKafkaErrorCode, String)>>,
+}
+
+impl DeliveryContext {
+    pub fn new(publishing: Publishing) -> Self {
+        DeliveryContext { publishing, failure: Mutex::default() }
+    }
+
+    pub fn take_failure(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for DeliveryContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        crate::log::line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "Kafka producer");
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(message) => {
+                let bytes = message.key_len() + message.payload_len();
+                self.publishing.sent(bytes, latency_micros(message));
+            }
+            Err((error, message)) => {
+                self.publishing.failed();
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                // What was purged failed because something else had.
+                if failure.as_ref().is_none_or(|(known, _)| is_purge(*known)) {
+                    let words = format!("a record for topic {} was not taken: {}", message.topic(), explain(error));
+                    *failure = Some((code, words));
+                }
+            }
+        }
+    }
+}
+
+fn is_purge(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
+}
+
+/// [`Publisher`] on Kafka.
+pub struct KafkaPublisher {
+    producer: BaseProducer<DeliveryContext>,
+    topics: OutputTopics,
+    group: GroupHandle,
+    transactional: bool,
+    /// A transaction is open.
+    begun: bool,
+    /// Set by the first failure after which nothing but a new publisher helps.
+    broken: Option<PublishError>,
+    timeout: Duration,
+}
+
+impl KafkaPublisher {
+    /// Makes the producer. Exactly once: waits until the name is ours, which settles whatever an earlier holder left open.
+    pub fn connect(
+        cluster: &Cluster,
+        guarantee: &Guarantee,
+        topics: OutputTopics,
+        group: GroupHandle,
+        publishing: Publishing,
+    ) -> Result<Self, PublishError> {
+        let kind = match guarantee {
+            Guarantee::ExactlyOnce { transactional_id } => ProducerKind::Transactional(transactional_id),
+            Guarantee::AtLeastOnce => ProducerKind::Committing,
+        };
+        let config = cluster.producer_config(kind);
+        let producer = BaseProducer::from_config_and_context(&config, DeliveryContext::new(publishing))
+            .map_err(|error| PublishError { recover: Recover::Stop, message: explain(&error) })?;
+        let timeout = cluster.options().producer.request_timeout.max(Duration::from_secs(5));
+        let transactional = matches!(kind, ProducerKind::Transactional(_));
+        if transactional {
+            producer.init_transactions(timeout).map_err(|error| failure("transactions cannot be begun", &error))?;
+        }
+        Ok(KafkaPublisher { producer, topics, group, transactional, begun: false, broken: None, timeout })
+    }
+
+    fn begin(&mut self) -> Result<(), PublishError> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        if self.transactional && !self.begun {
+            if let Err(error) = self.producer.begin_transaction() {
+                return Err(self.broken_by(failure("a transaction was not begun", &error)));
+            }
+            self.begun = true;
+        }
+        Ok(())
+    }
+
+    /// Remembers a failure that ends this publisher.
+    fn broken_by(&mut self, error: PublishError) -> PublishError {
+        if error.recover != Recover::Retry {
+            self.broken = Some(error.clone());
+        }
+        error
+    }
+
+    /// Waits in steps of a millisecond until every record is acknowledged or failed.
+    fn settle(&mut self) -> Result<(), PublishError> {
+        let deadline = Instant::now() + self.timeout;
+        while self.producer.in_flight_count() > 0 {
+            if Instant::now() >= deadline {
+                let message = format!("Kafka did not acknowledge all records within {:?}", self.timeout);
+                return Err(self.broken_by(PublishError { recover: Recover::Restart, message }));
+            }
+            self.producer.poll(Duration::from_millis(1));
+        }
+        match self.producer.context().take_failure() {
+            None => Ok(()),
+            Some((code, message)) => Err(self.broken_by(PublishError { recover: recover(code), message })),
+        }
+    }
+
+    fn offsets(&self, offsets: &[CommitOffset]) -> Result<TopicPartitionList, PublishError> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for commit in offsets {
+            let TopicPartition { topic, partition } = &commit.partition;
+            let mut element = list.add_partition(topic, *partition);
+            element.set_metadata(&commit.metadata);
+            element
+                .set_offset(Offset::Offset(commit.offset))
+                .map_err(|error| PublishError { recover: Recover::Restart, message: explain(&error) })?;
+        }
+        for commit in offsets {
+            if let Some(epoch) = self.group.leader_epoch(&commit.partition) {
+                set_leader_epoch(&list, &commit.partition, epoch);
+            }
+        }
+        Ok(list)
+    }
+
+    fn commit_transaction(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
+        if offsets.is_empty() && !self.begun {
+            return Ok(());
+        }
+        self.begin()?;
+        if !offsets.is_empty() {
+            let list = self.offsets(offsets)?;
+            let Some(group) = self.group.metadata() else { return Err(self.source_is_gone()) };
+            if let Err(error) = self.producer.send_offsets_to_transaction(&list, &group, self.timeout) {
+                return Err(self.broken_by(failure("the input's offsets were not taken into the transaction", &error)));
+            }
+        }
+        self.settle()?;
+        match self.producer.commit_transaction(self.timeout) {
+            Ok(()) => {
+                self.begun = false;
+                Ok(())
+            }
+            Err(error) => Err(self.broken_by(failure("the transaction was not committed", &error))),
+        }
+    }
+
+    fn commit_plain(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
+        self.settle()?;
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let list = self.offsets(offsets)?;
+        let Some(consumer) = self.group.consumer() else { return Err(self.source_is_gone()) };
+        consumer
+            .commit(&list, CommitMode::Sync)
+            .map_err(|error| self.broken_by(failure("the input's offsets were not committed", &error)))?;
+        // A sync commit answers for the request; each partition has an answer of its own.
+        for element in list.elements() {
+            if let Err(error) = element.error() {
+                let what = format!("the offset of {}[{}] was not committed", element.topic(), element.partition());
+                return Err(self.broken_by(failure(&what, &error)));
+            }
+        }
+        Ok(())
+    }
+
+    fn source_is_gone(&mut self) -> PublishError {
+        let message = "the source is closed: nothing can be committed for its group any more".to_owned();
+        self.broken_by(PublishError { recover: Recover::Restart, message })
+    }
+}
+
+impl Publisher for KafkaPublisher {
+    fn produce(&mut self, record: &OutputRecord) -> Result<(), PublishError> {
+        self.begin()?;
+        let deadline = Instant::now() + self.timeout;
+        let mut out: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(self.topics.name(&record.destination));
+        out.key = record.key.as_deref();
+        out.payload = record.value.as_deref();
+        out.partition = record.partition;
+        if record.id.is_some() || !record.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len() + 1);
+            if let Some(id) = record.id {
+                headers = headers.insert(Header { key: "id", value: Some(&id.to_string()) });
+            }
+            for (key, value) in &record.headers {
+                headers = headers.insert(Header { key, value: Some(&value[..]) });
+            }
+            out.headers = Some(headers);
+        }
+        loop {
+            let (error, back) = match self.producer.send(out) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            if !full || Instant::now() >= deadline {
+                let what = format!("a record for topic {} was not taken", back.topic);
+                drop(back);
+                let refused = failure(&what, &error);
+                // A record refused here, for its size or its topic's name, is alone in that: the rest may go on.
+                let alone = refused.recover == Recover::Stop;
+                return Err(if alone { refused } else { self.broken_by(refused) });
+            }
+            out = back;
+            self.producer.poll(Duration::from_millis(1));
+        }
+    }
+
+    fn poll(&mut self) {
+        // One event holds many reports; a few events empty the queue.
+        for _ in 0..8 {
+            self.producer.poll(Duration::ZERO);
+        }
+    }
+
+    fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        if self.transactional { self.commit_transaction(offsets) } else { self.commit_plain(offsets) }
+    }
+}
+
+/// What an error of the client library asks for, in words.
+fn failure(what: &str, error: &KafkaError) -> PublishError {
+    let (recover, why) = match error {
+        KafkaError::Transaction(error) => (recover(error.code()), error.string()),
+        other => (other.rdkafka_error_code().map_or(Recover::Restart, recover), explain(other)),
+    };
+    PublishError { recover, message: format!("{what}: {why}") }
+}
+
+/// Everything that is not known to have failed for lack of a right is begun anew from what is committed. So is a
+/// fenced producer: the coordinator fences one whose transaction took too long, and two of the same name, both alive,
+/// show as a fenced group member at the source.
+fn recover(code: RDKafkaErrorCode) -> Recover {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::FencedInstanceId
+        | Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::UnknownPartition
+        | Code::MessageSizeTooLarge
+        | Code::InvalidTopic
+        | Code::InvalidConfig => Recover::Stop,
+        _ => Recover::Restart,
+    }
+}
