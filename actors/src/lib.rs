@@ -1,1 +1,41 @@
-//! tidecast-actors
+//! The actors: thin shells around the pure rooms, one file each. `topology` is the only one that knows them all.
+//!
+//! The way of a batch: source's thread → [`aggregator`] → [`forecasting`] (and its [`forecaster`]s) →
+//! [`rule_evaluator`] → [`publisher`]. Data goes forward only; what comes back is room in a mailbox.
+
+pub mod actions;
+pub mod aggregator;
+pub mod brain;
+pub mod catalog;
+pub mod control;
+pub mod decisions;
+pub mod fit_pool;
+pub mod forecaster;
+pub mod forecasting;
+pub mod house;
+pub mod intake;
+pub mod ledger;
+pub mod messages;
+pub mod metrics;
+pub mod nursery;
+pub mod publisher;
+pub mod registry;
+pub mod rule_book;
+pub mod rule_evaluator;
+pub mod snapshots;
+pub mod stats;
+pub mod submissions;
+pub mod tally;
+pub mod topology;
+pub mod tree;
+mod trouble;
+mod wire;
+
+/// Part of every output's identity: another number where the same input leads to other outputs.
+pub const PIPELINE_VERSION: &[u8] = b"1";
+
+/// The clock's now, epoch milliseconds: for what people are told, never for a stored value.
+pub fn wall_clock_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -162,7 +162,12 @@ pub trait ControlPlane: Send + Sync {
     /// Registers a model; acknowledged by Kafka when it returns.
     async fn create_model(&self, spec: ModelSpec) -> Result<ModelView, ControlError>;
     /// Replaces a model; `if_version` refuses when it has changed since.
-    async fn replace_model(&self, id: &str, spec: ModelSpec, if_version: Option<u64>) -> Result<ModelView, ControlError>;
+    async fn replace_model(
+        &self,
+        id: &str,
+        spec: ModelSpec,
+        if_version: Option<u64>,
+    ) -> Result<ModelView, ControlError>;
     /// Removes a model (a template: its instances too).
     async fn delete_model(&self, id: &str, if_version: Option<u64>) -> Result<(), ControlError>;
     /// A forecast now, `horizon` steps ahead (the model's own when absent).
@@ -177,7 +182,12 @@ pub trait ControlPlane: Send + Sync {
     /// Registers a rule.
     async fn create_rule(&self, spec: RuleSpec) -> Result<RuleView, ControlError>;
     /// Replaces a rule.
-    async fn replace_rule(&self, name: &str, spec: RuleSpec, if_version: Option<u64>) -> Result<RuleView, ControlError>;
+    async fn replace_rule(
+        &self,
+        name: &str,
+        spec: RuleSpec,
+        if_version: Option<u64>,
+    ) -> Result<RuleView, ControlError>;
     /// Removes a rule.
     async fn delete_rule(&self, name: &str, if_version: Option<u64>) -> Result<(), ControlError>;
     /// Dry run against a sample event.

@@ -28,7 +28,8 @@ pub trait EventIngest: Send + Sync {
 
     /// As [`EventIngest::ingest`] for many; one result each, in order, all acknowledged together by the future.
     /// The future fails when any of the accepted was not acknowledged.
-    fn ingest_batch(&self, events: Vec<Bytes>, arrival_ms: i64) -> (Vec<Result<(), Rejection>>, Acknowledged);
+    fn ingest_batch(&self, events: Vec<Bytes>, arrival_ms: i64)
+    -> (Vec<Result<(), Rejection>>, Acknowledged);
 }
 
 /// Forecasts and anomalies made elsewhere.

@@ -7,13 +7,19 @@ pub mod ingest;
 pub mod live;
 pub mod operations;
 pub mod publish;
+pub mod snapshot;
 pub mod source;
 pub mod stats;
+pub mod table;
 
 pub use control::{ControlError, ControlPlane, Page, PageRequest};
 pub use ingest::{EventIngest, IngestError, OutputIngest};
 pub use live::{LiveRecord, LiveSink, OutputKind};
 pub use operations::{DeadLetters, KafkaOperations};
 pub use publish::{Destination, OutputRecord, PublishError, Publisher, Recover};
-pub use source::{Assigned, BatchPool, Committed, PartitionSink, RecordBatch, RecordMeta, SourceHandler, Wake};
+pub use snapshot::SnapshotStore;
+pub use source::{
+    Assigned, BatchPool, Committed, PartitionSink, RecordBatch, RecordMeta, SourceHandler, Wake,
+};
 pub use stats::{Health, StatsSource};
+pub use table::{Table, TableReader};

@@ -62,7 +62,8 @@ pub struct ReplayResult {
 #[async_trait::async_trait]
 pub trait DeadLetters: Send + Sync {
     /// Newest first; `reason` filters.
-    async fn list(&self, reason: Option<String>, page: PageRequest) -> Result<Page<DeadLetter>, ControlError>;
+    async fn list(&self, reason: Option<String>, page: PageRequest)
+    -> Result<Page<DeadLetter>, ControlError>;
     /// Puts letters back on their topic, each once.
     async fn replay(&self, request: ReplayRequest) -> Result<ReplayResult, ControlError>;
 }

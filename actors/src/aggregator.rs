@@ -1,0 +1,250 @@
+//! The aggregator of a partition: owns its windows, receives what the source polled, emits what closed.
+//!
+//! It parses where it aggregates. Records before the committed offset are a replay: they rebuild the state and say
+//! nothing. When the next stage has no room it waits, its own mailbox fills, and the source leaves the partition alone.
+
+use crate::decisions::Decisions;
+use crate::intake::Intake;
+use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts};
+use crate::metrics::PipelineMetrics;
+use prometheus::IntGauge;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tidecast_event::TopicPartition;
+use tidecast_mailbox::{Envelope, Mailbox};
+use tidecast_ports::RecordBatch;
+use tidecast_ports::source::{BatchPool, Wake};
+
+/// Snapshots kept by the store: decisions are remembered as far back as the oldest.
+const SNAPSHOTS_KEPT: usize = 3;
+
+/// The actor.
+pub struct Aggregator;
+
+/// What an aggregator is started with.
+pub struct AggregatorArguments {
+    /// The input partition.
+    pub partition: TopicPartition,
+    /// Which life of its tree this is.
+    pub life: u64,
+    /// Windows, as restored.
+    pub intake: Box<dyn Intake>,
+    /// The offset of the first record it will get.
+    pub start: i64,
+    /// The committed offset: records before it are a replay.
+    pub speak_from: i64,
+    /// Decisions committed with it.
+    pub decisions: Decisions,
+    /// The next stage.
+    pub forecasting: Mailbox<ForecastingMessage>,
+    /// Where read batches go back to.
+    pub pool: BatchPool,
+    /// Tells the source that there is room.
+    pub wake: Arc<OnceLock<Wake>>,
+    /// Counters.
+    pub metrics: PipelineMetrics,
+    /// `traceparent` of every n-th event that carries one is followed; 0 for none.
+    pub traced: bool,
+}
+
+/// The actor's state.
+pub struct AggregatorState {
+    with: AggregatorArguments,
+    next_offset: i64,
+    decisions: Decisions,
+    replay: std::collections::VecDeque<(i64, String)>,
+    snapshot_offsets: std::collections::VecDeque<i64>,
+    last_record: Instant,
+    caught_up: bool,
+    lag: IntGauge,
+    committed: i64,
+}
+
+impl Actor for Aggregator {
+    type Msg = Envelope<AggregatorMessage>;
+    type State = AggregatorState;
+    type Arguments = AggregatorArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        with: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let replay = with.decisions.from(with.start).cloned().collect();
+        let number = with.partition.partition.to_string();
+        let lag = with.metrics.lag.with_label_values(&[&*with.partition.topic, number.as_str()]);
+        let mut state = AggregatorState {
+            next_offset: with.start,
+            decisions: with.decisions.clone(),
+            replay,
+            snapshot_offsets: [with.start].into(),
+            last_record: Instant::now(),
+            caught_up: false,
+            lag,
+            committed: with.speak_from,
+            with,
+        };
+        state.with.intake.tell_metrics();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        envelope: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let Envelope { message, permit } = envelope;
+        match message {
+            AggregatorMessage::Batch(batch) => {
+                let taken = state.take(&batch).await;
+                state.with.pool.give(batch);
+                drop(permit);
+                state.wake();
+                return taken;
+            }
+            AggregatorMessage::CaughtUp => {
+                state.caught_up = true;
+                state.replay_decisions(i64::MAX).await?;
+                state.close_idle().await?;
+            }
+            AggregatorMessage::Tick => state.close_idle().await?,
+            AggregatorMessage::Snapshot => state.snapshot(None).await?,
+            AggregatorMessage::Drain { snapshot: true, done } => state.snapshot(Some(done)).await?,
+            AggregatorMessage::Drain { snapshot: false, done } => {
+                let mut output = state.output(state.next_offset);
+                output.drained = Some(done);
+                state.emit(output).await?;
+            }
+        }
+        drop(permit);
+        state.wake();
+        Ok(())
+    }
+}
+
+impl AggregatorState {
+    async fn take(&mut self, batch: &RecordBatch) -> Result<(), ActorProcessingErr> {
+        let started = Instant::now();
+        self.last_record = started;
+        self.caught_up = false;
+        let records = &batch.records;
+        let mut from = 0;
+        while from < records.len() {
+            // A piece ends where a decision was made and where the replay ends.
+            let offset = records[from].offset;
+            self.replay_decisions(offset).await?;
+            let next_decision = self.replay.front().map_or(i64::MAX, |(at, _)| *at);
+            let silent = offset < self.with.speak_from;
+            let speak = if silent { self.with.speak_from } else { i64::MAX };
+            let end = next_decision.min(speak);
+            let to = from + records[from..].partition_point(|record| record.offset < end);
+            let next_offset = if to == records.len() {
+                batch.next_offset.max(records[to - 1].offset + 1)
+            } else {
+                records[to].offset
+            };
+            let mut output = self.output(next_offset.min(end));
+            output.silent = silent;
+            output.input_records = (to - from) as u32;
+            output.polled_at = started;
+            if self.with.traced {
+                output.traceparent = (records[from..to].iter())
+                    .find_map(|record| batch.traceparent(record))
+                    .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            }
+            self.with.intake.take(batch, from..to, &mut output);
+            if !silent {
+                self.with.metrics.processed.inc_by((to - from) as u64);
+            }
+            self.next_offset = next_offset;
+            self.emit(output).await?;
+            from = to;
+        }
+        if records.is_empty() && batch.next_offset > self.next_offset {
+            // Markers only: the offset moves, nothing else.
+            let output = self.output(batch.next_offset);
+            self.next_offset = batch.next_offset;
+            self.emit(output).await?;
+        }
+        if batch.high_watermark >= 0 {
+            self.lag.set((batch.high_watermark - self.next_offset).max(0));
+        }
+        self.with.intake.tell_metrics();
+        if self.decisions.nearly_full() {
+            self.snapshot(None).await?;
+        }
+        Ok(())
+    }
+
+    fn output(&self, next_offset: i64) -> Box<BatchOutput> {
+        let mut output = BatchOutput::new(self.with.partition.clone(), self.with.life, Some(next_offset));
+        output.silent = next_offset < self.with.speak_from;
+        Box::new(output)
+    }
+
+    async fn emit(&mut self, mut output: Box<BatchOutput>) -> Result<(), ActorProcessingErr> {
+        output.metadata = self.decisions.to_metadata();
+        self.with.forecasting.send(ForecastingMessage::Batch(output)).await.map_err(ActorProcessingErr::from)
+    }
+
+    /// Does again what was decided at or before `offset`.
+    async fn replay_decisions(&mut self, offset: i64) -> Result<(), ActorProcessingErr> {
+        while self.replay.front().is_some_and(|(at, _)| *at <= offset) {
+            let Some((at, what)) = self.replay.pop_front() else { break };
+            let mut output = self.output(self.next_offset);
+            // What a committed decision caused was committed with it.
+            output.silent = true;
+            tracing::debug!(partition = %self.with.partition, at, what, "a decision is done again");
+            self.with.intake.replay(&what, &mut output);
+            self.emit(output).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes windows of a partition that has been quiet, as a decision.
+    async fn close_idle(&mut self) -> Result<(), ActorProcessingErr> {
+        if !self.caught_up || self.next_offset < self.committed {
+            return Ok(());
+        }
+        let quiet = self.last_record.elapsed();
+        if self.with.intake.idle_after().is_none_or(|after| quiet < after) {
+            return Ok(());
+        }
+        let mut output = self.output(self.next_offset);
+        if let Some(what) = self.with.intake.close_idle(quiet, &mut output) {
+            self.decisions.push(self.next_offset, what);
+            self.emit(output).await?;
+        }
+        Ok(())
+    }
+
+    async fn snapshot(
+        &mut self,
+        done: Option<tokio::sync::oneshot::Sender<()>>,
+    ) -> Result<(), ActorProcessingErr> {
+        let mut output = self.output(self.next_offset);
+        output.snapshot = Some(SnapshotParts { aggregation: self.with.intake.encode(), models: Vec::new() });
+        output.drained = done;
+        if self.snapshot_offsets.back() != Some(&self.next_offset) {
+            self.snapshot_offsets.push_back(self.next_offset);
+        }
+        if self.snapshot_offsets.len() > SNAPSHOTS_KEPT {
+            self.snapshot_offsets.pop_front();
+        }
+        if let Some(oldest) = self.snapshot_offsets.front() {
+            self.decisions.forget_before(*oldest);
+        }
+        self.emit(output).await
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = self.with.wake.get() {
+            wake();
+        }
+    }
+}
+
+/// How often a quiet partition is looked at.
+pub const TICK: Duration = Duration::from_millis(250);

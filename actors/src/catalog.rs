@@ -1,0 +1,158 @@
+//! What is wanted: models and rules as registered, from the configuration file and by REST, kept in compacted topics.
+//!
+//! A pure table with a generation number; stages compare the number per batch and reconcile when it has moved.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use tidecast_config::{ModelSpec, RuleSpec, SeriesRef};
+
+/// Who registered a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Registrar {
+    /// The configuration file; a changed file changes it.
+    File,
+    /// A REST call; the file no longer matters.
+    Api,
+    /// There from the start.
+    BuiltIn,
+}
+
+/// A registered thing as it stands in the compacted topic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Registered<T> {
+    /// The thing; `None` when a seed of the file was removed by REST and must not come back.
+    pub spec: Option<T>,
+    /// Who registered it.
+    pub by: Registrar,
+    /// One more with each change.
+    pub version: u64,
+}
+
+/// One table of the catalog.
+pub type Table<T> = BTreeMap<String, Registered<Arc<T>>>;
+
+/// Models and rules. Shared by all stages.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    generation: AtomicU64,
+    models: RwLock<Arc<Table<ModelSpec>>>,
+    rules: RwLock<Arc<Table<RuleSpec>>>,
+}
+
+impl Catalog {
+    /// Moves with every change.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The models as they are now.
+    pub fn models(&self) -> Arc<Table<ModelSpec>> {
+        self.models.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The rules as they are now.
+    pub fn rules(&self) -> Arc<Table<RuleSpec>> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets or removes a model, as the topic says.
+    pub fn set_model(&self, id: &str, model: Option<Registered<ModelSpec>>) {
+        change(&self.models, id, model);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Sets or removes a rule, as the topic says.
+    pub fn set_rule(&self, name: &str, rule: Option<Registered<RuleSpec>>) {
+        change(&self.rules, name, rule);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The models whose series is this family: single ones by key, and templates.
+    pub fn models_by_series(&self) -> ModelIndex {
+        let mut index = ModelIndex::default();
+        for registered in self.models().values() {
+            let Some(spec) = &registered.spec else { continue };
+            let Some(SeriesRef { family, key }) = &spec.series else { continue };
+            if !spec.enabled {
+                continue;
+            }
+            let family = index.families.entry(family.clone()).or_default();
+            let list = if spec.is_template() {
+                &mut family.templates
+            } else {
+                family.single.entry(key.clone()).or_default()
+            };
+            list.push((spec.clone(), registered.version));
+        }
+        index
+    }
+}
+
+fn change<T>(table: &RwLock<Arc<Table<T>>>, name: &str, to: Option<Registered<T>>) {
+    let mut table = table.write().unwrap_or_else(PoisonError::into_inner);
+    let table = Arc::make_mut(&mut table);
+    match to {
+        Some(Registered { spec, by, version }) => {
+            table.insert(name.to_owned(), Registered { spec: spec.map(Arc::new), by, version });
+        }
+        None => {
+            table.remove(name);
+        }
+    }
+}
+
+/// Models by what they forecast.
+#[derive(Debug, Default)]
+pub struct ModelIndex {
+    families: BTreeMap<String, FamilyModels>,
+}
+
+/// The models of one family of series.
+#[derive(Debug, Default)]
+struct FamilyModels {
+    single: BTreeMap<String, Vec<(Arc<ModelSpec>, u64)>>,
+    templates: Vec<(Arc<ModelSpec>, u64)>,
+}
+
+/// A model that a series wants.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The model; of a template, its instance for the key.
+    pub spec: Arc<ModelSpec>,
+    /// The template it was made from.
+    pub template: Option<String>,
+    /// Version of what was registered.
+    pub version: u64,
+}
+
+impl ModelIndex {
+    /// No model has a series: nothing has to be looked up.
+    pub fn is_empty(&self) -> bool {
+        self.families.is_empty()
+    }
+
+    /// The models of one series.
+    pub fn wanted(&self, family: &str, key: &str) -> Vec<Wanted> {
+        let Some(models) = self.families.get(family) else { return Vec::new() };
+        let single = models.single.get(key).into_iter().flatten();
+        let single =
+            single.map(|(spec, version)| Wanted { spec: spec.clone(), template: None, version: *version });
+        let made = models.templates.iter().map(|(spec, version)| Wanted {
+            spec: Arc::new(spec.instance(key)),
+            template: Some(spec.model_id.clone()),
+            version: *version,
+        });
+        // A single model registered under an instance's name stands in for it.
+        let named = |wanted: &Wanted, id: &str| wanted.spec.model_id == id;
+        let mut all: Vec<Wanted> = single.collect();
+        for wanted in made {
+            if !all.iter().any(|known| named(known, &wanted.spec.model_id)) {
+                all.push(wanted);
+            }
+        }
+        all
+    }
+}

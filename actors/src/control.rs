@@ -1,0 +1,373 @@
+//! Models and rules by REST: reads the catalog and the registry, writes the compacted topics.
+
+use crate::brain::BrainMaker;
+use crate::catalog::{Catalog, Registered, Registrar};
+use crate::forecaster;
+use crate::messages::ForecasterMessage;
+use crate::nursery::Nursery;
+use crate::registry::{ModelEntry, ModelStatus, Registry};
+use crate::rule_book::RuleBook;
+use bytes::Bytes;
+use serde::Serialize;
+use std::sync::Arc;
+use tidecast_config::{Fault, ModelSpec, ModelType, RuleSpec, Settings, WindowSpec};
+use tidecast_event::ForecastMessage;
+use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
+use tidecast_ports::{ControlError, ControlPlane, Page, PageRequest, Table};
+use tokio::sync::oneshot;
+
+const PAGE_DEFAULT: usize = 100;
+const PAGE_MAX: usize = 10_000;
+
+/// What the control plane works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    /// As configured.
+    pub settings: Arc<Settings>,
+    /// What is wanted.
+    pub catalog: Arc<Catalog>,
+    /// What there is.
+    pub registry: Arc<Registry>,
+    /// Models whose series has not been seen.
+    pub nursery: Nursery,
+    /// Makes models.
+    pub brains: Arc<dyn BrainMaker>,
+    /// The models' compacted topic.
+    pub models: Arc<dyn Table>,
+    /// The rules' compacted topic.
+    pub rules: Arc<dyn Table>,
+    /// How rules fare.
+    pub book: Arc<RuleBook>,
+}
+
+/// From one window's start to the next's in a family of series, microseconds; 0 for sessions and unknown families.
+pub fn advance_micros(settings: &Settings, family: &str) -> i64 {
+    let window = settings.series.iter().find(|series| series.name == family).map(|series| series.window);
+    match window {
+        Some(WindowSpec::Tumbling { size }) => size.as_micros() as i64,
+        Some(WindowSpec::Hopping { advance, .. }) => advance.as_micros() as i64,
+        Some(WindowSpec::Session { .. }) | None => 0,
+    }
+}
+
+fn unknown_model(id: &str) -> ControlError {
+    ControlError::NotFound(format!("there is no model {id:?}; GET /api/models lists them"))
+}
+
+fn unknown_rule(name: &str) -> ControlError {
+    ControlError::NotFound(format!("there is no rule {name:?}; GET /api/rules lists them"))
+}
+
+fn invalid(fault: Fault) -> ControlError {
+    ControlError::Invalid { message: fault.to_string(), field: fault.field }
+}
+
+fn record<T: Serialize + Clone>(spec: Option<T>, by: Registrar, version: u64) -> Bytes {
+    crate::wire::json(&Registered { spec, by, version })
+}
+
+fn page<T>(names: Vec<String>, request: &PageRequest, mut view: impl FnMut(&str) -> Option<T>) -> Page<T> {
+    let limit = request.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let search = request.search.as_deref().unwrap_or("").to_lowercase();
+    let mut items = Vec::new();
+    let mut last: Option<String> = None;
+    for name in names {
+        if request.cursor.as_ref().is_some_and(|cursor| name <= *cursor)
+            || !name.to_lowercase().contains(&search)
+        {
+            continue;
+        }
+        if items.len() == limit {
+            return Page { items, next: last };
+        }
+        items.extend(view(&name));
+        last = Some(name);
+    }
+    Page { items, next: None }
+}
+
+impl Control {
+    /// The registered model of that name and its version; an instance has its template's version.
+    fn registered(&self, id: &str) -> Option<(Arc<ModelSpec>, Option<String>, u64)> {
+        let models = self.catalog.models();
+        if let Some(Registered { spec: Some(spec), version, .. }) = models.get(id) {
+            return Some((spec.clone(), None, *version));
+        }
+        let entry = self.registry.get(id)?;
+        let version =
+            entry.template.as_ref().and_then(|template| models.get(template)).map_or(0, |t| t.version);
+        Some((entry.spec.clone(), entry.template.clone(), version))
+    }
+
+    fn view_of(&self, id: &str) -> Option<ModelView> {
+        let (spec, template, version) = self.registered(id)?;
+        let status = match self.registry.get(id) {
+            Some(entry) => entry.status(),
+            None => self.status_of_unhosted(&spec),
+        };
+        Some(ModelView {
+            spec: (*spec).clone(),
+            state: if spec.enabled { status.state } else { ModelState::Disabled },
+            observations: status.observations,
+            needed: status.needed,
+            accuracy: status.accuracy,
+            last_forecast_time: status.last_forecast_time,
+            anomalies: status.anomalies,
+            template,
+            summary: status.summary,
+            error: status.error,
+            version,
+        })
+    }
+
+    fn status_of_unhosted(&self, spec: &Arc<ModelSpec>) -> ModelStatus {
+        if spec.is_template() {
+            ModelStatus::new(ModelState::Template)
+        } else if spec.model_type == ModelType::External {
+            let mut status = ModelStatus::new(ModelState::External);
+            status.last_forecast_time =
+                self.nursery.external(&spec.model_id).map(|forecast| forecast.timestamp);
+            status
+        } else {
+            self.nursery.status(&*self.brains, spec)
+        }
+    }
+
+    fn hosted(&self, id: &str) -> Option<Arc<ModelEntry>> {
+        self.registry.get(id).filter(|entry| entry.mailbox().is_some())
+    }
+
+    /// Refuses a change that its maker has not seen the newest version for.
+    fn expect_version(found: u64, wanted: Option<u64>) -> Result<(), ControlError> {
+        match wanted {
+            Some(wanted) if wanted != found => Err(ControlError::Conflict(format!(
+                "it has changed meanwhile (version {found}, not {wanted}): read it again, then change it"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn put_model(&self, spec: ModelSpec, version: u64) -> Result<ModelView, ControlError> {
+        let id = spec.model_id.clone();
+        let value = record(Some(spec), Registrar::Api, version);
+        self.models.put(&id, value).await.map_err(ControlError::Unavailable)?;
+        let (control, name) = (self.clone(), id.clone());
+        // The view of a model with a history fits it: not on an async thread.
+        let view = tokio::task::spawn_blocking(move || control.view_of(&name)).await;
+        view.ok().flatten().ok_or_else(|| unknown_model(&id))
+    }
+
+    fn rule_view(&self, name: &str) -> Option<RuleView> {
+        let rules = self.catalog.rules();
+        let registered = rules.get(name)?;
+        let spec = registered.spec.as_ref()?;
+        let fared = self.book.fared(name);
+        Some(RuleView {
+            spec: spec.redacted(),
+            built_in: registered.by == Registrar::BuiltIn,
+            fired: fared.fired,
+            errors: fared.errors,
+            last_fired: fared.last_fired,
+            version: registered.version,
+        })
+    }
+
+    async fn put_rule(&self, spec: RuleSpec, version: u64) -> Result<RuleView, ControlError> {
+        let name = spec.name.clone();
+        let value = record(Some(spec), Registrar::Api, version);
+        self.rules.put(&name, value).await.map_err(ControlError::Unavailable)?;
+        self.rule_view(&name).ok_or_else(|| unknown_rule(&name))
+    }
+
+    fn check_model(&self, spec: &ModelSpec) -> Result<(), ControlError> {
+        spec.check_series(&self.settings.series).map_err(invalid)
+    }
+}
+
+#[async_trait::async_trait]
+impl ControlPlane for Control {
+    async fn models(&self, request: PageRequest) -> Result<Page<ModelView>, ControlError> {
+        let control = self.clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            let mut names = control.registry.names();
+            let models = control.catalog.models();
+            names.extend(
+                models.iter().filter(|(_, model)| model.spec.is_some()).map(|(name, _)| name.clone()),
+            );
+            names.sort_unstable();
+            names.dedup();
+            page(names, &request, |name| control.view_of(name))
+        });
+        listed.await.map_err(|error| ControlError::Unavailable(error.to_string()))
+    }
+
+    async fn model(&self, id: &str) -> Result<ModelView, ControlError> {
+        let (control, name) = (self.clone(), id.to_owned());
+        let view = tokio::task::spawn_blocking(move || control.view_of(&name)).await;
+        view.ok().flatten().ok_or_else(|| unknown_model(id))
+    }
+
+    async fn create_model(&self, spec: ModelSpec) -> Result<ModelView, ControlError> {
+        self.check_model(&spec)?;
+        if self.registered(&spec.model_id).is_some() {
+            let id = &spec.model_id;
+            return Err(ControlError::Conflict(format!(
+                "there is a model {id:?} already: PUT /api/models/{id} changes it"
+            )));
+        }
+        let version = self.catalog.models().get(&spec.model_id).map_or(1, |gone| gone.version + 1);
+        self.put_model(spec, version).await
+    }
+
+    async fn replace_model(
+        &self,
+        id: &str,
+        spec: ModelSpec,
+        if_version: Option<u64>,
+    ) -> Result<ModelView, ControlError> {
+        let (_, _, version) = self.registered(id).ok_or_else(|| unknown_model(id))?;
+        Self::expect_version(version, if_version)?;
+        if spec.model_id != id {
+            let message = format!("is {:?} and the path says {id:?}: a model keeps its name", spec.model_id);
+            return Err(ControlError::Invalid { field: "model_id".into(), message });
+        }
+        self.check_model(&spec)?;
+        self.nursery.forget(id);
+        self.put_model(spec, version + 1).await
+    }
+
+    async fn delete_model(&self, id: &str, if_version: Option<u64>) -> Result<(), ControlError> {
+        let (_, template, version) = self.registered(id).ok_or_else(|| unknown_model(id))?;
+        Self::expect_version(version, if_version)?;
+        if let Some(template) = template {
+            return Err(ControlError::Conflict(format!(
+                "{id:?} is made by the template {template:?}: remove the template, or PUT a model of this name that is \
+                 not enabled"
+            )));
+        }
+        let seeded = self.settings.models.iter().any(|model| model.model_id == id);
+        let done = if seeded {
+            // Remembered as removed, or the file would bring it back at the next start.
+            self.models.put(id, record(None::<ModelSpec>, Registrar::Api, version + 1)).await
+        } else {
+            self.models.delete(id).await
+        };
+        self.nursery.forget(id);
+        done.map_err(ControlError::Unavailable)
+    }
+
+    async fn forecast(&self, id: &str, horizon: Option<usize>) -> Result<ForecastMessage, ControlError> {
+        let (spec, _, _) = self.registered(id).ok_or_else(|| unknown_model(id))?;
+        if horizon.is_some_and(|horizon| horizon == 0 || horizon > 1_000) {
+            return Err(ControlError::Invalid {
+                field: "horizon".into(),
+                message: "must be from 1 to 1000".into(),
+            });
+        }
+        if spec.is_template() {
+            return Err(ControlError::Conflict(format!(
+                "{id:?} is a template: ask one of its models, {id}/<key>"
+            )));
+        }
+        if spec.model_type == ModelType::External {
+            return self.nursery.external(id).ok_or_else(|| {
+                ControlError::Unavailable(format!(
+                    "nothing has been posted for {id} yet: POST /api/forecasts"
+                ))
+            });
+        }
+        if let Some(mailbox) = self.hosted(id).and_then(|entry| entry.mailbox()) {
+            let (reply, answer) = oneshot::channel();
+            let sent = mailbox.send(ForecasterMessage::Forecast { horizon, reply }).await;
+            if sent.is_ok()
+                && let Ok(answer) = answer.await
+            {
+                return answer;
+            }
+            return Err(ControlError::Unavailable(format!("{id} is being started again: ask once more")));
+        }
+        let control = self.clone();
+        let advance = spec.series.as_ref().map_or(0, |series| advance_micros(&self.settings, &series.family));
+        let made = tokio::task::spawn_blocking(move || {
+            control.nursery.forecast(&*control.brains, &spec, horizon, advance)
+        });
+        let made = made.await;
+        made.map_err(|error| ControlError::Unavailable(error.to_string()))?
+    }
+
+    async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryPoint>, ControlError> {
+        self.registered(id).ok_or_else(|| unknown_model(id))?;
+        Ok(self.registry.get(id).map(|entry| entry.history(limit)).unwrap_or_default())
+    }
+
+    async fn rules(&self, request: PageRequest) -> Result<Page<RuleView>, ControlError> {
+        let rules = self.catalog.rules();
+        let names =
+            rules.iter().filter(|(_, rule)| rule.spec.is_some()).map(|(name, _)| name.clone()).collect();
+        Ok(page(names, &request, |name| self.rule_view(name)))
+    }
+
+    async fn rule(&self, name: &str) -> Result<RuleView, ControlError> {
+        self.rule_view(name).ok_or_else(|| unknown_rule(name))
+    }
+
+    async fn create_rule(&self, spec: RuleSpec) -> Result<RuleView, ControlError> {
+        crate::rule_book::check(&spec)?;
+        if self.rule_view(&spec.name).is_some() {
+            let name = &spec.name;
+            return Err(ControlError::Conflict(format!(
+                "there is a rule {name:?} already: PUT /api/rules/{name} changes it"
+            )));
+        }
+        let version = self.catalog.rules().get(&spec.name).map_or(1, |gone| gone.version + 1);
+        self.put_rule(spec, version).await
+    }
+
+    async fn replace_rule(
+        &self,
+        name: &str,
+        spec: RuleSpec,
+        if_version: Option<u64>,
+    ) -> Result<RuleView, ControlError> {
+        let view = self.rule_view(name).ok_or_else(|| unknown_rule(name))?;
+        Self::expect_version(view.version, if_version)?;
+        if spec.name != name {
+            let message = format!("is {:?} and the path says {name:?}: a rule keeps its name", spec.name);
+            return Err(ControlError::Invalid { field: "name".into(), message });
+        }
+        crate::rule_book::check(&spec)?;
+        self.put_rule(spec, view.version + 1).await
+    }
+
+    async fn delete_rule(&self, name: &str, if_version: Option<u64>) -> Result<(), ControlError> {
+        let view = self.rule_view(name).ok_or_else(|| unknown_rule(name))?;
+        Self::expect_version(view.version, if_version)?;
+        // Remembered as removed: built-in rules and those of the file would come back at the next start.
+        let seeded = view.built_in || self.settings.rules.iter().any(|rule| rule.name == name);
+        let done = if seeded {
+            self.rules.put(name, record(None::<RuleSpec>, Registrar::Api, view.version + 1)).await
+        } else {
+            self.rules.delete(name).await
+        };
+        done.map_err(ControlError::Unavailable)
+    }
+
+    async fn test_rule(&self, test: RuleTest) -> Result<RuleTestResult, ControlError> {
+        crate::rule_book::test(&test)
+    }
+}
+
+/// Reads a model's record of the compacted topic.
+pub fn read_model(value: &[u8]) -> Result<Registered<ModelSpec>, String> {
+    serde_json::from_slice(value).map_err(|error| error.to_string())
+}
+
+/// Reads a rule's record of the compacted topic.
+pub fn read_rule(value: &[u8]) -> Result<Registered<RuleSpec>, String> {
+    serde_json::from_slice(value).map_err(|error| error.to_string())
+}
+
+/// A model without an actor cannot forecast: why.
+pub(crate) fn not_yet(id: &str, brain: &dyn crate::brain::Brain) -> ControlError {
+    forecaster::not_yet(id, brain)
+}

@@ -1,0 +1,343 @@
+//! One model: owns its state, receives the closed windows of its series, emits forecasts and anomalies.
+//!
+//! A fit runs in the pool while observations go on; it takes effect before one fixed observation, and when that one
+//! is here first the forecaster waits for the fit, so that what it says depends on the observations alone.
+
+use crate::brain::{Brain, severity};
+use crate::fit_pool::FitPool;
+use crate::messages::{ForecastEvent, ForecasterMessage, ForecastingMessage, ModelOutput};
+use crate::metrics::ModelMetrics;
+use crate::registry::{ModelEntry, Registry};
+use crate::wire;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::sync::Arc;
+use std::time::Instant;
+use tidecast_event::{Aggregate, Anomaly, EventTime, OutputId};
+use tidecast_forecast::Step;
+use tidecast_forecast::stream::{FitOutcome, State as ModelLife};
+use tidecast_mailbox::{Envelope, Reply};
+use tidecast_ports::control::{HistoryPoint, ModelState};
+use tidecast_ports::{ControlError, Destination, OutputRecord};
+use tokio::sync::oneshot;
+
+/// Windows without an event between two observations that are filled in, at most; a longer silence is one break.
+const GAP_MAX: i64 = 2_000;
+/// Rows of history kept for readers.
+const HISTORY_KEPT: usize = 256;
+
+/// The actor.
+pub struct Forecaster;
+
+/// What a forecaster is started with.
+pub struct ForecasterArguments {
+    /// The model, shared with readers.
+    pub entry: Arc<ModelEntry>,
+    /// Its state.
+    pub brain: Box<dyn Brain>,
+    /// The window it saw last, when restored.
+    pub progress: Progress,
+    /// Where answers go.
+    pub answers: Reply<ForecastingMessage>,
+    /// Where fits run.
+    pub fits: FitPool,
+    /// Counters.
+    pub metrics: Arc<ModelMetrics>,
+    /// For counting forecasts.
+    pub registry: Arc<Registry>,
+}
+
+/// How far a model has come in event time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Progress {
+    /// Start of the newest window observed, microseconds; `None` before the first.
+    pub window_start: Option<i64>,
+    /// Its end.
+    pub window_end: i64,
+    /// From one window's start to the next's.
+    pub advance: i64,
+    /// Anomalies found so far.
+    pub anomalies: u64,
+}
+
+/// The actor's state.
+pub struct ForecasterState {
+    with: ForecasterArguments,
+    fitting: Option<oneshot::Receiver<FitOutcome>>,
+    /// The one-step forecast that stands for the next window.
+    next: Option<Step>,
+    failed_fits: u64,
+}
+
+impl Actor for Forecaster {
+    type Msg = Envelope<ForecasterMessage>;
+    type State = ForecasterState;
+    type Arguments = ForecasterArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        with: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let mut state = ForecasterState { with, fitting: None, next: None, failed_fits: 0 };
+        state.submit_fit();
+        state.look_ahead();
+        state.tell_status();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        envelope: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let Envelope { message, permit } = envelope;
+        let (batch, slot, output) = match message {
+            ForecasterMessage::Observe { batch, slot, window, advance_micros, silent } => {
+                (batch, slot, state.observe(&window, advance_micros, silent).await)
+            }
+            ForecasterMessage::Snapshot { batch, slot } => {
+                (batch, slot, ModelOutput { state: Some(state.encode()), ..ModelOutput::default() })
+            }
+            ForecasterMessage::Again { batch, slot } => (batch, slot, state.forecast_again()),
+            ForecasterMessage::Forecast { horizon, reply } => {
+                // The asker may have gone away meanwhile.
+                let _ = reply.send(state.answer(horizon));
+                return Ok(());
+            }
+        };
+        let answer = ForecastingMessage::Answer { batch, slot, output: Box::new(output) };
+        state.with.answers.send(permit, answer).map_err(ActorProcessingErr::from)
+    }
+}
+
+impl ForecasterState {
+    async fn observe(&mut self, window: &Aggregate, advance: i64, silent: bool) -> ModelOutput {
+        let progress = self.with.progress;
+        if window.revision > 0 || progress.window_start.is_some_and(|start| window.window_start.0 <= start) {
+            // A correction of what the model has learnt from already: models learn from first emissions only.
+            return ModelOutput::default();
+        }
+        let spec = self.with.entry.spec.clone();
+        self.fill_gap(window.window_start, advance, &spec.field).await;
+        let value = window.field(&spec.field).filter(|value| value.is_finite());
+        let expected = self.next.take();
+        let observed = self.step(value.unwrap_or(f64::NAN)).await;
+        self.with.progress = Progress {
+            window_start: Some(window.window_start.0),
+            window_end: window.window_end.0,
+            advance,
+            ..self.with.progress
+        };
+        let score = observed.score;
+        self.with.entry.record(
+            HistoryPoint {
+                window_start: window.window_start.as_seconds(),
+                value,
+                predicted: expected.map(|step| step.mean),
+                lower: expected.map(|step| step.lower),
+                upper: expected.map(|step| step.upper),
+                anomaly_score: score.as_ref().map(|score| score.score),
+            },
+            HISTORY_KEPT,
+        );
+        self.look_ahead();
+        let mut output = ModelOutput::default();
+        if let (Some(score), Some(observed_value)) = (score, value)
+            && score.score >= spec.anomaly_threshold
+        {
+            self.with.progress.anomalies += 1;
+            let anomaly = Anomaly {
+                model_id: spec.model_id.clone(),
+                timestamp: window.window_end.to_rfc3339(),
+                anomaly_score: score.score,
+                observed_value,
+                predicted_value: observed.predicted.unwrap_or(observed_value),
+                expected_range: score.expected,
+                severity: severity(score.severity),
+                message: score.message,
+                recommended_actions: score.recommended_actions,
+            };
+            if !silent {
+                output.records.push(OutputRecord {
+                    destination: Destination::Alerts,
+                    partition: None,
+                    key: Some(spec.model_id.clone().into()),
+                    value: Some(wire::json(&anomaly)),
+                    id: Some(self.output_id("anomaly", window.window_end)),
+                    headers: Vec::new(),
+                });
+                output.anomaly = Some(anomaly);
+            }
+        }
+        if !silent && spec.enabled {
+            self.push_forecast(&mut output, observed.fit.is_some());
+        }
+        self.tell_status();
+        output
+    }
+
+    /// Windows without an event between the last one and this: zero for what counts or sums, missing otherwise, so
+    /// that a season stays a season.
+    async fn fill_gap(&mut self, start: EventTime, advance: i64, field: &str) {
+        let Some(last) = self.with.progress.window_start.filter(|_| advance > 0) else { return };
+        let missing = ((start.0 - last) / advance - 1).clamp(0, GAP_MAX);
+        let counts = field == "event_count" || field.ends_with(".count") || field.ends_with(".sum");
+        for _ in 0..missing {
+            self.step(if counts { 0.0 } else { f64::NAN }).await;
+        }
+    }
+
+    /// One observation, with the fit that has to be in place before it.
+    async fn step(&mut self, value: f64) -> tidecast_forecast::stream::Observed {
+        self.collect_fit().await;
+        let started = Instant::now();
+        let observed = self.with.brain.observe(value);
+        self.with.metrics.inference_ms.observe(started.elapsed().as_secs_f64() * 1e3);
+        self.submit_fit();
+        if matches!(self.with.brain.state(), ModelLife::Fitting) {
+            self.collect_fit().await;
+        }
+        observed
+    }
+
+    fn submit_fit(&mut self) {
+        if self.fitting.is_none()
+            && let Some(job) = self.with.brain.take_fit()
+        {
+            self.fitting = Some(self.with.fits.run(move || job.run()));
+        }
+    }
+
+    /// Waits for the fit that must be in place before the next observation, and only for that one.
+    async fn collect_fit(&mut self) {
+        let wanted =
+            self.with.brain.needs_fit_before_next() || matches!(self.with.brain.state(), ModelLife::Fitting);
+        if !wanted {
+            return;
+        }
+        self.submit_fit();
+        let Some(result) = self.fitting.take() else { return };
+        // A fit that panicked leaves the sender dropped: the model then goes on by itself and says so.
+        if let Ok(outcome) = result.await {
+            self.with.brain.install(outcome);
+            if self.with.brain.failure().is_some() {
+                self.failed_fits += 1;
+                self.with.metrics.inference_failures.inc();
+            }
+        } else {
+            self.with.metrics.inference_failures.inc();
+        }
+    }
+
+    fn look_ahead(&mut self) {
+        let spec = &self.with.entry.spec;
+        self.next = self.with.brain.forecast(1, spec.level).and_then(|path| path.first().copied());
+    }
+
+    fn push_forecast(&mut self, output: &mut ModelOutput, retrained: bool) {
+        let spec = self.with.entry.spec.clone();
+        let Some((json, timestamp)) = self.forecast_json(spec.horizon) else { return };
+        output.records.push(OutputRecord {
+            destination: Destination::Predictions,
+            partition: None,
+            key: Some(spec.model_id.clone().into()),
+            value: Some(json.clone()),
+            id: Some(self.output_id("forecast", timestamp)),
+            headers: Vec::new(),
+        });
+        output.forecast = Some(ForecastEvent { model_id: spec.model_id.as_str().into(), json, retrained });
+        self.with.registry.count_forecast(crate::wall_clock_ms());
+    }
+
+    fn forecast_again(&mut self) -> ModelOutput {
+        let mut output = ModelOutput::default();
+        self.push_forecast(&mut output, false);
+        output
+    }
+
+    /// The forecast message as JSON, and the event time it is made at.
+    fn forecast_json(&self, horizon: usize) -> Option<(bytes::Bytes, EventTime)> {
+        let spec = &self.with.entry.spec;
+        let started = Instant::now();
+        let path = self.with.brain.forecast(horizon, spec.level)?;
+        self.with.metrics.inference_requests.inc();
+        let at = self.forecast_time();
+        let message = wire::Forecast {
+            spec,
+            at,
+            advance_micros: self.with.progress.advance,
+            path: &path,
+            accuracy: self.with.brain.accuracy(),
+        };
+        let json = message.to_json();
+        self.with.metrics.inference_ms.observe(started.elapsed().as_secs_f64() * 1e3);
+        Some((json, at))
+    }
+
+    /// The end of the newest window; for a model trained on its `history` alone, the clock's now.
+    fn forecast_time(&self) -> EventTime {
+        match self.with.progress.window_start {
+            Some(_) => EventTime(self.with.progress.window_end),
+            None => EventTime::from_millis(crate::wall_clock_ms() as i64),
+        }
+    }
+
+    fn answer(&self, horizon: Option<usize>) -> Result<tidecast_event::ForecastMessage, ControlError> {
+        let spec = &self.with.entry.spec;
+        let Some((json, _)) = self.forecast_json(horizon.unwrap_or(spec.horizon)) else {
+            return Err(not_yet(spec.model_id.as_str(), &*self.with.brain));
+        };
+        serde_json::from_slice(&json)
+            .map_err(|error| ControlError::Unavailable(format!("forecast unreadable: {error}")))
+    }
+
+    fn output_id(&self, kind: &str, at: EventTime) -> OutputId {
+        let id = self.with.entry.spec.model_id.as_bytes();
+        OutputId::of(&[crate::PIPELINE_VERSION, kind.as_bytes(), id, &at.0.to_le_bytes()])
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let record = (self.with.progress, self.with.brain.encode());
+        bincode::serde::encode_to_vec(record, bincode::config::standard()).unwrap_or_default()
+    }
+
+    fn tell_status(&self) {
+        let brain = &self.with.brain;
+        let state = match brain.state() {
+            _ if !self.with.entry.spec.enabled => ModelState::Disabled,
+            ModelLife::WarmingUp { .. } if brain.failure().is_some() => ModelState::Failed,
+            ModelLife::WarmingUp { .. } => ModelState::WarmingUp,
+            ModelLife::Fitting => ModelState::Fitting,
+            ModelLife::Live => ModelState::Live,
+        };
+        let last =
+            self.with.progress.window_start.map(|_| EventTime(self.with.progress.window_end).to_rfc3339());
+        self.with.entry.set_status(|status| {
+            status.observations = brain.observations();
+            status.needed = brain.needed().saturating_sub(brain.observations());
+            status.accuracy = brain.accuracy();
+            status.anomalies = self.with.progress.anomalies;
+            status.error = brain.failure();
+            if state == ModelState::Live {
+                status.last_forecast_time = last;
+            }
+            status.state = state;
+        });
+    }
+}
+
+/// Reads what [`ForecasterState::encode`] wrote: how far the model had come, and its own record.
+pub fn decode(record: &[u8]) -> Option<(Progress, Vec<u8>)> {
+    bincode::serde::decode_from_slice(record, bincode::config::standard()).ok().map(|(record, _)| record)
+}
+
+/// Why a model cannot be asked yet.
+pub fn not_yet(model_id: &str, brain: &dyn Brain) -> ControlError {
+    let (have, needed) = (brain.observations(), brain.needed());
+    let wait = match brain.failure() {
+        Some(error) => format!("its last fit failed: {error}"),
+        None => format!("it has {have} observations and needs {needed}"),
+    };
+    ControlError::Unavailable(format!("{model_id} cannot forecast yet: {wait}"))
+}

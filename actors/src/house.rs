@@ -1,0 +1,42 @@
+//! What every tree shares: made once by the wiring, cheap to pass on.
+
+use crate::brain::BrainMaker;
+use crate::catalog::Catalog;
+use crate::fit_pool::FitPool;
+use crate::messages::PublisherMessage;
+use crate::metrics::PipelineMetrics;
+use crate::registry::Registry;
+use crate::rule_book::RuleBook;
+use crate::tally::Tally;
+use std::sync::Arc;
+use tidecast_config::Settings;
+use tidecast_mailbox::{Mailbox, Meters};
+use tidecast_ports::source::BatchPool;
+
+/// The shared parts.
+pub struct House {
+    /// As configured.
+    pub settings: Arc<Settings>,
+    /// What is wanted.
+    pub catalog: Arc<Catalog>,
+    /// The rules, compiled.
+    pub book: Arc<RuleBook>,
+    /// What there is.
+    pub registry: Arc<Registry>,
+    /// Makes models.
+    pub brains: Arc<dyn BrainMaker>,
+    /// Fits models.
+    pub fits: FitPool,
+    /// Counters.
+    pub metrics: PipelineMetrics,
+    /// Mailboxes' counters.
+    pub meters: Meters,
+    /// Events by type and source.
+    pub tally: Arc<Tally>,
+    /// Where outputs go.
+    pub publisher: Mailbox<PublisherMessage>,
+    /// Batches that wait to be filled again.
+    pub pool: BatchPool,
+    /// Carries out what rules ask for.
+    pub actions: Arc<dyn crate::actions::ActionSink>,
+}

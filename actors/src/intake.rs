@@ -1,0 +1,28 @@
+//! What stands at the top of a partition's tree: turns records into closed windows. Pure, but for its metrics.
+
+use crate::messages::BatchOutput;
+use std::ops::Range;
+use std::time::Duration;
+use tidecast_ports::RecordBatch;
+
+/// The state at the top of a partition's tree.
+pub trait Intake: Send {
+    /// Takes records of a batch in order. What follows from them is added to `output`.
+    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput);
+
+    /// The shortest `idle_after` among its series that have something to close, `None` when none has.
+    fn idle_after(&self) -> Option<Duration>;
+
+    /// Closes what a partition quiet for `quiet` holds back. `Some` when something changed: a decision, in a few
+    /// characters, to be given to [`Intake::replay`] at the same offset by whoever recovers.
+    fn close_idle(&mut self, quiet: Duration, output: &mut BatchOutput) -> Option<String>;
+
+    /// Does again what a decision did.
+    fn replay(&mut self, decision: &str, output: &mut BatchOutput);
+
+    /// The whole state.
+    fn encode(&self) -> Vec<u8>;
+
+    /// Tells counters on `/metrics` where it stands.
+    fn tell_metrics(&mut self);
+}

@@ -1,0 +1,24 @@
+//! To the aggregator of a partition.
+
+use tidecast_ports::RecordBatch;
+use tokio::sync::oneshot;
+
+/// What an aggregator receives.
+#[derive(Debug)]
+pub enum AggregatorMessage {
+    /// Records, in order.
+    Batch(RecordBatch),
+    /// The end of the partition was reached; nothing waits.
+    CaughtUp,
+    /// A moment has passed: quiet partitions may be due to close.
+    Tick,
+    /// A snapshot is wanted.
+    Snapshot,
+    /// Told once everything before it is committed.
+    Drain {
+        /// Take a snapshot with it.
+        snapshot: bool,
+        /// Told.
+        done: oneshot::Sender<()>,
+    },
+}

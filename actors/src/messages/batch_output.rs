@@ -1,0 +1,111 @@
+//! What one batch of one partition became. It goes down the tree and grows at each stage.
+
+use std::sync::Arc;
+use std::time::Instant;
+use tidecast_event::{Aggregate, Alert, Anomaly, EventTime, TopicPartition};
+use tidecast_ports::OutputRecord;
+use tokio::sync::oneshot;
+
+/// A window that closed, or was corrected, in this batch.
+#[derive(Debug, Clone)]
+pub struct ClosedWindow {
+    /// The window.
+    pub aggregate: Arc<Aggregate>,
+    /// From one window's start to the next's, microseconds; 0 for sessions.
+    pub advance_micros: i64,
+    /// The newest event of the partition when it closed.
+    pub newest: EventTime,
+}
+
+/// State of one model, for a snapshot.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct ModelRecord {
+    /// The model.
+    pub model_id: String,
+    /// The family of its series.
+    pub family: String,
+    /// The key of its series.
+    pub key: String,
+    /// Of the registered object; another one starts the model anew.
+    pub fingerprint: u128,
+    /// The forecaster's own record.
+    pub state: Vec<u8>,
+}
+
+/// The parts of a snapshot as the stages add them.
+#[derive(Debug, Default)]
+pub struct SnapshotParts {
+    /// Windows, ledger and watermark.
+    pub aggregation: Vec<u8>,
+    /// Models.
+    pub models: Vec<ModelRecord>,
+}
+
+/// Everything that follows from a batch: to be published, then committed.
+#[derive(Debug)]
+pub struct BatchOutput {
+    /// The input partition.
+    pub partition: TopicPartition,
+    /// Which life of the partition's tree this belongs to; outputs of an earlier life are dropped.
+    pub life: u64,
+    /// Next input offset once this is committed; `None` for what no input led to.
+    pub next_offset: Option<i64>,
+    /// Decisions to commit with it.
+    pub metadata: String,
+    /// A replay of what was published before: state changes, nothing is said.
+    pub silent: bool,
+    /// Windows closed or corrected.
+    pub closed: Vec<ClosedWindow>,
+    /// Anomalies found.
+    pub anomalies: Vec<Anomaly>,
+    /// Forecasts made, as JSON, with the model that made each; for rules.
+    pub forecasts: Vec<ForecastEvent>,
+    /// Failures of parts, to be told as `SYSTEM_ERROR`.
+    pub troubles: Vec<Alert>,
+    /// Records to be written, in order.
+    pub records: Vec<OutputRecord>,
+    /// A snapshot is taken after this batch.
+    pub snapshot: Option<SnapshotParts>,
+    /// Told once this is committed: everything before it is, too.
+    pub drained: Option<oneshot::Sender<()>>,
+    /// When the poll returned.
+    pub polled_at: Instant,
+    /// Input records in it.
+    pub input_records: u32,
+    /// W3C `traceparent` of a sampled event in it.
+    pub traceparent: Option<String>,
+}
+
+/// A forecast as rules see it: the encoded message, decoded only when a rule asks.
+#[derive(Debug, Clone)]
+pub struct ForecastEvent {
+    /// The model.
+    pub model_id: Arc<str>,
+    /// The forecast message as JSON.
+    pub json: bytes::Bytes,
+    /// The model was fitted anew with this forecast.
+    pub retrained: bool,
+}
+
+impl BatchOutput {
+    /// An output with nothing in it yet.
+    pub fn new(partition: TopicPartition, life: u64, next_offset: Option<i64>) -> Self {
+        BatchOutput {
+            partition,
+            life,
+            next_offset,
+            metadata: String::new(),
+            silent: false,
+            closed: Vec::new(),
+            anomalies: Vec::new(),
+            forecasts: Vec::new(),
+            troubles: Vec::new(),
+            records: Vec::new(),
+            snapshot: None,
+            drained: None,
+            polled_at: Instant::now(),
+            input_records: 0,
+            traceparent: None,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! To and from one model.
+
+use crate::messages::ForecastEvent;
+use std::sync::Arc;
+use tidecast_event::{Aggregate, Anomaly, ForecastMessage};
+use tidecast_ports::{ControlError, OutputRecord};
+use tokio::sync::oneshot;
+
+/// What a forecaster is asked.
+#[derive(Debug)]
+pub enum ForecasterMessage {
+    /// A window of its series closed.
+    Observe {
+        /// Names the answer: the batch.
+        batch: u64,
+        /// Names the answer: the place in the batch.
+        slot: usize,
+        /// The window.
+        window: Arc<Aggregate>,
+        /// From one window's start to the next's, microseconds.
+        advance_micros: i64,
+        /// Learn, and say nothing.
+        silent: bool,
+    },
+    /// Its state is wanted for a snapshot.
+    Snapshot {
+        /// Names the answer: the batch.
+        batch: u64,
+        /// Names the answer: the place in the batch.
+        slot: usize,
+    },
+    /// `update_frequency_seconds` has passed: forecast again from the state as it is.
+    Again {
+        /// Names the answer: the batch.
+        batch: u64,
+        /// Names the answer: the place in the batch.
+        slot: usize,
+    },
+    /// A forecast is asked for by REST.
+    Forecast {
+        /// Steps; the model's own when absent.
+        horizon: Option<usize>,
+        /// The answer.
+        reply: oneshot::Sender<Result<ForecastMessage, ControlError>>,
+    },
+}
+
+/// What a forecaster answers.
+#[derive(Debug, Default)]
+pub struct ModelOutput {
+    /// Records to be written.
+    pub records: Vec<OutputRecord>,
+    /// An anomaly, when the observation was one.
+    pub anomaly: Option<Anomaly>,
+    /// The forecast, as rules see it.
+    pub forecast: Option<ForecastEvent>,
+    /// State for the snapshot.
+    pub state: Option<Vec<u8>>,
+}

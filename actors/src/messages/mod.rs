@@ -1,0 +1,13 @@
+//! What actors say to each other. Actors import these, never one another; only `topology` knows them all.
+
+mod aggregator;
+mod batch_output;
+mod forecaster;
+mod forecasting;
+mod publisher;
+
+pub use aggregator::AggregatorMessage;
+pub use batch_output::{BatchOutput, ClosedWindow, ForecastEvent, ModelRecord, SnapshotParts};
+pub use forecaster::{ForecasterMessage, ModelOutput};
+pub use forecasting::ForecastingMessage;
+pub use publisher::PublisherMessage;

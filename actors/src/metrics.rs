@@ -1,0 +1,147 @@
+//! The pipeline's metrics: every name, help and unit in one place.
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    register_gauge_vec_with_registry, register_gauge_with_registry, register_histogram_with_registry,
+    register_int_counter_vec_with_registry, register_int_counter_with_registry,
+    register_int_gauge_vec_with_registry,
+};
+use std::sync::Arc;
+
+/// What forecasters count.
+#[derive(Debug)]
+pub struct ModelMetrics {
+    /// `ml_inference_duration_ms`.
+    pub inference_ms: Histogram,
+    /// `ml_inference_requests_total`.
+    pub inference_requests: IntCounter,
+    /// `ml_inference_failures_total`.
+    pub inference_failures: IntCounter,
+    /// `ml_anomalies_total`.
+    pub anomalies: IntCounter,
+}
+
+/// What the stages count. Children are held by whoever counts; nothing is looked up per event.
+#[derive(Debug, Clone)]
+pub struct PipelineMetrics {
+    /// `events_processed_total`.
+    pub processed: IntCounter,
+    /// `events_failed_total`.
+    pub failed: IntCounter,
+    /// `event_processing_duration_ms`, from poll to publishable.
+    pub processing_ms: Histogram,
+    /// `kafka_consumer_lag` by topic and partition.
+    pub lag: IntGaugeVec,
+    /// The ledger by topic and partition: in, windowed, late, dead-lettered, filtered.
+    pub ledger: [IntCounterVec; 5],
+    /// `windows_closed_total` by series.
+    pub windows: IntCounterVec,
+    /// `commits_total`.
+    pub commits: IntCounter,
+    /// `commit_duration_seconds`.
+    pub commit_seconds: Histogram,
+    /// `publish_records_total`.
+    pub published: IntCounter,
+    /// `publish_failures_total`.
+    pub publish_failures: IntCounter,
+    /// `kafka_producer_connected`.
+    pub connected: Gauge,
+    /// `rules_fired_total` by rule.
+    pub rules_fired: IntCounterVec,
+    /// `rule_errors_total` by rule.
+    pub rule_errors: IntCounterVec,
+    /// `rule_value` by rule, field and model: what an `update_metrics` action keeps.
+    pub rule_values: GaugeVec,
+    /// `snapshots_total` by outcome.
+    pub snapshots: IntCounterVec,
+    /// `partition_restarts_total`.
+    pub restarts: IntCounter,
+    /// Forecasters' own.
+    pub models: Arc<ModelMetrics>,
+}
+
+/// Names of [`PipelineMetrics::ledger`], in its order.
+pub const LEDGER: [(&str, &str); 5] = [
+    ("events_in_total", "Input records, since the group began."),
+    ("events_windowed_total", "Input records that some series took."),
+    ("events_late_total", "Input records refused as late and taken by no series."),
+    ("events_dead_lettered_total", "Input records that could not be used."),
+    ("events_filtered_total", "Input records that no series wanted."),
+];
+
+const MILLISECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0,
+    5000.0,
+];
+
+impl PipelineMetrics {
+    /// Registers all of them.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let counter =
+            |name: &str, help: &str| register_int_counter_with_registry!(Opts::new(name, help), registry);
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register_int_counter_vec_with_registry!(Opts::new(name, help), labels, registry)
+        };
+        let place = &["topic", "partition"];
+        let mut ledger = Vec::with_capacity(LEDGER.len());
+        for (name, help) in LEDGER {
+            ledger.push(counters(name, help, place)?);
+        }
+        let ledger = ledger.try_into().map_err(|_| prometheus::Error::Msg("five ledger entries".into()))?;
+        let milliseconds = |name: &str, help: &str| {
+            register_histogram_with_registry!(
+                HistogramOpts::new(name, help).buckets(MILLISECONDS.to_vec()),
+                registry
+            )
+        };
+        Ok(PipelineMetrics {
+            processed: counter("events_processed_total", "Input records processed.")?,
+            failed: counter("events_failed_total", "Input records that went to the dead-letter topic.")?,
+            processing_ms: milliseconds(
+                "event_processing_duration_ms",
+                "Milliseconds from a poll's return to its outputs being ready to publish.",
+            )?,
+            lag: register_int_gauge_vec_with_registry!(
+                Opts::new("kafka_consumer_lag", "Records between the newest and the last one processed."),
+                place,
+                registry
+            )?,
+            ledger,
+            windows: counters("windows_closed_total", "Windows closed or corrected.", &["series"])?,
+            commits: counter("commits_total", "Commits of outputs and offsets.")?,
+            commit_seconds: register_histogram_with_registry!(
+                HistogramOpts::new("commit_duration_seconds", "Seconds a commit took.").buckets(vec![
+                    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
+                ]),
+                registry
+            )?,
+            published: counter("publish_records_total", "Records acknowledged by Kafka.")?,
+            publish_failures: counter(
+                "publish_failures_total",
+                "Commits that failed, their outputs repeated.",
+            )?,
+            connected: register_gauge_with_registry!(
+                Opts::new("kafka_producer_connected", "1 while Kafka acknowledges, 0 while it does not."),
+                registry
+            )?,
+            rules_fired: counters("rules_fired_total", "Times a rule fired.", &["rule"])?,
+            rule_errors: counters("rule_errors_total", "Conditions that could not be evaluated.", &["rule"])?,
+            rule_values: register_gauge_vec_with_registry!(
+                Opts::new("rule_value", "The number that a rule's update_metrics action keeps."),
+                &["rule", "field", "model"],
+                registry
+            )?,
+            snapshots: counters("snapshots_total", "Snapshots by outcome.", &["outcome"])?,
+            restarts: counter("partition_restarts_total", "Partitions started again after a failure.")?,
+            models: Arc::new(ModelMetrics {
+                inference_ms: milliseconds(
+                    "ml_inference_duration_ms",
+                    "Milliseconds of one forecast or update.",
+                )?,
+                inference_requests: counter("ml_inference_requests_total", "Forecasts made.")?,
+                inference_failures: counter("ml_inference_failures_total", "Fits or forecasts that failed.")?,
+                anomalies: counter("ml_anomalies_total", "Anomalies found.")?,
+            }),
+        })
+    }
+}

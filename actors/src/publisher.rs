@@ -1,0 +1,294 @@
+//! The publisher of an instance: owns the producer, receives what the partitions' trees made, emits commits.
+//!
+//! Records go to Kafka as they come (readers ahead of the commit see them at once); outputs and offsets are committed
+//! together every few milliseconds. It works on a thread of its own, for the client library blocks.
+//!
+//! A commit whose outcome is not known is never tried again: the producer is dropped, a new one is made, and every
+//! partition starts again from its committed offset.
+
+use crate::messages::{BatchOutput, PublisherMessage};
+use crate::metrics::PipelineMetrics;
+use crate::snapshots::{Snapshot, SnapshotQueue};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidecast_event::TopicPartition;
+use tidecast_mailbox::{Envelope, Permit};
+use tidecast_ports::publish::CommitOffset;
+use tidecast_ports::{PublishError, Publisher as Producer, Recover};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+/// From the first uncommitted output to its commit, unless a commit takes longer.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(25);
+/// Outputs handed to the thread and not yet taken: the actor's own mailbox bounds what waits behind them.
+const HAND_OVER: usize = 4;
+/// Wait before a producer is made again; doubled to the maximum.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Makes a producer, fencing any earlier one of this instance.
+pub type ProducerMaker = Arc<dyn Fn() -> Result<Box<dyn Producer>, PublishError> + Send + Sync>;
+
+/// What the publisher tells the topology.
+pub trait PublisherEvents: Send + Sync {
+    /// Uncommitted outputs are lost: every partition starts again from its committed offset, in a life of at least
+    /// the one returned.
+    fn start_over(&self, why: &str) -> u64;
+    /// Kafka acknowledges, or does not.
+    fn connected(&self, trouble: Option<&str>);
+}
+
+/// The actor.
+pub struct Publisher;
+
+/// What the publisher is started with.
+pub struct PublisherArguments {
+    /// Makes producers.
+    pub make: ProducerMaker,
+    /// Whom to tell.
+    pub events: Arc<dyn PublisherEvents>,
+    /// Where snapshots go after their commit.
+    pub snapshots: SnapshotQueue,
+    /// Counters.
+    pub metrics: PipelineMetrics,
+}
+
+/// The actor's state: the way to its thread.
+pub struct PublisherState {
+    commands: Option<mpsc::Sender<(PublisherMessage, Option<Permit>)>>,
+    ended: Option<oneshot::Receiver<()>>,
+}
+
+impl Actor for Publisher {
+    type Msg = Envelope<PublisherMessage>;
+    type State = PublisherState;
+    type Arguments = PublisherArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        with: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let (commands, inbox) = mpsc::channel(HAND_OVER);
+        let (end, ended) = oneshot::channel();
+        let runtime = Handle::current();
+        std::thread::Builder::new().name("publisher".into()).spawn(move || {
+            Worker::new(with, runtime).run(inbox);
+            // Nobody waits when the actor was killed.
+            let _ = end.send(());
+        })?;
+        Ok(PublisherState { commands: Some(commands), ended: Some(ended) })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        envelope: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(commands) = &state.commands else { return Ok(()) };
+        let sent = commands.send((envelope.message, envelope.permit)).await;
+        sent.map_err(|_| ActorProcessingErr::from("the publisher's thread has ended"))
+    }
+
+    async fn post_stop(
+        &self,
+        _: ActorRef<Self::Msg>,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.commands = None;
+        if let Some(ended) = state.ended.take() {
+            // The thread commits what it has; an error here means it is gone already.
+            let _ = ended.await;
+        }
+        Ok(())
+    }
+}
+
+struct Worker {
+    with: PublisherArguments,
+    runtime: Handle,
+    producer: Option<Box<dyn Producer>>,
+    retry: Duration,
+    /// The least life of each partition whose outputs are taken.
+    lives: HashMap<TopicPartition, u64>,
+    /// The least life of any partition.
+    life_min: u64,
+    offsets: HashMap<TopicPartition, (i64, String)>,
+    staged: u64,
+    first_staged: Option<Instant>,
+    snapshots: Vec<Snapshot>,
+    waiting: Vec<oneshot::Sender<()>>,
+    polled: Vec<Instant>,
+}
+
+impl Worker {
+    fn new(with: PublisherArguments, runtime: Handle) -> Self {
+        Worker {
+            with,
+            runtime,
+            producer: None,
+            retry: RETRY_FIRST,
+            lives: HashMap::new(),
+            life_min: 0,
+            offsets: HashMap::new(),
+            staged: 0,
+            first_staged: None,
+            snapshots: Vec::new(),
+            waiting: Vec::new(),
+            polled: Vec::new(),
+        }
+    }
+
+    fn run(mut self, mut inbox: mpsc::Receiver<(PublisherMessage, Option<Permit>)>) {
+        self.ready();
+        loop {
+            let wait = match self.first_staged {
+                Some(first) => COMMIT_INTERVAL.saturating_sub(first.elapsed()),
+                None => Duration::from_millis(100),
+            };
+            let next = self.runtime.block_on(async { tokio::time::timeout(wait, inbox.recv()).await });
+            match next {
+                Ok(Some((message, permit))) => {
+                    self.take(message);
+                    drop(permit);
+                }
+                Ok(None) => break,
+                Err(_) => {}
+            }
+            if let Some(producer) = &mut self.producer {
+                producer.poll();
+            }
+            let due = self.first_staged.is_some_and(|first| first.elapsed() >= COMMIT_INTERVAL);
+            if due || !self.waiting.is_empty() {
+                self.commit();
+            }
+        }
+        self.commit();
+    }
+
+    fn take(&mut self, message: PublisherMessage) {
+        match message {
+            PublisherMessage::Output(output) => {
+                let least = self.lives.get(&output.partition).copied().unwrap_or(0).max(self.life_min);
+                if output.life >= least {
+                    self.stage(*output);
+                }
+            }
+            PublisherMessage::Fence { partition, life, done } => {
+                self.commit();
+                self.lives.insert(partition, life);
+                // The one who asked may have given up waiting.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn stage(&mut self, output: BatchOutput) {
+        self.first_staged.get_or_insert_with(Instant::now);
+        if !output.silent {
+            for record in &output.records {
+                if !self.ready() {
+                    return;
+                }
+                let Some(producer) = &mut self.producer else { return };
+                if let Err(error) = producer.produce(record) {
+                    self.failed(&error);
+                    return;
+                }
+                self.staged += 1;
+            }
+            if let Some(next_offset) = output.next_offset {
+                self.offsets.insert(output.partition.clone(), (next_offset, output.metadata));
+            }
+            self.polled.push(output.polled_at);
+        }
+        if let (Some(parts), Some(offset)) = (output.snapshot, output.next_offset) {
+            self.snapshots.push(Snapshot { partition: output.partition, offset, parts });
+        }
+        self.waiting.extend(output.drained);
+    }
+
+    fn commit(&mut self) {
+        if self.first_staged.take().is_none() && self.waiting.is_empty() {
+            return;
+        }
+        let offsets: Vec<CommitOffset> = self
+            .offsets
+            .drain()
+            .map(|(partition, (offset, metadata))| CommitOffset { partition, offset, metadata })
+            .collect();
+        if self.staged > 0 || !offsets.is_empty() {
+            if !self.ready() {
+                return;
+            }
+            let Some(producer) = &mut self.producer else { return };
+            let started = Instant::now();
+            if let Err(error) = producer.commit(&offsets) {
+                self.failed(&error);
+                return;
+            }
+            let metrics = &self.with.metrics;
+            metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+            metrics.commits.inc();
+            metrics.published.inc_by(std::mem::take(&mut self.staged));
+        }
+        for polled in self.polled.drain(..) {
+            self.with.metrics.processing_ms.observe(polled.elapsed().as_secs_f64() * 1e3);
+        }
+        for snapshot in self.snapshots.drain(..) {
+            self.with.snapshots.write(snapshot);
+        }
+        for waiting in self.waiting.drain(..) {
+            // Whoever waited may have given up.
+            let _ = waiting.send(());
+        }
+    }
+
+    /// There is a producer, made now if need be. Gives up after a try while somebody waits for the thread to end.
+    fn ready(&mut self) -> bool {
+        while self.producer.is_none() {
+            match (self.with.make)() {
+                Ok(producer) => {
+                    self.producer = Some(producer);
+                    self.retry = RETRY_FIRST;
+                    self.with.metrics.connected.set(1.0);
+                    self.with.events.connected(None);
+                }
+                Err(error) => {
+                    self.with.metrics.connected.set(0.0);
+                    self.with.events.connected(Some(&error.message));
+                    if !self.waiting.is_empty() {
+                        self.waiting.clear();
+                        return false;
+                    }
+                    std::thread::sleep(self.retry);
+                    self.retry = (self.retry * 2).min(RETRY_MAX);
+                }
+            }
+        }
+        true
+    }
+
+    fn failed(&mut self, error: &PublishError) {
+        self.with.metrics.publish_failures.inc();
+        self.with.metrics.connected.set(0.0);
+        match error.recover {
+            Recover::Stop => tracing::error!(error = %error, "publishing stopped until the cause is mended"),
+            _ => {
+                tracing::warn!(error = %error, "outputs were not committed: starting again from the last commit")
+            }
+        }
+        self.with.events.connected(Some(&error.message));
+        self.producer = None;
+        self.offsets.clear();
+        self.staged = 0;
+        self.first_staged = None;
+        self.snapshots.clear();
+        self.waiting.clear();
+        self.polled.clear();
+        self.life_min = self.with.events.start_over(&error.message);
+    }
+}

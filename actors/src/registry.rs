@@ -1,0 +1,163 @@
+//! The models of this process as others see them: where each stands, and where to ask it something.
+
+use crate::messages::ForecasterMessage;
+use dashmap::DashMap;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use tidecast_config::ModelSpec;
+use tidecast_mailbox::Mailbox;
+use tidecast_ports::control::{HistoryPoint, ModelState};
+
+/// What is known of a model without asking its actor.
+#[derive(Debug, Clone)]
+pub struct ModelStatus {
+    /// Where it stands.
+    pub state: ModelState,
+    /// Observations taken.
+    pub observations: u64,
+    /// Observations still wanted before the first forecast.
+    pub needed: u64,
+    /// In [0, 1].
+    pub accuracy: Option<f64>,
+    /// Event time of the newest forecast, RFC 3339.
+    pub last_forecast_time: Option<String>,
+    /// Anomalies found.
+    pub anomalies: u64,
+    /// The newest fit.
+    pub summary: Option<Value>,
+    /// Why the last fit failed.
+    pub error: Option<String>,
+}
+
+impl ModelStatus {
+    /// A model nothing is known of yet.
+    pub fn new(state: ModelState) -> Self {
+        ModelStatus {
+            state,
+            observations: 0,
+            needed: 0,
+            accuracy: None,
+            last_forecast_time: None,
+            anomalies: 0,
+            summary: None,
+            error: None,
+        }
+    }
+}
+
+/// One model, shared between its actor and those who ask.
+#[derive(Debug)]
+pub struct ModelEntry {
+    /// The model as registered; an instance of a template with its own id and series.
+    pub spec: Arc<ModelSpec>,
+    /// The template that made it.
+    pub template: Option<String>,
+    status: Mutex<ModelStatus>,
+    history: Mutex<VecDeque<HistoryPoint>>,
+    mailbox: Mutex<Option<Mailbox<ForecasterMessage>>>,
+}
+
+impl ModelEntry {
+    /// An entry without an actor.
+    pub fn new(spec: Arc<ModelSpec>, template: Option<String>, status: ModelStatus) -> Self {
+        ModelEntry {
+            spec,
+            template,
+            status: Mutex::new(status),
+            history: Mutex::new(VecDeque::new()),
+            mailbox: Mutex::new(None),
+        }
+    }
+
+    /// Where the model stands.
+    pub fn status(&self) -> ModelStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what is known.
+    pub fn set_status(&self, change: impl FnOnce(&mut ModelStatus)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Adds a row of history, forgetting the oldest past `keep`.
+    pub fn record(&self, point: HistoryPoint, keep: usize) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        while history.len() >= keep.max(1) {
+            history.pop_front();
+        }
+        history.push_back(point);
+    }
+
+    /// The newest rows, oldest first.
+    pub fn history(&self, limit: usize) -> Vec<HistoryPoint> {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.iter().skip(history.len().saturating_sub(limit)).cloned().collect()
+    }
+
+    /// The actor's mailbox, while it has one.
+    pub fn mailbox(&self) -> Option<Mailbox<ForecasterMessage>> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The actor started, or stopped (`None`).
+    pub fn attach(&self, mailbox: Option<Mailbox<ForecasterMessage>>) {
+        *self.mailbox.lock().unwrap_or_else(PoisonError::into_inner) = mailbox;
+    }
+}
+
+/// All models of this process. Sharing is real here: every partition's stage and every REST call read it.
+#[derive(Debug, Default)]
+pub struct Registry {
+    models: DashMap<String, Arc<ModelEntry>>,
+    /// Forecasts made since the start.
+    pub forecasts: AtomicU64,
+    /// Wall clock of the newest forecast, epoch milliseconds; 0 before the first.
+    pub last_forecast_ms: AtomicU64,
+}
+
+impl Registry {
+    /// Looks a model up.
+    pub fn get(&self, id: &str) -> Option<Arc<ModelEntry>> {
+        self.models.get(id).map(|entry| entry.value().clone())
+    }
+
+    /// Puts a model in place, replacing one of the same name.
+    pub fn put(&self, entry: Arc<ModelEntry>) {
+        self.models.insert(entry.spec.model_id.clone(), entry);
+    }
+
+    /// Removes a model, if it is still this one.
+    pub fn remove(&self, entry: &Arc<ModelEntry>) {
+        self.models.remove_if(&entry.spec.model_id, |_, known| Arc::ptr_eq(known, entry));
+    }
+
+    /// Removes a model by name.
+    pub fn remove_named(&self, id: &str) {
+        self.models.remove(id);
+    }
+
+    /// The names of all models, in order.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.models.iter().map(|entry| entry.key().clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// How many models there are.
+    pub fn len(&self) -> usize {
+        self.models.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.models.is_empty()
+    }
+
+    /// Counts a forecast made at `now_ms`.
+    pub fn count_forecast(&self, now_ms: u64) {
+        self.forecasts.fetch_add(1, Relaxed);
+        self.last_forecast_ms.fetch_max(now_ms, Relaxed);
+    }
+}

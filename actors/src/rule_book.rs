@@ -1,0 +1,116 @@
+//! The compiled rules, shared by all evaluators; and what REST asks of rules without running them.
+
+use crate::catalog::Registrar;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use tidecast_config::RuleSpec;
+use tidecast_event::{EventKind, EventTime};
+use tidecast_ports::ControlError;
+use tidecast_ports::control::{RuleTest, RuleTestResult};
+use tidecast_rules::{EventFilter, Rule, RuleEvent, RuleFault, RuleSet};
+
+/// How a rule has fared since the process started.
+#[derive(Debug, Clone, Default)]
+pub struct Fared {
+    /// Times it fired.
+    pub fired: u64,
+    /// Evaluations without an answer.
+    pub errors: u64,
+    /// Event time of the newest event it fired on, RFC 3339.
+    pub last_fired: Option<String>,
+}
+
+/// The rules as compiled, and which of them are the house's own.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Compiled.
+    pub set: RuleSet,
+    /// There from the start: what they fire on is no alert by itself.
+    pub built_in: BTreeSet<String>,
+}
+
+/// The rules of this process.
+#[derive(Debug, Default)]
+pub struct RuleBook {
+    generation: AtomicU64,
+    rules: RwLock<Arc<Rules>>,
+}
+
+impl RuleBook {
+    /// Moves with every change.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The rules as they are now.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets or removes a rule. One that does not compile (written by another version) is left out and told.
+    pub fn set(&self, name: &str, rule: Option<(&RuleSpec, Registrar)>) {
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        let rules = Arc::make_mut(&mut rules);
+        rules.built_in.remove(name);
+        match rule.map(|(spec, by)| (compile(spec), by)) {
+            Some((Ok(rule), by)) => {
+                rules.set.put(rule);
+                if by == Registrar::BuiltIn {
+                    rules.built_in.insert(name.to_owned());
+                }
+            }
+            Some((Err(fault), _)) => {
+                tracing::error!(rule = name, %fault, "a rule cannot be compiled and is left out");
+                rules.set.remove(name);
+            }
+            None => {
+                rules.set.remove(name);
+            }
+        }
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How a rule has fared.
+    pub fn fared(&self, name: &str) -> Fared {
+        let rules = self.rules();
+        rules.set.get(name).map_or_else(Fared::default, |rule| Fared {
+            fired: rule.counts.fired(),
+            errors: rule.counts.errors(),
+            last_fired: rule.counts.last_fired().map(EventTime::to_rfc3339),
+        })
+    }
+}
+
+fn compile(spec: &RuleSpec) -> Result<Rule, RuleFault> {
+    // The specification serialises to the contract's object, which is what the rules room reads.
+    Rule::from_json(&serde_json::to_value(spec).unwrap_or(Value::Null))
+}
+
+fn invalid(fault: &RuleFault) -> ControlError {
+    ControlError::Invalid { field: fault.field.clone(), message: fault.message() }
+}
+
+/// Refuses a rule that does not compile.
+pub fn check(spec: &RuleSpec) -> Result<(), ControlError> {
+    compile(spec).map(drop).map_err(|fault| invalid(&fault))
+}
+
+/// Evaluates a rule against a sample event, doing nothing.
+pub fn test(test: &RuleTest) -> Result<RuleTestResult, ControlError> {
+    let rule = compile(&test.rule).map_err(|fault| invalid(&fault))?;
+    let kind = match rule.events {
+        EventFilter::Only(kind) => kind,
+        EventFilter::Any => EventKind::ForecastGenerated,
+    };
+    let now = EventTime::from_millis(crate::wall_clock_ms() as i64);
+    let event = RuleEvent::from_json(&test.event, kind, now).map_err(|fault| invalid(&fault))?;
+    let run = rule.dry_run(&event);
+    Ok(RuleTestResult {
+        matched: run.matched,
+        condition: run.condition,
+        error: run.error.map(|error| error.to_string()),
+        actions: run.actions,
+    })
+}

@@ -1,0 +1,301 @@
+//! The rules of a partition: receives batches with their forecasts and anomalies, evaluates rules over what happened
+//! in them, most urgent first, and hands the batches to the publisher with the alerts in them.
+
+use crate::actions::{ActionOrder, ActionSink};
+use crate::house::House;
+use crate::messages::{BatchOutput, PublisherMessage};
+use crate::metrics::PipelineMetrics;
+use crate::rule_book::{RuleBook, Rules};
+use crate::trouble;
+use crate::wire;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use tidecast_event::{Aggregate, Alert, EventKind, EventTime, OutputId, Priority};
+use tidecast_mailbox::{Envelope, Mailbox};
+use tidecast_ports::{Destination, OutputRecord};
+use tidecast_rules::{Action, LogLevel, RuleEvent};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
+/// The actor.
+pub struct RuleEvaluator;
+
+/// What the stage is started with.
+pub struct RuleEvaluatorArguments {
+    book: Arc<RuleBook>,
+    actions: Arc<dyn ActionSink>,
+    metrics: PipelineMetrics,
+    publisher: Mailbox<PublisherMessage>,
+}
+
+impl RuleEvaluatorArguments {
+    /// Rules before a publisher.
+    pub fn new(house: &House, publisher: Mailbox<PublisherMessage>) -> Self {
+        RuleEvaluatorArguments {
+            book: house.book.clone(),
+            actions: house.actions.clone(),
+            metrics: house.metrics.clone(),
+            publisher,
+        }
+    }
+}
+
+/// The actor's state.
+pub struct RuleEvaluatorState {
+    with: RuleEvaluatorArguments,
+    generation: u64,
+    rules: Arc<Rules>,
+}
+
+impl Actor for RuleEvaluator {
+    type Msg = Envelope<Box<BatchOutput>>;
+    type State = RuleEvaluatorState;
+    type Arguments = RuleEvaluatorArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        with: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let (generation, rules) = (with.book.generation(), with.book.rules());
+        Ok(RuleEvaluatorState { with, generation, rules })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        envelope: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let mut output = envelope.message;
+        if !output.silent {
+            state.evaluate(&mut output);
+        }
+        let sent = state.with.publisher.send(PublisherMessage::Output(output)).await;
+        drop(envelope.permit);
+        sent.map_err(ActorProcessingErr::from)
+    }
+}
+
+/// Something that happened, and its identity.
+struct Happened {
+    event: RuleEvent,
+    id: OutputId,
+}
+
+impl RuleEvaluatorState {
+    fn evaluate(&mut self, output: &mut BatchOutput) {
+        let generation = self.with.book.generation();
+        if generation != self.generation {
+            (self.generation, self.rules) = (generation, self.with.book.rules());
+        }
+        for alert in std::mem::take(&mut output.troubles) {
+            self.tell(output, alert);
+        }
+        let mut happened = Vec::new();
+        if self.is_wanted(EventKind::WindowClosed) {
+            happened.extend(output.closed.iter().filter_map(|window| window_closed(&window.aggregate)));
+        }
+        if self.is_wanted(EventKind::ForecastGenerated) {
+            happened.extend(
+                output
+                    .forecasts
+                    .iter()
+                    .filter_map(|forecast| forecast_event(&forecast.json, EventKind::ForecastGenerated)),
+            );
+        }
+        if self.is_wanted(EventKind::ModelRetrained) {
+            let retrained = output.forecasts.iter().filter(|forecast| forecast.retrained);
+            happened.extend(
+                retrained.filter_map(|forecast| forecast_event(&forecast.json, EventKind::ModelRetrained)),
+            );
+        }
+        if self.is_wanted(EventKind::AnomalyDetected) {
+            happened.extend(output.anomalies.iter().filter_map(|anomaly| {
+                let data = object(anomaly)?;
+                let timestamp = time(&anomaly.timestamp);
+                let event = RuleEvent {
+                    kind: EventKind::AnomalyDetected,
+                    priority: trouble::priority(anomaly.severity),
+                    model_id: Some(anomaly.model_id.clone()),
+                    timestamp,
+                    data,
+                    metadata: Map::new(),
+                };
+                Some(Happened { id: identity(&event, &anomaly.model_id, 0), event })
+            }));
+        }
+        // Stable: within a priority, in the order in which it happened.
+        happened.sort_by_key(|happened| std::cmp::Reverse(happened.event.priority));
+        for Happened { event, id } in happened {
+            self.fire(output, event, id);
+        }
+    }
+
+    /// Whether any rule would do something about such an event: most windows of a busy stream concern none.
+    fn is_wanted(&self, kind: EventKind) -> bool {
+        let acts = |action: &Action| match action {
+            Action::Log { level } => LevelFilter::current() >= level_of(*level),
+            _ => true,
+        };
+        self.rules.set.iter().any(|rule| {
+            let looks = match rule.events {
+                tidecast_rules::EventFilter::Any => true,
+                tidecast_rules::EventFilter::Only(only) => only == kind,
+            };
+            let alerts = !self.rules.built_in.contains(&*rule.name);
+            rule.enabled && looks && (alerts || rule.actions.iter().any(acts))
+        })
+    }
+
+    fn fire(&self, output: &mut BatchOutput, event: RuleEvent, id: OutputId) {
+        let fired = self.rules.set.evaluate(&event);
+        if fired.is_empty() {
+            return;
+        }
+        let event = Arc::new(event);
+        for fired in fired {
+            self.with.metrics.rules_fired.with_label_values(&[&fired.rule]).inc();
+            let alert = event.alert(&fired.rule);
+            let mut topics: Vec<Destination> = Vec::new();
+            if !self.rules.built_in.contains(&*fired.rule) {
+                topics.push(Destination::Alerts);
+            }
+            for action in fired.actions.iter() {
+                match action {
+                    Action::Log { level } => log(*level, &fired.rule, &event),
+                    Action::UpdateMetrics { field } => {
+                        self.update_metrics(&fired.rule, field.as_deref(), &event)
+                    }
+                    Action::Publish { topic } => {
+                        let to = topic
+                            .as_ref()
+                            .map_or(Destination::Alerts, |topic| Destination::Topic(topic.as_str().into()));
+                        if !topics.contains(&to) {
+                            topics.push(to);
+                        }
+                    }
+                    other => self.with.actions.act(ActionOrder {
+                        rule: fired.rule.clone(),
+                        action: other.clone(),
+                        event: event.clone(),
+                        priority: event.priority,
+                    }),
+                }
+            }
+            for destination in topics {
+                output.records.push(record(destination, &alert, Some(id)));
+            }
+        }
+    }
+
+    /// A failure of our own goes out as an alert whatever the rules say, and rules may act on it.
+    fn tell(&self, output: &mut BatchOutput, alert: Alert) {
+        output.records.push(record(Destination::Alerts, &alert, None));
+        let event = RuleEvent {
+            kind: EventKind::SystemError,
+            priority: alert.priority,
+            model_id: alert.model_id.clone(),
+            timestamp: time(&alert.timestamp),
+            data: alert.data,
+            metadata: Map::new(),
+        };
+        let id = identity(&event, &alert.message, 0);
+        self.fire(output, event, id);
+    }
+
+    fn update_metrics(&self, rule: &str, field: Option<&str>, event: &RuleEvent) {
+        let Some(field) = field else { return };
+        let found = field.split('.').try_fold(None::<&Value>, |at, name| match at {
+            None => event.data.get(name).map(Some),
+            Some(value) => value.get(name).map(Some),
+        });
+        if let Some(number) = found.flatten().and_then(Value::as_f64) {
+            let model = event.model_id.as_deref().unwrap_or("");
+            self.with.metrics.rule_values.with_label_values(&[rule, field, model]).set(number);
+        }
+    }
+}
+
+fn record(destination: Destination, alert: &Alert, id: Option<OutputId>) -> OutputRecord {
+    OutputRecord {
+        destination,
+        partition: None,
+        key: Some(alert.rule.clone().into()),
+        value: Some(wire::json(alert)),
+        id: id.map(|id| {
+            OutputId::of(&[crate::PIPELINE_VERSION, b"alert", alert.rule.as_bytes(), &id.0.to_le_bytes()])
+        }),
+        headers: Vec::new(),
+    }
+}
+
+fn level_of(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Trace => Level::TRACE,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Error => Level::ERROR,
+    }
+}
+
+fn log(level: LogLevel, rule: &str, event: &RuleEvent) {
+    let model = event.model_id.as_deref();
+    let (kind, priority, at) = (event.kind.as_str(), event.priority.as_str(), event.timestamp.to_rfc3339());
+    let message = event.data.get("message").and_then(Value::as_str).unwrap_or("a rule fired");
+    match level {
+        LogLevel::Trace => tracing::trace!(rule, model, kind, priority, at, "{message}"),
+        LogLevel::Debug => tracing::debug!(rule, model, kind, priority, at, "{message}"),
+        LogLevel::Info => tracing::info!(rule, model, kind, priority, at, "{message}"),
+        LogLevel::Warn => tracing::warn!(rule, model, kind, priority, at, "{message}"),
+        LogLevel::Error => tracing::error!(rule, model, kind, priority, at, "{message}"),
+    }
+}
+
+fn time(text: &str) -> EventTime {
+    EventTime::parse_rfc3339(text).unwrap_or(EventTime(0))
+}
+
+fn object(value: &impl serde::Serialize) -> Option<Map<String, Value>> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(map)) => Some(map),
+        _ => None,
+    }
+}
+
+fn identity(event: &RuleEvent, of: &str, revision: u32) -> OutputId {
+    let at = event.timestamp.0.to_le_bytes();
+    OutputId::of(&[event.kind.as_str().as_bytes(), of.as_bytes(), &at, &revision.to_le_bytes()])
+}
+
+fn window_closed(aggregate: &Aggregate) -> Option<Happened> {
+    let event = RuleEvent {
+        kind: EventKind::WindowClosed,
+        priority: Priority::Low,
+        model_id: None,
+        timestamp: aggregate.window_end,
+        data: object(aggregate)?,
+        metadata: Map::new(),
+    };
+    let of = format!("{}:{}", aggregate.series, aggregate.key);
+    Some(Happened { id: identity(&event, &of, aggregate.revision), event })
+}
+
+/// A forecast as rules see it: the message, with `model_accuracy` beside `predicted_value` as older rules expect.
+fn forecast_event(json: &[u8], kind: EventKind) -> Option<Happened> {
+    let mut data: Map<String, Value> = serde_json::from_slice(json).ok()?;
+    let mut metadata = match data.get("metadata") {
+        Some(Value::Object(metadata)) => metadata.clone(),
+        _ => Map::new(),
+    };
+    metadata.remove("path");
+    if let Some(accuracy) = metadata.get("accuracy") {
+        data.insert("model_accuracy".into(), accuracy.clone());
+    }
+    let model_id = data.get("model_id").and_then(Value::as_str).map(str::to_owned);
+    let timestamp = data.get("timestamp").and_then(Value::as_str).map_or(EventTime(0), time);
+    let event = RuleEvent { kind, priority: Priority::Medium, model_id, timestamp, data, metadata };
+    Some(Happened { id: identity(&event, event.model_id.as_deref().unwrap_or(""), 0), event })
+}

@@ -1,0 +1,258 @@
+//! `/api/stats` and health, from the counters and the topology.
+
+use crate::house::House;
+use crate::topology::{PipelineState, Topology};
+use prometheus::core::Collector;
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tidecast_event::EventTime;
+use tidecast_ports::stats::{
+    BufferStats, ComponentHealth, KafkaStats, ProcessorStats, ServiceStats, SourceCount, WorkerStats,
+};
+use tidecast_ports::{Health, StatsSource};
+
+/// Samples kept, one a second: the last minute.
+const SAMPLES: usize = 61;
+/// Samples that a rate looks back.
+const RATE_OVER: usize = 10;
+
+#[derive(Clone)]
+struct Sample {
+    at: Instant,
+    processed: u64,
+    /// Count, sum of milliseconds, and cumulative counts by upper bound.
+    latency: (u64, f64, Vec<(f64, u64)>),
+}
+
+/// The figures of this process.
+pub struct Stats {
+    house: Arc<House>,
+    topology: Option<Topology>,
+    started: Instant,
+    samples: Mutex<VecDeque<Sample>>,
+}
+
+impl Stats {
+    /// Begins to sample, once a second, for as long as the result is held.
+    pub fn start(house: Arc<House>, topology: Option<Topology>) -> Arc<Stats> {
+        let stats = Arc::new(Stats { house, topology, started: Instant::now(), samples: Mutex::default() });
+        let weak = Arc::downgrade(&stats);
+        tokio::spawn(async move {
+            let mut seconds = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                seconds.tick().await;
+                let Some(stats) = weak.upgrade() else { return };
+                stats.sample();
+            }
+        });
+        stats
+    }
+
+    fn sample(&self) {
+        let metrics = &self.house.metrics;
+        let families = metrics.processing_ms.collect();
+        let latency = families.first().and_then(|family| family.get_metric().first()).map(|metric| {
+            let histogram = metric.get_histogram();
+            let buckets = histogram.get_bucket().iter();
+            (
+                histogram.get_sample_count(),
+                histogram.get_sample_sum(),
+                buckets.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count())).collect(),
+            )
+        });
+        let sample = Sample {
+            at: Instant::now(),
+            processed: metrics.processed.get(),
+            latency: latency.unwrap_or_default(),
+        };
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.len() == SAMPLES {
+            samples.pop_front();
+        }
+        samples.push_back(sample);
+    }
+
+    fn state(&self) -> PipelineState {
+        self.topology.as_ref().map(Topology::state).unwrap_or_default()
+    }
+
+    /// Events a second over the last ten, mean and 99th percentile of milliseconds over the last minute.
+    fn rates(&self) -> (f64, f64, f64) {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(first), Some(last)) = (samples.front(), samples.back()) else { return (0.0, 0.0, 0.0) };
+        let earlier = samples.iter().rev().nth(RATE_OVER).unwrap_or(first);
+        let seconds = last.at.duration_since(earlier.at).as_secs_f64();
+        let rate = if seconds > 0.0 { (last.processed - earlier.processed) as f64 / seconds } else { 0.0 };
+        let count = last.latency.0 - first.latency.0;
+        if count == 0 {
+            return (rate, 0.0, 0.0);
+        }
+        let mean = (last.latency.1 - first.latency.1) / count as f64;
+        let wanted = (count as f64 * 0.99).ceil() as u64;
+        let mut below = (0.0, 0);
+        for (at, (bound, cumulative)) in last.latency.2.iter().enumerate() {
+            let here = cumulative - first.latency.2.get(at).map_or(0, |(_, cumulative)| *cumulative);
+            if here >= wanted {
+                let within = (wanted - below.1) as f64 / (here - below.1).max(1) as f64;
+                return (rate, mean, below.0 + (bound - below.0) * within);
+            }
+            below = (*bound, here);
+        }
+        (rate, mean, below.0)
+    }
+
+    /// The ledger of all partitions that this process has told.
+    fn ledger(&self) -> [u64; 5] {
+        std::array::from_fn(|at| {
+            let families = self.house.metrics.ledger[at].collect();
+            let sums = families.iter().flat_map(|family| family.get_metric());
+            sums.map(|metric| metric.get_counter().get_value() as u64).sum()
+        })
+    }
+
+    fn lag(&self) -> u64 {
+        let families = self.house.metrics.lag.collect();
+        families
+            .iter()
+            .flat_map(|family| family.get_metric())
+            .map(|metric| metric.get_gauge().get_value() as u64)
+            .sum()
+    }
+}
+
+impl StatsSource for Stats {
+    fn stats(&self) -> WorkerStats {
+        let (events_per_second, processing_time_ms, p99_latency_ms) = self.rates();
+        let [input, windowed, late, dead_lettered, filtered] = self.ledger();
+        let readings = self.house.meters.read();
+        let stages: Vec<Value> = readings
+            .iter()
+            .map(|reading| {
+                json!({"name": reading.name, "depth": reading.depth, "capacity": reading.capacity,
+                       "wait_seconds": reading.waited.as_secs_f64(), "messages": reading.sent})
+            })
+            .collect();
+        let fill =
+            |depth: u64, capacity: u64| if capacity == 0 { 0.0 } else { depth as f64 / capacity as f64 };
+        let fullest =
+            readings.iter().max_by(|a, b| fill(a.depth, a.capacity).total_cmp(&fill(b.depth, b.capacity)));
+        let mut more = Map::new();
+        more.insert(
+            "ledger".into(),
+            json!({"in": input, "windowed": windowed, "late": late, "dead_lettered": dead_lettered, "filtered": filtered}),
+        );
+        more.insert("stages".into(), Value::from(stages));
+        let state = self.state();
+        more.insert("partitions".into(), Value::from(state.running.len()));
+        let metrics = &self.house.metrics;
+        let registry = &self.house.registry;
+        let failures = metrics.models.inference_failures.get() + metrics.publish_failures.get();
+        let errors = dead_lettered + failures;
+        let tried = input + metrics.models.inference_requests.get();
+        let last = registry.last_forecast_ms.load(Relaxed);
+        let trouble = state.source_trouble.is_some() || state.producer_trouble.is_some();
+        WorkerStats {
+            processor: ProcessorStats {
+                events_per_second,
+                total_events: windowed + late + filtered,
+                processing_time_ms,
+                p99_latency_ms,
+                errors: dead_lettered,
+                lag: self.lag(),
+                more,
+            },
+            buffer: fullest.map_or_else(BufferStats::default, |reading| BufferStats {
+                utilization: fill(reading.depth, reading.capacity).min(1.0),
+                // Nothing on this way is ever dropped: a full stage holds back the one before it.
+                drop_rate: 0.0,
+                size: reading.depth,
+                capacity: reading.capacity,
+            }),
+            service: ServiceStats {
+                uptime_seconds: self.started.elapsed().as_secs_f64(),
+                registered_models: self.models(),
+                forecast_count: registry.forecasts.load(Relaxed),
+                error_count: errors,
+                error_rate: if tried == 0 { 0.0 } else { errors as f64 / tried as f64 },
+                last_forecast_time: (last > 0).then(|| EventTime::from_millis(last as i64).to_rfc3339()),
+            },
+            kafka: KafkaStats {
+                is_connected: !trouble,
+                topic: self.house.settings.topics.events.clone(),
+                messages_sent: metrics.published.get(),
+                errors: metrics.publish_failures.get(),
+            },
+            distribution: self
+                .house
+                .tally
+                .types(50)
+                .into_iter()
+                .map(|(name, count)| (name, count.into()))
+                .collect(),
+            top_sources: (self.house.tally.sources(10).into_iter())
+                .map(|(source, count)| SourceCount { source, count })
+                .collect(),
+        }
+    }
+}
+
+impl Stats {
+    /// Models by name: instances of templates, and those that have no series yet; not the templates themselves.
+    fn models(&self) -> u64 {
+        let catalog = self.house.catalog.models();
+        let unseen = catalog
+            .values()
+            .filter_map(|model| model.spec.as_ref())
+            .filter(|spec| !spec.is_template() && self.house.registry.get(&spec.model_id).is_none());
+        (self.house.registry.len() + unseen.count()) as u64
+    }
+}
+
+fn well(detail: impl Into<String>) -> ComponentHealth {
+    ComponentHealth { ok: true, detail: detail.into() }
+}
+
+fn ill(detail: impl Into<String>) -> ComponentHealth {
+    ComponentHealth { ok: false, detail: detail.into() }
+}
+
+impl Health for Stats {
+    fn live(&self) -> ComponentHealth {
+        well("serving")
+    }
+
+    fn ready(&self) -> ComponentHealth {
+        let state = self.state();
+        if state.stopping {
+            return ill("stopping");
+        }
+        if let Some(trouble) = state.source_trouble.or(state.producer_trouble) {
+            return ill(trouble);
+        }
+        if let Some((partition, why)) = state.quarantined.first_key_value() {
+            return ill(format!("partition {partition} is stopped: {why}"));
+        }
+        if self.topology.is_some() && !state.assigned_once {
+            return ill("waiting for partitions to be assigned");
+        }
+        well(format!("{} partitions assigned", state.running.len()))
+    }
+
+    fn started(&self) -> ComponentHealth {
+        match self.topology {
+            Some(_) if !self.state().assigned_once => ill("waiting for the first assignment of partitions"),
+            _ => well("started"),
+        }
+    }
+
+    fn kafka(&self) -> ComponentHealth {
+        let state = self.state();
+        match state.source_trouble.or(state.producer_trouble) {
+            Some(trouble) => ill(trouble),
+            None => well("connected"),
+        }
+    }
+}

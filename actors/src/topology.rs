@@ -1,0 +1,397 @@
+//! The only place that knows every actor: makes a tree for each assigned partition, ends it when the partition goes,
+//! and starts it again when it or the publisher failed.
+//!
+//! The source's thread calls in (it may wait); the publisher's thread calls in when a commit was lost.
+
+use crate::aggregator::TICK;
+use crate::decisions::Decisions;
+use crate::house::House;
+use crate::intake::Intake;
+use crate::ledger::LedgerMetrics;
+use crate::messages::PublisherMessage;
+use crate::publisher::PublisherEvents;
+use crate::snapshots;
+use crate::tree::{Beginning, Tree, TreeFailed};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tidecast_event::TopicPartition;
+use tidecast_mailbox::restart::{Decision, Policy, decide};
+use tidecast_ports::source::Assigned;
+use tidecast_ports::{PartitionSink, SnapshotStore, SourceHandler};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// Makes what stands at the top of a partition's tree, from its record or anew.
+pub type IntakeMaker =
+    Arc<dyn Fn(&TopicPartition, Option<&[u8]>) -> Result<Box<dyn Intake>, String> + Send + Sync>;
+
+/// Asks the source to start a partition again from its committed offset.
+pub type Restart = Arc<dyn Fn(&TopicPartition) + Send + Sync>;
+
+/// What the topology is made of.
+pub struct TopologyParts {
+    /// Shared by all trees.
+    pub house: Arc<House>,
+    /// Makes intakes.
+    pub intakes: IntakeMaker,
+    /// Keeps snapshots.
+    pub store: Arc<dyn SnapshotStore>,
+    /// Where the actors run.
+    pub runtime: Handle,
+    /// When trees are started again.
+    pub policy: Policy,
+}
+
+/// How the pipeline is, for health and stats.
+#[derive(Debug, Clone, Default)]
+pub struct PipelineState {
+    /// Partitions with a running tree.
+    pub running: Vec<TopicPartition>,
+    /// Partitions that stay stopped, and why.
+    pub quarantined: BTreeMap<TopicPartition, String>,
+    /// An assignment came at least once.
+    pub assigned_once: bool,
+    /// What is wrong with the broker as the source sees it.
+    pub source_trouble: Option<String>,
+    /// What is wrong with the broker as the producer sees it.
+    pub producer_trouble: Option<String>,
+    /// Set once the end has begun.
+    pub stopping: bool,
+}
+
+#[derive(Default)]
+struct Known {
+    trees: BTreeMap<TopicPartition, Tree>,
+    failures: BTreeMap<TopicPartition, Vec<Duration>>,
+    state: PipelineState,
+}
+
+/// The topology. Cheap to clone.
+#[derive(Clone)]
+pub struct Topology(Arc<Inner>);
+
+struct Inner {
+    parts: TopologyParts,
+    known: Mutex<Known>,
+    lives: AtomicU64,
+    /// The least life whose outputs the publisher takes.
+    life_min: AtomicU64,
+    restart: OnceLock<Restart>,
+    started: Instant,
+}
+
+/// The least life of all partitions, shared with the publisher before there is a topology.
+#[derive(Default)]
+pub struct Failover {
+    topology: OnceLock<Weak<Inner>>,
+}
+
+impl Failover {
+    /// The topology is here.
+    pub fn connect(&self, topology: &Topology) {
+        // Connected once, by the wiring.
+        let _ = self.topology.set(Arc::downgrade(&topology.0));
+    }
+
+    fn inner(&self) -> Option<Arc<Inner>> {
+        self.topology.get().and_then(Weak::upgrade)
+    }
+}
+
+impl PublisherEvents for Failover {
+    fn start_over(&self, why: &str) -> u64 {
+        let Some(inner) = self.inner() else { return 0 };
+        let least = inner.lives.fetch_add(1, Ordering::AcqRel) + 1;
+        let partitions: Vec<TopicPartition> = {
+            let known = inner.known();
+            inner.life_min.store(least, Ordering::Release);
+            known.trees.keys().cloned().collect()
+        };
+        tracing::warn!(why, partitions = partitions.len(), "starting every partition again from its commit");
+        for partition in partitions {
+            inner.clone().rebuild(partition, Duration::ZERO);
+        }
+        least
+    }
+
+    fn connected(&self, trouble: Option<&str>) {
+        if let Some(inner) = self.inner() {
+            inner.known().state.producer_trouble = trouble.map(str::to_owned);
+        }
+    }
+}
+
+impl Topology {
+    /// A topology without partitions. [`Topology::connect`] it to the source before it polls.
+    pub fn new(parts: TopologyParts) -> Self {
+        let topology = Topology(Arc::new(Inner {
+            parts,
+            known: Mutex::default(),
+            lives: AtomicU64::new(0),
+            life_min: AtomicU64::new(0),
+            restart: OnceLock::new(),
+            started: Instant::now(),
+        }));
+        let inner = Arc::downgrade(&topology.0);
+        topology.0.parts.runtime.spawn(tick(inner));
+        topology
+    }
+
+    /// How partitions are started again.
+    pub fn connect(&self, restart: Restart) {
+        // Connected once, by the wiring.
+        let _ = self.0.restart.set(restart);
+    }
+
+    /// What the source calls.
+    pub fn handler(&self) -> Box<dyn SourceHandler> {
+        Box::new(Handler(self.0.clone()))
+    }
+
+    /// How the pipeline is.
+    pub fn state(&self) -> PipelineState {
+        let known = self.0.known();
+        PipelineState { running: known.trees.keys().cloned().collect(), ..known.state.clone() }
+    }
+
+    /// No partition is started again from here on.
+    pub fn begin_stop(&self) {
+        self.0.known().state.stopping = true;
+    }
+}
+
+/// Looks after what only time brings: quiet partitions, forecasts that are due, snapshots.
+async fn tick(inner: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let (mut forecasts_at, mut snapshots_at) = (Instant::now(), Instant::now());
+    loop {
+        ticks.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        let now = Instant::now();
+        let forecasts = now.duration_since(forecasts_at) >= Duration::from_secs(1);
+        let snapshots =
+            now.duration_since(snapshots_at) >= inner.parts.house.settings.state.snapshot_interval;
+        if forecasts {
+            forecasts_at = now;
+        }
+        if snapshots {
+            snapshots_at = now;
+        }
+        for tree in inner.known().trees.values() {
+            tree.tick();
+            if forecasts {
+                tree.tick_forecasts();
+            }
+            if snapshots {
+                tree.snapshot();
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn assigned(
+        self: &Arc<Self>,
+        partition: &TopicPartition,
+        broker: Assigned,
+    ) -> Result<(i64, Box<dyn PartitionSink>), String> {
+        let committed = broker.committed.as_ref().map_or(broker.log_start, |committed| committed.offset);
+        let metadata = broker.committed.as_ref().map_or("", |committed| committed.metadata.as_str());
+        let found = self.parts.store.newest(partition, committed)?;
+        if let Some(found) = &found {
+            for passed in &found.passed_over {
+                tracing::warn!(%partition, passed, "a snapshot is damaged and was passed over");
+            }
+        }
+        // A snapshot that the log no longer reaches back to cannot be replayed to the commit.
+        let found = found.filter(|found| found.offset >= broker.log_start);
+        if found.is_none()
+            && broker.committed.is_some()
+            && broker.log_start > 0
+            && committed > broker.log_start
+        {
+            tracing::warn!(
+                %partition,
+                committed,
+                log_start = broker.log_start,
+                "no snapshot covers the committed offset and the log no longer begins at 0: windows that were open are \
+                 rebuilt from what the log still has"
+            );
+        }
+        let (start, parts) = match &found {
+            Some(found) => (found.offset, Some(snapshots::decode(&found.state)?)),
+            None => (broker.log_start, None),
+        };
+        let intake =
+            (self.parts.intakes)(partition, parts.as_ref().map(|parts| parts.aggregation.as_slice()))?;
+        let life = self.lives.load(Ordering::Acquire);
+        let begin = Beginning {
+            partition: partition.clone(),
+            life,
+            intake,
+            models: parts.map(|parts| parts.models).unwrap_or_default(),
+            start,
+            speak_from: committed,
+            decisions: Decisions::parse(metadata),
+        };
+        let weak = Arc::downgrade(self);
+        let failed: TreeFailed = Arc::new(move |partition, life, error| {
+            if let Some(inner) = weak.upgrade() {
+                inner.tree_failed(partition, life, error);
+            }
+        });
+        let tree = self.parts.runtime.block_on(async {
+            self.fence(partition, life).await;
+            Tree::start(&self.parts.house, begin, failed).await
+        });
+        let tree =
+            tree.map_err(|error| format!("the actors of {partition} could not be started: {error}"))?;
+        let sink = tree.sink();
+        tracing::info!(%partition, start, committed, snapshot = found.is_some(), "partition assigned");
+        let mut known = self.known();
+        known.state.assigned_once = true;
+        known.state.quarantined.remove(partition);
+        known.trees.insert(partition.clone(), tree);
+        let outlived = life < self.life_min.load(Ordering::Acquire);
+        drop(known);
+        if outlived {
+            // The publisher started over while this tree was made: what it says would not be taken.
+            self.clone().rebuild(partition.clone(), Duration::ZERO);
+        }
+        Ok((start, sink))
+    }
+
+    /// From here on the publisher takes only what belongs to `life`; what came before is committed.
+    async fn fence(&self, partition: &TopicPartition, life: u64) {
+        let (done, fenced) = oneshot::channel();
+        let message = PublisherMessage::Fence { partition: partition.clone(), life, done };
+        if self.parts.house.publisher.send(message).await.is_ok() {
+            // An error means the publisher could not commit; it then starts everything over itself.
+            let _ = fenced.await;
+        }
+    }
+
+    fn tree_failed(self: Arc<Self>, partition: &TopicPartition, life: u64, error: &str) {
+        let decision = {
+            let mut known = self.known();
+            if known.state.stopping || known.trees.get(partition).is_none_or(|tree| tree.life != life) {
+                return;
+            }
+            let at = self.started.elapsed();
+            let failures = known.failures.entry(partition.clone()).or_default();
+            failures.push(at);
+            decide(&self.parts.policy, failures)
+        };
+        self.parts.house.metrics.restarts.inc();
+        match decision {
+            Decision::Restart(wait) | Decision::Rebuild(wait) => {
+                tracing::error!(%partition, error, ?wait, "a partition's actors failed; starting again from the commit");
+                self.rebuild(partition.clone(), wait);
+            }
+            Decision::Quarantine => {
+                tracing::error!(%partition, error, "a partition failed too often and stays stopped; restart the process");
+                let mut known = self.known();
+                known.state.quarantined.insert(partition.clone(), error.to_owned());
+                let tree = known.trees.remove(partition);
+                drop(known);
+                if let Some(tree) = tree {
+                    self.parts.runtime.spawn(tree.stop());
+                }
+            }
+        }
+    }
+
+    /// Stops a tree and has the source assign its partition again.
+    fn rebuild(self: Arc<Self>, partition: TopicPartition, wait: Duration) {
+        let Some(tree) = self.known().trees.remove(&partition) else { return };
+        let inner = self.clone();
+        self.parts.runtime.spawn(async move {
+            tree.stop().await;
+            inner.lives.fetch_add(1, Ordering::AcqRel);
+            tokio::time::sleep(wait).await;
+            if let Some(restart) = inner.restart.get() {
+                restart(&partition);
+            }
+        });
+    }
+
+    fn revoking(&self, partitions: &[TopicPartition], grace: Duration) {
+        let trees: Vec<(TopicPartition, Tree)> = {
+            let mut known = self.known();
+            partitions.iter().filter_map(|partition| known.trees.remove_entry(partition)).collect()
+        };
+        let deadline = Instant::now() + grace;
+        self.parts.runtime.block_on(async {
+            let drained = futures::future::join_all(trees.iter().map(|(_, tree)| tree.drain(true))).await;
+            for (drained, (partition, _)) in drained.into_iter().zip(&trees) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if !matches!(tokio::time::timeout(left, drained).await, Ok(Ok(()))) {
+                    tracing::warn!(%partition, "not everything could be committed before the partition went; its next \
+                        owner repeats the rest");
+                }
+            }
+            self.stop_trees(trees).await;
+        });
+    }
+
+    fn lost(&self, partitions: &[TopicPartition]) {
+        let trees: Vec<(TopicPartition, Tree)> = {
+            let mut known = self.known();
+            partitions.iter().filter_map(|partition| known.trees.remove_entry(partition)).collect()
+        };
+        self.parts.runtime.block_on(self.stop_trees(trees));
+    }
+
+    async fn stop_trees(&self, trees: Vec<(TopicPartition, Tree)>) {
+        self.lives.fetch_add(1, Ordering::AcqRel);
+        let partitions: BTreeSet<TopicPartition> =
+            trees.iter().map(|(partition, _)| partition.clone()).collect();
+        futures::future::join_all(trees.into_iter().map(|(_, tree)| tree.stop())).await;
+        for partition in &partitions {
+            LedgerMetrics::withdraw(&self.parts.house.metrics, partition);
+        }
+    }
+}
+
+struct Handler(Arc<Inner>);
+
+impl SourceHandler for Handler {
+    fn assigned(
+        &mut self,
+        partition: &TopicPartition,
+        broker: Assigned,
+    ) -> Result<(i64, Box<dyn PartitionSink>), String> {
+        self.0.assigned(partition, broker)
+    }
+
+    fn revoking(&mut self, partitions: &[TopicPartition], grace: Duration) {
+        self.0.revoking(partitions, grace);
+    }
+
+    fn lost(&mut self, partitions: &[TopicPartition]) {
+        self.0.lost(partitions);
+    }
+
+    fn connection(&mut self, trouble: Option<&str>) {
+        self.0.known().state.source_trouble = trouble.map(str::to_owned);
+    }
+
+    fn stopped(&mut self, partition: &TopicPartition, why: &str) {
+        tracing::error!(%partition, why, "reading this partition stopped");
+        let tree = {
+            let mut known = self.0.known();
+            known.state.quarantined.insert(partition.clone(), why.to_owned());
+            known.trees.remove(partition)
+        };
+        if let Some(tree) = tree {
+            self.0.parts.runtime.spawn(tree.stop());
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! One partition's tree: the aggregator, the forecasting stage with its forecasters, the rules, and the supervisor
+//! that watches them. A tree lives and dies as one; what dies inside it alone is a forecaster.
+
+use crate::aggregator::{Aggregator, AggregatorArguments};
+use crate::decisions::Decisions;
+use crate::forecasting::{Forecasting, ForecastingArguments};
+use crate::house::House;
+use crate::intake::Intake;
+use crate::messages::{AggregatorMessage, ForecastingMessage, ModelRecord};
+use crate::rule_evaluator::{RuleEvaluator, RuleEvaluatorArguments};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tidecast_event::TopicPartition;
+use tidecast_mailbox::restart::Policy;
+use tidecast_mailbox::{Capacity, Envelope, Mailbox, TrySendError};
+use tidecast_ports::source::Wake;
+use tidecast_ports::{PartitionSink, RecordBatch};
+use tokio::sync::oneshot;
+
+/// Batches that may wait at an aggregator: one being read, and enough to begin with when it is done.
+const AGGREGATOR_MAILBOX: usize = 4;
+/// Batches on their way through the forecasters of a partition.
+const FORECASTING_MAILBOX: usize = 16;
+/// Batches waiting for the rules.
+const RULES_MAILBOX: usize = 8;
+
+/// Told when a stage of a tree died.
+pub type TreeFailed = Arc<dyn Fn(&TopicPartition, u64, &str) + Send + Sync>;
+
+struct Supervisor;
+
+struct SupervisorArguments {
+    partition: TopicPartition,
+    life: u64,
+    failed: TreeFailed,
+}
+
+impl Actor for Supervisor {
+    type Msg = Envelope<()>;
+    type State = SupervisorArguments;
+    type Arguments = SupervisorArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        with: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(with)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(_, error) = event {
+            (state.failed)(&state.partition, state.life, &error.to_string());
+            // What is left of the tree has nothing to work on.
+            myself.stop(None);
+        }
+        Ok(())
+    }
+}
+
+/// A running tree.
+pub struct Tree {
+    /// Which life of the partition this is.
+    pub life: u64,
+    supervisor: ActorRef<Envelope<()>>,
+    aggregator: Mailbox<AggregatorMessage>,
+    forecasting: Mailbox<ForecastingMessage>,
+    wake: Arc<OnceLock<Wake>>,
+}
+
+/// What a tree begins with.
+pub struct Beginning {
+    /// The input partition.
+    pub partition: TopicPartition,
+    /// Which life of it.
+    pub life: u64,
+    /// Windows, as restored.
+    pub intake: Box<dyn Intake>,
+    /// Models, as restored.
+    pub models: Vec<ModelRecord>,
+    /// First offset to be read.
+    pub start: i64,
+    /// Committed offset.
+    pub speak_from: i64,
+    /// Decisions committed with it.
+    pub decisions: Decisions,
+}
+
+impl Tree {
+    /// Starts a tree.
+    pub async fn start(house: &Arc<House>, begin: Beginning, failed: TreeFailed) -> Result<Tree, SpawnErr> {
+        let Beginning { partition, life, intake, models, start, speak_from, decisions } = begin;
+        let arguments = SupervisorArguments { partition: partition.clone(), life, failed };
+        let (supervisor, _) = Actor::spawn(None, Supervisor, arguments).await?;
+        let capacity = |name, messages| Capacity { messages, meter: house.meters.of(name) };
+
+        let publisher = house.publisher.clone();
+        let rules = RuleEvaluatorArguments::new(house, publisher);
+        let (rules, _) = Actor::spawn_linked(None, RuleEvaluator, rules, supervisor.get_cell()).await?;
+        let rules = Mailbox::new(rules, capacity("rules", RULES_MAILBOX));
+
+        let downstream = Arc::new(move |output| -> futures::future::BoxFuture<'static, _> {
+            let rules = rules.clone();
+            Box::pin(async move { rules.send(output).await })
+        });
+        let arguments = ForecastingArguments {
+            partition: partition.clone(),
+            life,
+            catalog: house.catalog.clone(),
+            registry: house.registry.clone(),
+            brains: house.brains.clone(),
+            fits: house.fits.clone(),
+            metrics: house.metrics.clone(),
+            meters: house.meters.clone(),
+            downstream,
+            restored: models,
+            policy: Policy::default(),
+        };
+        let (forecasting, _) =
+            Actor::spawn_linked(None, Forecasting, arguments, supervisor.get_cell()).await?;
+        let forecasting = Mailbox::new(forecasting, capacity("forecasting", FORECASTING_MAILBOX));
+
+        let wake = Arc::new(OnceLock::new());
+        let arguments = AggregatorArguments {
+            partition,
+            life,
+            intake,
+            start,
+            speak_from,
+            decisions,
+            forecasting: forecasting.clone(),
+            pool: house.pool.clone(),
+            wake: wake.clone(),
+            metrics: house.metrics.clone(),
+            traced: house.settings.telemetry.otlp_endpoint.is_some(),
+        };
+        let (aggregator, _) = Actor::spawn_linked(None, Aggregator, arguments, supervisor.get_cell()).await?;
+        let aggregator = Mailbox::new(aggregator, capacity("aggregator", AGGREGATOR_MAILBOX));
+        Ok(Tree { life, supervisor, aggregator, forecasting, wake })
+    }
+
+    /// Where the source delivers.
+    pub fn sink(&self) -> Box<dyn PartitionSink> {
+        Box::new(Sink { aggregator: self.aggregator.clone(), wake: self.wake.clone() })
+    }
+
+    /// Looks for quiet partitions; skipped by a tree that is busy, which is not quiet.
+    pub fn tick(&self) {
+        let _ = self.aggregator.try_send(AggregatorMessage::Tick);
+    }
+
+    /// Looks for forecasts that are due; skipped by a stage that is busy.
+    pub fn tick_forecasts(&self) {
+        let _ = self.forecasting.try_send(ForecastingMessage::Tick);
+    }
+
+    /// Takes a snapshot; skipped by a tree that is busy until the next time.
+    pub fn snapshot(&self) {
+        let _ = self.aggregator.try_send(AggregatorMessage::Snapshot);
+    }
+
+    /// Asks for everything before now to be committed. The receiver fails when it cannot be.
+    pub fn drain(&self, snapshot: bool) -> impl Future<Output = oneshot::Receiver<()>> + Send + use<> {
+        let (done, drained) = oneshot::channel();
+        let aggregator = self.aggregator.clone();
+        async move {
+            // A stopped aggregator drops the sender, which the receiver sees.
+            let _ = aggregator.send(AggregatorMessage::Drain { snapshot, done }).await;
+            drained
+        }
+    }
+
+    /// Stops every actor of the tree, whatever they are at, and waits until they are gone.
+    pub async fn stop(self) {
+        let children = self.supervisor.get_children();
+        for child in &children {
+            for grandchild in child.get_children() {
+                grandchild.stop(None);
+            }
+            child.stop(None);
+        }
+        for child in children {
+            // One that does not end in time is held by its work; its outputs are fenced off.
+            let _ = child.stop_and_wait(None, Some(Duration::from_secs(2))).await;
+        }
+        self.supervisor.stop(None);
+    }
+}
+
+struct Sink {
+    aggregator: Mailbox<AggregatorMessage>,
+    wake: Arc<OnceLock<Wake>>,
+}
+
+impl PartitionSink for Sink {
+    fn has_room(&self) -> bool {
+        self.aggregator.has_room()
+    }
+
+    fn deliver(&mut self, batch: RecordBatch) -> Result<(), RecordBatch> {
+        match self.aggregator.try_send(AggregatorMessage::Batch(batch)) {
+            Ok(()) => Ok(()),
+            Err(
+                TrySendError::Full(AggregatorMessage::Batch(batch))
+                | TrySendError::Stopped(AggregatorMessage::Batch(batch)),
+            ) => Err(batch),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn caught_up(&mut self, _next_offset: i64) {
+        // Said again a moment later when there is no room now.
+        let _ = self.aggregator.try_send(AggregatorMessage::CaughtUp);
+    }
+
+    fn wake_with(&mut self, wake: Wake) {
+        // Given once; a second time changes nothing.
+        let _ = self.wake.set(wake);
+    }
+}
