@@ -206,6 +206,16 @@ async function lostConnectionHeals({ page, context }) {
 }
 lostConnectionHeals.breaks = true;
 
+async function unknownNamesAreSaid({ page, axe }) {
+  for (const address of ["/models/there%2Fis%20no%2Fsuch", "/rules/no_such_rule"]) {
+    await page.goto(address);
+    await page.getByText(/^There is no (model|rule) of this name/).waitFor();
+    await axe(page);
+  }
+}
+// The browser itself writes a 404 to the console.
+unknownNamesAreSaid.breaks = true;
+
 async function tokenIsAskedFor({ page, axe, picture }) {
   // Whatever server this is, here it wants one certain token.
   await page.route("**/api/**", async (route) => {
@@ -290,6 +300,7 @@ export const checks = {
   "the chosen anomaly is drawn": chosenAnomalyIsDrawn,
   "a rule is made, tried and removed": ruleIsMadeTriedAndRemoved,
   "a lost connection heals": lostConnectionHeals,
+  "an unknown model or rule is said to be so": unknownNamesAreSaid,
   "a token is asked for": tokenIsAskedFor,
   "the files are small and our own": filesAreSmall,
   "the policy forbids inline code": policyForbidsInline,

@@ -119,7 +119,10 @@ function add(model_id, series, field, kind, scale, n) {
     field,
     state: "live",
     observations: 900,
-    needed: 48,
+    needed: 0,
+    template: null,
+    error: null,
+    version: 1,
     accuracy: 0.82 + 0.16 * random(),
     last_forecast_time: null,
     anomalies: 0,
@@ -129,13 +132,13 @@ function add(model_id, series, field, kind, scale, n) {
     exposed: kind === "delays" ? 0.55 + 0.45 * random() : 1,
     spread: kind === "delays" ? scale * 0.28 : 1,
   };
-  if (n === 9) Object.assign(model, { state: "warming_up", observations: 20, accuracy: null });
+  if (n === 9) Object.assign(model, { state: "warming_up", observations: 20, needed: 28, accuracy: null });
   models.push(model);
 }
 
 const described = (model) => {
   const { kind, scale, exposed, spread, ...shown } = model;
-  return { ...shown, last_forecast_time: model.observations < model.needed ? null : iso(clock) };
+  return { ...shown, last_forecast_time: model.needed ? null : iso(clock) };
 };
 const simulated = models.filter((m) => !m.model_id.startsWith("sensor/"));
 for (const model of simulated) {
@@ -157,7 +160,7 @@ function anomaly(model, w) {
   const severity = w.anomaly_score > 0.985 ? "CRITICAL" : w.anomaly_score > 0.94 ? "HIGH" : w.anomaly_score > 0.88 ? "MEDIUM" : "LOW";
   return {
     model_id: model.model_id,
-    timestamp: iso(w.window_start),
+    timestamp: iso(w.window_start + HOUR),
     anomaly_score: w.anomaly_score,
     observed_value: w.value,
     predicted_value: w.predicted,
@@ -174,9 +177,11 @@ const rules = [
   { name: "log_all_events", event_type: "FORECAST_GENERATED", condition: "true", action: "log", priority_filter: null, enabled: false },
   { name: "update_performance_metrics", event_type: "FORECAST_GENERATED", condition: "data.get('model_accuracy', 1) < 0.7", action: "update_metrics", priority_filter: null, enabled: true },
   { name: "airport_stands_still", event_type: "WINDOW_CLOSED", condition: "data.series == 'departures_by_airport' && data.event_count < 3 && int(data.window_start) % 86400 > 36000", action: [{ type: "publish", topic: "ops" }, "log"], priority_filter: null, enabled: true },
-];
+].map((rule, i) => ({ ...rule, built_in: i < 4, fired: [29, 214, 0, 3, 11][i], errors: 0, last_fired: null, version: 1 }));
 
+let positions = 0;
 function raise(item) {
+  item.position = `a0-${positions++}`;
   alerts.unshift(item);
   if (alerts.length > 1000) alerts.length = 1000;
 }
@@ -184,7 +189,7 @@ function raise(item) {
 function step() {
   clock += HOUR;
   for (const model of simulated) {
-    if (model.observations < model.needed) continue;
+    if (model.needed) continue;
     const w = window(model, clock);
     const items = history.get(model.model_id);
     items.push(w);
@@ -202,11 +207,11 @@ function step() {
     model.anomalies += 1;
     const a = anomaly(model, w);
     raise({ timestamp: a.timestamp, kind: "anomaly", severity: a.severity, model_id: model.model_id, rule: null, message: a.message, data: a });
-    send("anomaly_detected", model.model_id, { type: "anomaly_alert", model_id: model.model_id, data: a });
+    send("anomaly_detected", model.model_id, { type: "anomaly_alert", model_id: model.model_id, position: alerts[0].position, data: a });
     if (a.severity === "CRITICAL" && model.model_id.startsWith("departures/")) {
       const fired = { rule: "airport_stands_still", event_type: "WINDOW_CLOSED", priority: "HIGH", timestamp: a.timestamp, message: `Fewer than 3 departures an hour at ${model.model_id.split("/")[1]}`, data: { event_count: w.value, window_start: clock } };
       raise({ timestamp: a.timestamp, kind: "rule", severity: "HIGH", model_id: null, rule: fired.rule, message: fired.message, data: fired.data });
-      send("alert", null, { type: "rule_alert", data: fired });
+      send("alert", null, { type: "rule_alert", position: alerts[0].position, data: fired });
     }
   }
 }
@@ -244,26 +249,29 @@ setInterval(step, 1000);
 
 const started = Date.now();
 let events = 8_214_332;
+const STAGES = [["ingest", 64, 0.03], ["window_aggregator", 64, 0.08], ["forecasting", 256, 0.19], ["rule_evaluator", 128, 0.02], ["publisher", 512, 0.04]];
+function stages() {
+  const up = (Date.now() - started) / 1000;
+  return STAGES.map(([name, capacity, share], i) => ({
+    name,
+    depth: Math.max(0, Math.round(capacity * (share + 0.015 * gauss()))),
+    capacity,
+    messages: Math.round(up * (40 + 31 * i)),
+    wait_seconds: up * share * 0.09,
+  }));
+}
+
 function stats() {
   const rate = 227 + 30 * Math.sin(Date.now() / 40_000) + 9 * gauss();
   events += Math.round(rate * 2);
-  const depth = (capacity, share) => Math.max(0, Math.round(capacity * (share + 0.02 * gauss())));
   return {
-    processor: { events_per_second: rate, total_events: events, processing_time_ms: 0.9, p99_latency_ms: 7.6 + gauss() * 0.8, errors: 12, lag: Math.max(0, Math.round(18 + 14 * gauss())), lag_seconds: 0.08 },
+    processor: { events_per_second: rate, total_events: events, processing_time_ms: 0.9, p99_latency_ms: 7.6 + gauss() * 0.8, errors: 12, lag: Math.max(0, Math.round(18 + 14 * gauss())), stages: stages() },
     buffer: { utilization: 0.06, drop_rate: 0, size: 61, capacity: 1024 },
     service: { uptime_seconds: 86_400 * 3 + (Date.now() - started) / 1000, registered_models: models.length, forecast_count: 1_204_118 + forecasts, error_count: 12, error_rate: 12 / events, last_forecast_time: iso(clock) },
     websocket: { active_connections: sockets.size, queued_messages: 0 },
     kafka: { is_connected: true, topic: "analytics-events", messages_sent: 3_118_042, errors: 0 },
     distribution: { sensor_data: 5_830_211, user_action: 1_511_804, system_metric: 742_317, departure: 130_000 },
     top_sources: Array.from({ length: 8 }, (_, i) => ({ source: `sensor_${String(i * 7 + 1).padStart(4, "0")}`, count: Math.round(91_000 / (i + 1.6)) })),
-    pipeline: [
-      { name: "ingest", depth: depth(64, 0.06), capacity: 64, wait_seconds: 0.0004 },
-      { name: "window aggregator", depth: depth(64, 0.11), capacity: 64, wait_seconds: 0.0011 },
-      { name: "forecaster", depth: depth(256, 0.19), capacity: 256, wait_seconds: 0.0032 },
-      { name: "rule evaluator", depth: depth(128, 0.02), capacity: 128, wait_seconds: 0.0002 },
-      { name: "publisher", depth: depth(512, 0.04), capacity: 512, wait_seconds: 0.0008 },
-      { name: "fan-out", depth: depth(1024, 0.01), capacity: 1024, wait_seconds: 0.0001 },
-    ],
   };
 }
 
@@ -277,7 +285,7 @@ const letters = [
 ];
 const dlq = Array.from({ length: 64 }, (_, i) => {
   const [reason, detail, value] = letters[[0, 0, 1, 3, 5, 5, 5, 2, 4, 1, 5][i % 11]];
-  return { topic: "analytics-events", partition: i % 4, offset: 918_230 - i * 37, reason, detail, key: value.match(/"source":"([^"]+)/)?.[1] ?? null, value, timestamp: new Date(Date.now() - i * 61_000).toISOString() };
+  return { id: `0-${i}`, topic: "analytics-events", partition: i % 4, offset: 918_230 - i * 37, reason, detail, key: value.match(/"source":"([^"]+)/)?.[1] ?? null, payload: value, payload_base64: null, truncated: false, timestamp: new Date(Date.now() - i * 61_000).toISOString() };
 });
 
 const HEADERS = (host) => ({
@@ -317,23 +325,23 @@ createServer(async (request, response) => {
   if (isData && TOKEN && request.headers.authorization !== `Bearer ${TOKEN}`) return problem(401, "Not logged in", "A usable token is needed.");
   if (path === "/health/ready") return json(200, { status: "ready" });
   if (path === "/api/stats") return json(200, stats());
-  if (path === "/api/alerts") return list(alerts);
+  if (path === "/api/alerts") return list(alerts.filter((a) => !url.searchParams.has("model_id") || a.model_id === url.searchParams.get("model_id")));
   if (path === "/api/models") return list(models.map(described));
   const ofModel = /^\/api\/models\/([^/]+)(\/history|\/forecast)?$/.exec(path);
   if (ofModel) {
     const model = models.find((m) => m.model_id === decodeURIComponent(ofModel[1]));
     if (!model) return problem(404, "No such model", `There is no model ${decodeURIComponent(ofModel[1])}.`);
     if (ofModel[2] === "/history") return json(200, { items: historyOf(model).slice(-Number(url.searchParams.get("limit") ?? 100)), next: null });
-    if (ofModel[2] === "/forecast") return model.observations < model.needed ? problem(409, "Warming up", "Not enough windows yet.") : json(200, forecast(model));
+    if (ofModel[2] === "/forecast") return model.needed ? problem(503, "Warming up", "Not enough windows yet.") : json(200, forecast(model));
     if (request.method === "DELETE") return models.splice(models.indexOf(model), 1), json(204);
     if (request.method === "PUT") Object.assign(model, { enabled: body.enabled });
-    return json(200, { ...described(model), level: 0.95, anomaly_threshold: 0.8, horizon: STEPS, parameters: { alpha: 0.31, gamma: 0.08, sigma2: 4.2 } });
+    return json(200, { ...described(model), level: 0.95, anomaly_threshold: 0.8, horizon: STEPS, summary: { alpha: 0.31, gamma: 0.08, sigma2: 4.2 } });
   }
   if (path === "/api/rules" && request.method === "GET") return list(rules);
   if (path === "/api/rules" && request.method === "POST") return rules.push(body), json(201, body);
   if (path === "/api/rules/test") {
     if (body.rule.condition.includes("!!")) return problem(422, "Not a condition", "Syntax error at column 1: unexpected '!'.", "rule.condition");
-    return json(200, { matched: true, error: null, actions: [].concat(body.rule.action) });
+    return json(200, { matched: true, condition: true, error: null, actions: [].concat(body.rule.action) });
   }
   const ofRule = /^\/api\/rules\/([^/]+)$/.exec(path);
   if (ofRule) {
@@ -344,7 +352,7 @@ createServer(async (request, response) => {
     return json(200, rules[index]);
   }
   if (path === "/api/dlq") return list(dlq);
-  if (path === "/api/dlq/replay") return json(200, { replayed: dlq.length });
+  if (path === "/api/dlq/replay") return json(200, { replayed: body.ids?.length ?? dlq.filter((d) => !body.reason || d.reason === body.reason).length, skipped: 0 });
   if (path === "/api/kafka/health") return json(200, { status: "healthy", connected: true, bootstrap_servers: "127.0.0.1:9092", brokers: 1, checked_at: new Date().toISOString() });
   if (path === "/api/kafka/topics") return list(["analytics-events", "streaming-aggregates", "ml-predictions", "streaming-alerts", "streaming-metrics", "streaming-events-dlq", "flights"].map((name) => ({ name, partitions: 4, replication: 1 })));
   if (path === "/api/kafka/metrics/summary") return json(200, { period: url.searchParams.get("period"), total_messages: 3_118_042, messages_sent: 3_118_042, messages_failed: 0, success_rate: 1, total_bytes: 812_004_112, avg_latency_ms: 3.1, p90_latency_ms: 5.2, p99_latency_ms: 11.4 });

@@ -29,7 +29,7 @@ export const pages = (model) => [
   { name: "rule-new", address: "/rules/new", ready: (page) => visible(page, "#condition") },
   { name: "dlq", address: "/dlq", ready: (page) => visible(page, ".letters .letter, main .state:not(.loading)") },
   { name: "kafka", address: "/kafka", ready: (page) => visible(page, ".kafka .facts, .kafka .failed") },
-  { name: "nowhere", address: "/models/there%2Fis/no%20such", ready: (page) => visible(page, "main h1") },
+  { name: "nowhere", address: "/alerts/no/such/page", ready: (page) => visible(page, "main h1") },
 ];
 
 /** Two frames without a pending fetch: charts have been drawn. */

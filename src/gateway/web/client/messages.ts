@@ -67,12 +67,17 @@ export interface Subscription {
   update_types: UpdateType[];
 }
 
+/** Where an update stands in its topic: opaque, and the same for every client. */
+interface Placed {
+  position?: string;
+}
+
 export type ServerMessage =
-  | { type: "forecast_update"; model_id: string; data: Forecast }
-  | { type: "anomaly_alert"; model_id: string; data: Anomaly }
-  | { type: "aggregation_update"; data: Aggregate }
-  | { type: "rule_alert"; data: Record<string, unknown> }
-  | { type: "metrics_update"; data: Record<string, unknown> }
+  | ({ type: "forecast_update"; model_id: string; data: Forecast } & Placed)
+  | ({ type: "anomaly_alert"; model_id: string; data: Anomaly } & Placed)
+  | ({ type: "aggregation_update"; data: Aggregate } & Placed)
+  | ({ type: "rule_alert"; model_id?: string; data: Record<string, unknown> } & Placed)
+  | ({ type: "metrics_update"; data: Record<string, unknown> } & Placed)
   | { type: "heartbeat"; data: { server_time: string } }
   | { type: "subscribed" | "unsubscribed"; data: Subscription }
   | { type: "gap"; data: { skipped: number; model_ids: string[] } }

@@ -31,7 +31,7 @@ test("each trouble is named", () => {
     [(s) => (s.processor.p99_latency_ms = 300), "watch", /300 ms/],
     [(s) => (s.buffer.drop_rate = 0.01), "bad", /dropped/],
     [(s) => (s.buffer.utilization = 0.9), "watch", /90 % full/],
-    [(s) => (s.pipeline = [{ name: "forecaster", depth: 9, capacity: 10, wait_seconds: 1 }]), "watch", /forecaster is 90 % full/],
+    [(s) => (s.processor.stages = [{ name: "forecaster", depth: 9, capacity: 10, wait_seconds: 1 }]), "watch", /forecaster is 90 % full/],
   ];
   for (const [change, level, text] of cases) {
     const answer = well(stats(change));
@@ -63,8 +63,10 @@ test("behind is told in seconds, else in records, else not at all", () => {
   assert.equal(howFarBehind(stats(), null).headline, "Up to date");
   const late = howFarBehind(stats((s) => Object.assign(s.processor, { lag: 20_000, lag_seconds: 75 })), null);
   assert.deepEqual([late.level, late.headline], ["bad", "1 min 15 s behind"]);
-  const counted = howFarBehind(stats((s) => Object.assign(s.processor, { lag: 11_000, lag_seconds: null })), null);
+  const counted = howFarBehind(stats((s) => Object.assign(s.processor, { lag: 11_000, lag_seconds: null, events_per_second: 0 })), null);
   assert.equal(counted.headline, "11,000 records behind");
+  const guessed = howFarBehind(stats((s) => Object.assign(s.processor, { lag: 4_000, lag_seconds: null })), null);
+  assert.equal(guessed.headline, "20 s behind", "4,000 records at 200 a second");
   assert.equal(howFarBehind(stats((s) => Object.assign(s.processor, { lag: null })), null).level, "unknown");
 });
 

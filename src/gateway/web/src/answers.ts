@@ -50,7 +50,7 @@ export function isItWell({ stats, unreachable, ready }: Findings): Answer {
   if (p99 > LIMIT.p99_ms) add("bad", `Slow: p99 ${format.millis(p99)}`);
   else if (p99 > LIMIT.p99Watch_ms) add("watch", `Latency p99 ${format.millis(p99)}`);
   if (stats.buffer.drop_rate > 0) add("bad", `${format.percent(stats.buffer.drop_rate)} of updates dropped`);
-  const full = culprit(stats.pipeline ?? []);
+  const full = culprit(stats.processor.stages ?? []);
   if (full && fill(full) >= LIMIT.fill) add("watch", `${full.name} is ${format.percent(fill(full), 0)} full`);
   else if (stats.buffer.utilization >= LIMIT.fill) {
     add("watch", `Buffers are ${format.percent(stats.buffer.utilization, 0)} full`);
@@ -98,12 +98,15 @@ export function whatIsOdd(alerts: AlertItem[] | undefined): Answer {
 /** How far behind? */
 export function howFarBehind(stats: Stats | undefined, unreachable: string | null): Answer {
   if (!stats) return { level: "unknown", headline: unreachable ? "Unknown" : "Asking…", details: [] };
-  const { lag, lag_seconds } = stats.processor;
+  const { lag, events_per_second } = stats.processor;
+  // Where the server does not say how long, the present rate does.
+  const lag_seconds =
+    stats.processor.lag_seconds ?? (lag != null && events_per_second > 0 ? lag / events_per_second : null);
   const latency = `Event to forecast: p99 ${format.millis(stats.processor.p99_latency_ms)}`;
   if (lag == null) return { level: "unknown", headline: "Lag not reported", details: [latency] };
   const behind = lag_seconds == null ? format.plural(lag, "record") : format.seconds(lag_seconds);
   const level = lag > LIMIT.lag ? "bad" : (lag_seconds ?? 0) > LIMIT.lagWatch_s ? "watch" : "good";
-  const upToDate = level === "good" && (lag_seconds ?? 0) < 1;
+  const upToDate = level === "good" && (lag_seconds == null ? lag === 0 : lag_seconds < 1);
   return {
     level,
     headline: upToDate ? "Up to date" : `${behind} behind`,

@@ -17,11 +17,19 @@ export interface Page<T> {
   next: string | null;
 }
 
+interface Extra {
+  signal?: AbortSignal | undefined;
+  /** The version that a change rests on: one made meanwhile by somebody else is then not undone unseen. */
+  version?: number | undefined;
+}
+
 /** Calls the server and gives the JSON of its answer; `undefined` for an empty one. */
-export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+export async function call<T>(method: string, path: string, body?: unknown, extra: Extra = {}): Promise<T> {
+  const { signal, version } = extra;
   const headers: Record<string, string> = { accept: "application/json" };
   if (token.value) headers["authorization"] = `Bearer ${token.value}`;
   if (body !== undefined) headers["content-type"] = "application/json";
+  if (version !== undefined) headers["if-match"] = `"${version}"`;
   let response: Response;
   try {
     const init: RequestInit = { method, headers, cache: "no-store" };
@@ -37,6 +45,9 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   if (response.ok) return json as T;
   const problem = (json ?? {}) as { title?: string; detail?: string; field?: string; errors?: { field?: string }[] };
   if (response.status === 401) loginWanted.value = problem.detail ?? "";
+  if (response.status === 412) {
+    throw new Problem(412, "Changed meanwhile", "Somebody else has changed it since it was shown. Load it again first.");
+  }
   throw new Problem(
     response.status,
     problem.title ?? (response.statusText || `Status ${response.status}`),
@@ -45,7 +56,7 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   );
 }
 
-export const get = <T>(path: string, signal?: AbortSignal) => call<T>("GET", path, undefined, signal);
+export const get = <T>(path: string, signal?: AbortSignal) => call<T>("GET", path, undefined, { signal });
 
 /** Follows the cursor of a list to its end, or to `max` items. */
 export async function getAll<T>(path: string, max: number, signal?: AbortSignal): Promise<T[]> {

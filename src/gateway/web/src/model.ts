@@ -10,6 +10,7 @@ export interface Stats {
     /** Records between what is read and what Kafka holds. */
     lag?: number | null;
     lag_seconds?: number | null;
+    stages?: Stage[];
   };
   buffer: { utilization: number; drop_rate: number; size: number; capacity: number };
   service: {
@@ -24,7 +25,6 @@ export interface Stats {
   kafka: { is_connected: boolean; topic: string; messages_sent: number; errors: number };
   distribution: Record<string, number>;
   top_sources: { source: string; count: number }[];
-  pipeline?: Stage[];
 }
 
 /** One mailbox on the way of an event. */
@@ -32,7 +32,10 @@ export interface Stage {
   name: string;
   depth: number;
   capacity: number;
+  /** Time that senders have waited for room, since the start. */
   wait_seconds: number;
+  /** Sent since the start. */
+  messages?: number;
 }
 
 export interface ModelRow {
@@ -42,11 +45,16 @@ export interface ModelRow {
   field: string;
   state: string;
   observations: number;
+  /** Still wanted before the first forecast. */
   needed: number;
   accuracy: number | null;
   last_forecast_time: string | null;
   anomalies: number;
   enabled: boolean;
+  /** Made by this template. */
+  template?: string | null;
+  /** Grows with every change. */
+  version?: number;
 }
 
 /** A window as it came, and what was forecast for it before it came. */
@@ -61,6 +69,8 @@ export interface HistoryItem {
 }
 
 export interface AlertItem {
+  /** Its place in its topic, by which one alert is told from another. */
+  position?: string;
   timestamp: string;
   kind: "anomaly" | "rule" | "system";
   severity: string;
@@ -78,17 +88,28 @@ export interface Rule {
   priority_filter: string | null;
   enabled: boolean;
   /** Of the four that come with the program. */
-  builtin?: boolean;
+  built_in?: boolean;
+  /** Times it fired, and evaluations that failed. */
+  fired?: number;
+  errors?: number;
+  last_fired?: string | null;
+  /** Grows with every change. */
+  version?: number;
 }
 
 export interface DeadLetter {
+  /** Names it for a replay. */
+  id: string;
   reason: string;
-  detail?: string;
-  topic?: string;
-  partition?: number;
-  offset?: number;
-  timestamp?: string | number;
-  key?: string | null;
-  value?: string | null;
-  [more: string]: unknown;
+  detail: string;
+  topic: string;
+  partition: number;
+  offset: number;
+  timestamp: string;
+  key: string | null;
+  /** Its bytes, where they are UTF-8. */
+  payload: string | null;
+  /** Its bytes, where they are not. */
+  payload_base64: string | null;
+  truncated: boolean;
 }

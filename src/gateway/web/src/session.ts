@@ -13,14 +13,15 @@ export const loginWanted = signal<string | null>(null);
 
 export function logIn(text: string): void {
   sessionStorage.setItem(KEY, text);
-  token.value = text;
+  // In this order: who hears of the token may ask at once.
   loginWanted.value = null;
+  token.value = text;
 }
 
 export function logOut(): void {
   sessionStorage.removeItem(KEY);
-  token.value = null;
   loginWanted.value = "You have logged out.";
+  token.value = null;
 }
 
 /** What the token says of its bearer. For display only: the server is the one that judges it. */

@@ -6,7 +6,7 @@ import { connection, retryNow, skipped, unavailable, updatesPerSecond, version }
 import { statsError } from "./live/stats.ts";
 import { type Theme, theme, zone } from "./preferences.ts";
 import { path } from "./router.ts";
-import { bearer, logOut, token } from "./session.ts";
+import { bearer, logOut, loginWanted, token } from "./session.ts";
 import { now } from "./ui/now.ts";
 import { zoneName } from "./time.ts";
 
@@ -71,6 +71,7 @@ function isHere(href: string): boolean {
 
 /** Whether what is on screen is the present. */
 function LiveLight() {
+  if (loginWanted.value !== null) return null;
   const state = connection.value;
   const gaps = skipped.value ? ` ${format.plural(skipped.value, "update")} skipped to keep up.` : "";
   if (statsError.value && statsError.value.status !== 401) {

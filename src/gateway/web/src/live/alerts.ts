@@ -16,8 +16,8 @@ const arrived = signal<AlertItem[]>([]);
 let users = 0;
 let stop = () => {};
 
-/** The newest alerts: those the server remembers, and those that came since. Newest first. */
-export function useAlerts(limit: number): Resource<AlertItem[]> {
+/** The newest alerts, of one model if it is named: those the server remembers, and those since. Newest first. */
+export function useAlerts(limit: number, model_id?: string): Resource<AlertItem[]> {
   useEffect(() => {
     users += 1;
     if (users === 1) {
@@ -28,14 +28,18 @@ export function useAlerts(limit: number): Resource<AlertItem[]> {
       if (users === 0) stop();
     };
   }, []);
+  const narrowed = model_id === undefined ? "" : `&model_id=${encodeURIComponent(model_id)}`;
   const loaded = useResource<AlertItem[]>(
-    async (signal) => (await get<Page<AlertItem>>(`/api/alerts?limit=${limit}`, signal)).items,
-    ["alerts", limit],
+    async (signal) => (await get<Page<AlertItem>>(`/api/alerts?limit=${limit}${narrowed}`, signal)).items,
+    ["alerts", limit, narrowed],
     30_000,
   );
   return {
     ...loaded,
-    data: computed(() => loaded.data.value && merge(arrived.value, loaded.data.value, limit)),
+    data: computed(() => {
+      const mine = (alert: AlertItem) => model_id === undefined || alert.model_id === model_id;
+      return loaded.data.value && merge(arrived.value.filter(mine), loaded.data.value.filter(mine), limit);
+    }),
   };
 }
 
@@ -46,8 +50,10 @@ function take(batch: ServerMessage[]): void {
 
 /** A live frame as an item of `/api/alerts`; null when it is no alert. */
 export function toAlert(message: ServerMessage): AlertItem | null {
-  if (message.type === "anomaly_alert") return fromAnomaly(message.data);
-  if (message.type !== "rule_alert") return null;
+  if (message.type !== "anomaly_alert" && message.type !== "rule_alert") return null;
+  const { position } = message;
+  const place = position === undefined ? {} : { position };
+  if (message.type === "anomaly_alert") return { ...place, ...fromAnomaly(message.data) };
   const data = message.data as {
     timestamp?: string;
     priority?: string;
@@ -58,6 +64,7 @@ export function toAlert(message: ServerMessage): AlertItem | null {
     data?: Record<string, unknown>;
   };
   return {
+    ...place,
     timestamp: data.timestamp ?? "",
     kind: data.event_type === "SYSTEM_ERROR" ? "system" : "rule",
     severity: data.priority ?? "MEDIUM",
@@ -82,6 +89,7 @@ function fromAnomaly(anomaly: Anomaly): AlertItem {
 
 /** The same alert has one identity, whichever way it came. */
 export function identity(alert: AlertItem): string {
+  if (alert.position !== undefined) return alert.position;
   return `${alert.kind}|${alert.model_id ?? ""}|${alert.rule ?? ""}|${toMs(alert.timestamp)}`;
 }
 

@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import { type Aggregate, EventStreamParser, waitBefore, defaultBackOff } from "../../client/index.ts";
-import { token } from "../session.ts";
+import { loginWanted, token } from "../session.ts";
 import { Ring } from "./ring.ts";
 
 /** One event type's newest windows. */
@@ -30,9 +30,11 @@ export function startByType(): void {
 async function read(attempt: number): Promise<void> {
   let next = attempt;
   try {
+    if (loginWanted.value !== null) throw new Error("no token yet");
     const headers: Record<string, string> = { accept: "text/event-stream" };
     if (token.value) headers["authorization"] = `Bearer ${token.value}`;
     const response = await fetch("/stream/metrics", { headers, cache: "no-store" });
+    if (response.status === 401) loginWanted.value ??= "";
     if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
     streamState.value = "open";
     next = 0;

@@ -83,7 +83,16 @@ async function configure(attempt: number): Promise<void> {
     }
     connect(config.websocket_url, config.auth_required);
   } catch (error) {
-    const wait_ms = error instanceof Problem && error.status === 401 ? 1000 : Math.min(15_000, 500 * 2 ** attempt);
+    if (error instanceof Problem && error.status === 401) {
+      // Asked again when there is a token.
+      const stop = token.subscribe((given) => {
+        if (!given || loginWanted.value !== null) return;
+        queueMicrotask(() => stop());
+        void configure(0);
+      });
+      return;
+    }
+    const wait_ms = Math.min(15_000, 500 * 2 ** attempt);
     setTimeout(() => void configure(attempt + 1), wait_ms);
     connection.value = { kind: "waiting", attempt: attempt + 1, retry_at_ms: Date.now() + wait_ms, code: 1006 };
   }

@@ -1,7 +1,7 @@
 import { signal } from "@preact/signals";
 import { Problem, get } from "../api.ts";
 import type { Stats } from "../model.ts";
-import { token } from "../session.ts";
+import { loginWanted, token } from "../session.ts";
 import { Ring } from "./ring.ts";
 
 /** What was measured at one moment. */
@@ -21,6 +21,16 @@ export const stats = signal<Stats | undefined>(undefined);
 export const statsError = signal<Problem | undefined>(undefined);
 export const statsAt_ms = signal(0);
 export const ready = signal<{ ok: boolean; detail: string } | null>(null);
+/** What each stage did between the last two answers. */
+export interface Flow {
+  /** Messages a second. */
+  rate: number | null;
+  /** Mean time that a sender waited for room, seconds. */
+  wait_s: number | null;
+}
+
+/** By stage; empty until there are two answers to compare. */
+export const flows = signal<ReadonlyMap<string, Flow>>(new Map());
 /** Replaced at each sample, so that readers see it change. */
 export const samples = signal<Sample[]>([]);
 
@@ -43,6 +53,8 @@ export async function ask(): Promise<void> {
 }
 
 async function askStats(): Promise<void> {
+  // Without a token there is nothing to hear; a new one asks again.
+  if (loginWanted.value !== null) return;
   try {
     const answer = await get<Stats>("/api/stats");
     ring.push({
@@ -52,6 +64,7 @@ async function askStats(): Promise<void> {
       p99_ms: answer.processor.p99_latency_ms,
       errors: answer.processor.errors,
     });
+    if (stats.value) flows.value = flowBetween(stats.value, answer, (Date.now() - statsAt_ms.value) / 1000);
     stats.value = answer;
     statsError.value = undefined;
     statsAt_ms.value = Date.now();
@@ -59,6 +72,24 @@ async function askStats(): Promise<void> {
   } catch (error) {
     statsError.value = error instanceof Problem ? error : new Problem(0, "No answer", String(error));
   }
+}
+
+function flowBetween(before: Stats, after: Stats, seconds: number): Map<string, Flow> {
+  const earlier = new Map(before.processor.stages?.map((stage) => [stage.name, stage]));
+  const flow = new Map<string, Flow>();
+  for (const stage of after.processor.stages ?? []) {
+    const was = earlier.get(stage.name);
+    if (!was) continue;
+    const sent = stage.messages == null || was.messages == null ? null : stage.messages - was.messages;
+    // A restart sets the counters back.
+    if (sent != null && sent < 0) continue;
+    const waited_s = Math.max(0, stage.wait_seconds - was.wait_seconds);
+    flow.set(stage.name, {
+      rate: sent == null || seconds <= 0 ? null : sent / seconds,
+      wait_s: sent == null ? waited_s : sent > 0 ? waited_s / sent : 0,
+    });
+  }
+  return flow;
 }
 
 async function askReady(): Promise<void> {

@@ -55,13 +55,15 @@ test("a correction amends its window and keeps its forecast", () => {
   assert.equal(corrected.items.length, 4);
 });
 
-test("an anomaly marks its window, dated by its start or its end", () => {
-  for (const hour of [3, 4]) {
+test("an anomaly marks the window that ends at its time", () => {
+  const marks = (hour: number) => {
     const anomaly = { timestamp: iso(hour), anomaly_score: 0.9 };
     const frame = { type: "anomaly_alert", model_id: feed.model_id, data: anomaly } as ServerMessage;
-    const after = advance(start, [frame], feed, 100);
-    assert.deepEqual(after.items.map((i) => i.anomaly_score), [null, null, 0.9]);
-  }
+    return advance(start, [frame], feed, 100).items.map((i) => i.anomaly_score);
+  };
+  assert.deepEqual(marks(4), [null, null, 0.9]);
+  assert.deepEqual(marks(3), [null, 0.9, null]);
+  assert.deepEqual(marks(1), [0.9, null, null], "no window ends there: it is dated by its start");
 });
 
 test("no more windows are kept than asked for", () => {

@@ -78,11 +78,10 @@ function put(items: HistoryItem[], start: number, change: Partial<HistoryItem>, 
   });
 }
 
-/** An anomaly is dated by its window, at its start or its end; either way it belongs to that window. */
+/** An anomaly is dated by the end of its window; one sent in from elsewhere perhaps by its start. */
 function startOf(at_s: number, items: HistoryItem[]): number {
-  if (items.some((item) => item.window_start === at_s)) return at_s;
-  const size = windowSize(items);
-  return size ? at_s - size : at_s;
+  const start = at_s - (windowSize(items) ?? 0);
+  return items.some((item) => item.window_start === start) ? start : at_s;
 }
 
 /** Joins what the server remembers with what came live meanwhile: the server's word counts where both speak. */

@@ -2,7 +2,7 @@ import { type ReadonlySignal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import type { Forecast } from "../../client/index.ts";
 import { type Page, Problem, get } from "../api.ts";
-import type { HistoryItem } from "../model.ts";
+import type { HistoryItem, ModelRow } from "../model.ts";
 import { type Resource, useResource } from "../resource.ts";
 import { toMs } from "../time.ts";
 import { listen } from "./hub.ts";
@@ -20,16 +20,20 @@ export interface LiveTimeline {
  * A model's timeline: loaded, kept up by live frames, and asked for again now and then, for a frame may have been
  * skipped and a late event may have corrected a window.
  *
+ * @param model what is known of the model; nothing is asked for before
  * @param windows how many windows are held and shown
  */
-export function useTimeline(id: string, feed: Feed | null, windows: number, every_ms = 20_000): LiveTimeline {
+export function useTimeline(id: string, model: ModelRow | undefined, windows: number, every_ms = 20_000): LiveTimeline {
+  const feed: Feed | null = model ? { model_id: id, series: model.series, field: model.field } : null;
+  const forecasts = model != null && model.last_forecast_time !== null;
   const timeline = useMemo(() => signal<Timeline>(EMPTY), [id, windows]);
   const api = `/api/models/${encodeURIComponent(id)}`;
   const loaded = useResource<true>(
     async (abort) => {
+      if (!feed) return true;
       const [history, forecast] = await Promise.all([
         get<Page<HistoryItem>>(`${api}/history?limit=${windows}`, abort),
-        get<Forecast>(`${api}/forecast`, abort).catch(stillWarming),
+        forecasts ? get<Forecast>(`${api}/forecast`, abort).catch(notNow) : null,
       ]);
       const items = history.items.map(normal).sort((a, b) => a.window_start - b.window_start);
       const held = timeline.peek();
@@ -39,7 +43,7 @@ export function useTimeline(id: string, feed: Feed | null, windows: number, ever
       };
       return true;
     },
-    ["timeline", id, windows],
+    ["timeline", id, windows, feed !== null, forecasts],
     every_ms,
   );
   const key = feed && `${feed.series}|${feed.field}`;
@@ -53,9 +57,9 @@ export function useTimeline(id: string, feed: Feed | null, windows: number, ever
   return { loaded, timeline };
 }
 
-/** A model that has not seen enough has no forecast yet; that is no failure of the page. */
-function stillWarming(error: unknown): null {
-  if (error instanceof Problem && (error.status === 404 || error.status === 409 || error.status === 422)) return null;
+/** A model may be between two fits; what is known is shown all the same. */
+function notNow(error: unknown): null {
+  if (error instanceof Problem && [404, 409, 422, 503].includes(error.status)) return null;
   throw error;
 }
 

@@ -17,12 +17,12 @@ export function DeadLetters() {
   const [asking, setAsking] = useState(false);
   const [told, setTold] = useState<{ fault: boolean; text: string } | null>(null);
 
-  const replay = async () => {
+  const replay = async (what: { reason: string } | { all: true } | { ids: string[] }) => {
     setAsking(false);
     try {
-      const answer = await call<Record<string, unknown> | undefined>("POST", "/api/dlq/replay", reason ? { reason } : {});
-      const count = answer?.["replayed"] ?? answer?.["count"];
-      setTold({ fault: false, text: typeof count === "number" ? `${format.plural(count, "record")} sent again.` : "Sent again." });
+      const answer = await call<{ replayed: number; skipped: number }>("POST", "/api/dlq/replay", what);
+      const skipped = answer.skipped ? `, ${format.count(answer.skipped)} passed over` : "";
+      setTold({ fault: false, text: `${format.plural(answer.replayed, "record")} sent again${skipped}.` });
       letters.refresh();
     } catch (error) {
       setTold({ fault: true, text: error instanceof Problem ? error.message : String(error) });
@@ -46,10 +46,17 @@ export function DeadLetters() {
         </p>
       )}
       <Loaded of={letters} rows={8}>
-        {(page) => <Letters items={page.items} more={page.next !== null} reason={reason} />}
+        {(page) => (
+          <Letters
+            items={page.items}
+            more={page.next !== null}
+            reason={reason}
+            replay={(letter) => void replay({ ids: [letter.id] })}
+          />
+        )}
       </Loaded>
       {asking && (
-        <Confirm title="Send them again?" action="Replay" onCancel={() => setAsking(false)} onConfirm={() => void replay()}>
+        <Confirm title="Send them again?" action="Replay" onCancel={() => setAsking(false)} onConfirm={() => void replay(reason ? { reason } : { all: true })}>
           {reason ? `The records with the reason "${reason}"` : "All dead letters"} go back to the topics they came from. What
           still cannot be used comes back here.
         </Confirm>
@@ -58,7 +65,14 @@ export function DeadLetters() {
   );
 }
 
-function Letters({ items, more, reason }: { items: DeadLetter[]; more: boolean; reason: string }) {
+interface LettersProps {
+  items: DeadLetter[];
+  more: boolean;
+  reason: string;
+  replay: (letter: DeadLetter) => void;
+}
+
+function Letters({ items, more, reason, replay }: LettersProps) {
   const groups = new Map<string, number>();
   for (const item of items) groups.set(item.reason, (groups.get(item.reason) ?? 0) + 1);
   const sorted = [...groups].sort((a, b) => b[1] - a[1]);
@@ -82,8 +96,8 @@ function Letters({ items, more, reason }: { items: DeadLetter[]; more: boolean; 
       <Panel title="Records" note={reason ? reason.replaceAll("_", " ") : "newest first"}>
         {shown.length ? (
           <ul class="letters">
-            {shown.map((letter, i) => (
-              <Letter key={`${letter.topic}/${letter.partition}/${letter.offset}/${i}`} letter={letter} />
+            {shown.map((letter) => (
+              <Letter key={letter.id} letter={letter} replay={replay} />
             ))}
           </ul>
         ) : (
@@ -94,8 +108,9 @@ function Letters({ items, more, reason }: { items: DeadLetter[]; more: boolean; 
   );
 }
 
-function Letter({ letter }: { letter: DeadLetter }) {
-  const bytes = letter.value ?? (letter["payload"] as string | undefined) ?? (letter["bytes"] as string | undefined) ?? "";
+function Letter({ letter, replay }: { letter: DeadLetter; replay: (letter: DeadLetter) => void }) {
+  const isText = letter.payload != null;
+  const bytes = letter.payload ?? letter.payload_base64 ?? "";
   return (
     <li>
       <details class="letter">
@@ -103,23 +118,29 @@ function Letter({ letter }: { letter: DeadLetter }) {
           <span class="letter-reason">{letter.reason.replaceAll("_", " ")}</span>
           <span class="letter-detail">{letter.detail}</span>
           <span class="letter-origin">
-            {letter.topic}
-            {letter.partition != null && `/${letter.partition}`}
-            {letter.offset != null && ` @ ${format.exact(letter.offset)}`}
+            {letter.topic}/{letter.partition} @ {format.exact(letter.offset)}
           </span>
-          {letter.timestamp != null && (
-            <span class="letter-when">
-              <When at={letter.timestamp} />
-            </span>
-          )}
+          <span class="letter-when">
+            <When at={letter.timestamp} />
+          </span>
         </summary>
         <dl class="facts">
           <dt>Key</dt>
           <dd>{letter.key ?? <span class="faint">none</span>}</dd>
+          <dt>Bytes</dt>
+          <dd>
+            {isText || !bytes ? "as they came" : "not UTF-8, shown as base64"}
+            {letter.truncated && ", cut to the largest record that Kafka takes"}
+          </dd>
         </dl>
         <pre tabIndex={0} aria-label="Bytes of the record">
           {bytes === "" ? "(no bytes)" : bytes}
         </pre>
+        <div class="letter-buttons">
+          <button type="button" onClick={() => replay(letter)}>
+            Send it again
+          </button>
+        </div>
       </details>
     </li>
   );

@@ -69,13 +69,14 @@ export const SAMPLES: Record<string, Record<string, unknown>> = {
   },
 };
 
-/** The server's answer; names beyond these are shown as they come. */
+/** What the server found. */
 interface Verdict {
-  matched?: boolean;
-  matches?: boolean;
-  fired?: boolean;
-  error?: string | null;
-  [more: string]: unknown;
+  /** It would fire. */
+  matched: boolean;
+  /** What the condition alone says. */
+  condition: boolean;
+  error: string | null;
+  actions: unknown[];
 }
 
 /** Tries the rule as it stands in the form on one event; nothing is saved and no action runs. */
@@ -154,17 +155,25 @@ export function DryRun({ rule }: { rule: Rule }) {
 }
 
 function Result({ verdict }: { verdict: Verdict }) {
-  const fires = verdict.matched ?? verdict.matches ?? verdict.fired ?? false;
-  const rest = Object.fromEntries(
-    Object.entries(verdict).filter(([name, value]) => !["matched", "matches", "fired", "error"].includes(name) && value != null),
-  );
+  const { matched, condition, error, actions } = verdict;
   return (
     <>
       <p class="verdict-line">
-        <LevelMark level={verdict.error ? "bad" : fires ? "good" : "unknown"} />
-        {verdict.error ? `Evaluation failed, so it would not fire: ${verdict.error}` : fires ? "It would fire." : "It would not fire."}
+        <LevelMark level={error ? "bad" : matched ? "good" : "unknown"} />
+        {error
+          ? "It would not fire: the condition cannot be evaluated."
+          : matched
+            ? "It would fire."
+            : condition
+              ? "It would not fire: the condition holds, but this is another type or priority, or the rule is disabled."
+              : "It would not fire."}
       </p>
-      {Object.keys(rest).length > 0 && <pre tabIndex={0} aria-label="The whole answer">{JSON.stringify(rest, null, 2)}</pre>}
+      {error && <pre tabIndex={0} aria-label="Error">{error}</pre>}
+      {matched && actions.length > 0 && (
+        <pre tabIndex={0} aria-label="What would be done">
+          {actions.map((action) => JSON.stringify(action, null, 1)).join("\n")}
+        </pre>
+      )}
     </>
   );
 }

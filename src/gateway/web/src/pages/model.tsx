@@ -1,5 +1,4 @@
 import { useMemo, useState } from "preact/hooks";
-import type { Anomaly } from "../../client/index.ts";
 import { accuracy } from "../accuracy.ts";
 import { Problem, call, get } from "../api.ts";
 import { type Chart, TimeChart } from "../charts/time_chart.tsx";
@@ -9,8 +8,7 @@ import { type Timeline, ahead } from "../live/timeline.ts";
 import { useTimeline } from "../live/use_timeline.ts";
 import type { ModelRow } from "../model.ts";
 import { useResource } from "../resource.ts";
-import { navigate, query, setQuery } from "../router.ts";
-import { toMs } from "../time.ts";
+import { modelPath, navigate, query, setQuery } from "../router.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { StateTag } from "../ui/marks.tsx";
 import { Empty, Failed, Loaded, Loading, Panel } from "../ui/panel.tsx";
@@ -18,17 +16,20 @@ import { When } from "../ui/when.tsx";
 import { AlertList } from "./alert_list.tsx";
 import { ModelChart } from "./model_chart.tsx";
 
-type ModelDetail = ModelRow & { level?: number; anomaly_threshold?: number; horizon?: number } & Record<string, unknown>;
+type ModelDetail = ModelRow & { level?: number; anomaly_threshold?: number; error?: string | null } & Record<
+    string,
+    unknown
+  >;
 
-const SPANS = [72, 168, 336, 720, 2000];
+const SPANS = [72, 168, 336, 720];
+const SPAN = 168;
 
 export function ModelPage({ id }: { id: string }) {
   const api = `/api/models/${encodeURIComponent(id)}`;
   const model = useResource<ModelDetail>((signal) => get(api, signal), ["model", id], 15_000);
-  const windows = Number(query.value.get("windows")) || 336;
+  const windows = Number(query.value.get("windows")) || SPAN;
   const row = model.data.value;
-  const feed = row ? { model_id: id, series: row.series, field: row.field } : null;
-  const { loaded, timeline } = useTimeline(id, feed, Math.min(5000, Math.max(10, windows)));
+  const { loaded, timeline } = useTimeline(id, row, Math.min(5000, Math.max(10, windows)));
   const [removing, setRemoving] = useState(false);
   const [fault, setFault] = useState<Problem | null>(null);
 
@@ -53,7 +54,7 @@ export function ModelPage({ id }: { id: string }) {
   const change = async (method: string, body?: unknown) => {
     setFault(null);
     try {
-      await call(method, api, body);
+      await call(method, api, body, { version: row.version });
       if (method === "DELETE") navigate("/models");
       else model.refresh();
     } catch (error) {
@@ -62,6 +63,7 @@ export function ModelPage({ id }: { id: string }) {
   };
 
   const threshold = row.anomaly_threshold ?? 0.8;
+  const isTemplate = row.state === "template";
   return (
     <div class="model">
       <div class="page-head">
@@ -69,12 +71,17 @@ export function ModelPage({ id }: { id: string }) {
         <StateTag state={row.enabled ? row.state : "disabled"} />
         <span class="note">
           {row.model_type}, {row.field} of {row.series}
+          {row.template && (
+            <>
+              , from the template <a href={modelPath(row.template)}>{row.template}</a>
+            </>
+          )}
         </span>
         <div class="filters">
           <select
             aria-label="Windows shown"
             value={windows}
-            onChange={(event) => setQuery({ windows: event.currentTarget.value === "336" ? null : event.currentTarget.value }, "push")}
+            onChange={(event) => setQuery({ windows: event.currentTarget.value === String(SPAN) ? null : event.currentTarget.value }, "push")}
           >
             {(SPANS.includes(windows) ? SPANS : [...SPANS, windows].sort((a, b) => a - b)).map((n) => (
               <option key={n} value={n}>
@@ -82,7 +89,7 @@ export function ModelPage({ id }: { id: string }) {
               </option>
             ))}
           </select>
-          <button type="button" onClick={() => void change("PUT", { ...definition(row), enabled: !row.enabled })}>
+          <button type="button" onClick={() => void change("PUT", { ...row, enabled: !row.enabled })}>
             {row.enabled ? "Disable" : "Enable"}
           </button>
           <button type="button" class="danger" onClick={() => setRemoving(true)}>
@@ -91,33 +98,43 @@ export function ModelPage({ id }: { id: string }) {
         </div>
       </div>
       {fault && <Failed error={fault} retry={() => setFault(null)} />}
-      {row.observations < row.needed && (
+      {row.error && <p class="notice fault">The newest fit failed: {row.error}</p>}
+      {row.state === "warming_up" && row.needed > 0 && (
         <p class="notice">
-          Warming up: {format.plural(row.needed - row.observations, "more window")} until the first forecast.
-          <progress max={row.needed} value={row.observations} aria-label="Windows seen" />
+          Warming up: {format.plural(row.needed, "more window")} until the first forecast.
+          <progress max={row.needed + row.observations} value={row.observations} aria-label="Windows seen" />
         </p>
       )}
-      <Panel title="Actual and forecast" class="model-main" note="right of the line: the newest forecast">
-        <Loaded of={loaded} rows={8}>
-          {() => <ModelChart id={id} timeline={timeline.value} height={340} threshold={threshold} group="model" />}
-        </Loaded>
-      </Panel>
-      <Panel title="Past forecasts against what came" class="model-errors" note="value − forecast made one window before">
-        <Loaded of={loaded} rows={4}>
-          {() => <Residuals id={id} timeline={timeline.value} />}
-        </Loaded>
-      </Panel>
-      <Panel title="Anomaly score" class="model-score" note={`at or above ${threshold} it is an anomaly`}>
-        <Loaded of={loaded} rows={3}>
-          {() => <Scores id={id} timeline={timeline.value} />}
-        </Loaded>
-      </Panel>
+      {isTemplate && (
+        <p class="notice">
+          A template makes one model for each key of its series. <a href={`/models?q=${encodeURIComponent(`${id}/`)}`}>Its models</a>
+        </p>
+      )}
+      {!isTemplate && (
+        <>
+          <Panel title="Actual and forecast" class="model-main" note="right of the line: the newest forecast">
+            <Loaded of={loaded} rows={8}>
+              {() => <ModelChart id={id} timeline={timeline.value} height={340} threshold={threshold} group="model" />}
+            </Loaded>
+          </Panel>
+          <Panel title="Past forecasts against what came" class="model-errors" note="value − forecast made one window before">
+            <Loaded of={loaded} rows={4}>
+              {() => <Residuals id={id} timeline={timeline.value} />}
+            </Loaded>
+          </Panel>
+          <Panel title="Anomaly score" class="model-score" note={`at or above ${threshold} it is an anomaly`}>
+            <Loaded of={loaded} rows={3}>
+              {() => <Scores id={id} timeline={timeline.value} />}
+            </Loaded>
+          </Panel>
+        </>
+      )}
       <div class="model-side">
-        <Accuracies timeline={timeline.value} row={row} />
-        <Ahead timeline={timeline.value} />
+        {!isTemplate && <Accuracies timeline={timeline.value} row={row} />}
+        {!isTemplate && <Ahead timeline={timeline.value} />}
         <Facts row={row} />
       </div>
-      <ModelAlerts id={id} />
+      {!isTemplate && <ModelAlerts id={id} />}
       {removing && (
         <Confirm
           title={`Remove ${id}?`}
@@ -130,12 +147,6 @@ export function ModelPage({ id }: { id: string }) {
       )}
     </div>
   );
-}
-
-/** What was configured, without what was observed: the body that `PUT` takes. */
-function definition(row: ModelDetail): Record<string, unknown> {
-  const observed = ["state", "observations", "needed", "accuracy", "last_forecast_time", "anomalies", "parameters", "instance"];
-  return Object.fromEntries(Object.entries(row).filter(([name]) => !observed.includes(name)));
 }
 
 const RESIDUALS: Chart = {
@@ -243,9 +254,14 @@ function Ahead({ timeline }: { timeline: Timeline }) {
 
 /** Settings and parameters, whatever this family has. */
 function Facts({ row }: { row: ModelDetail }) {
-  const shown = Object.entries(row).filter(
-    ([name, value]) => value != null && !["model_id", "state", "enabled", "history", "path"].includes(name) && value !== "",
-  );
+  const hidden = ["model_id", "state", "enabled", "history", "error", "version"];
+  const shown = Object.entries(row)
+    .filter(([name, value]) => value != null && value !== "" && !hidden.includes(name))
+    // What is nested one deep, such as the parameters of the newest fit, is told in rows of its own.
+    .flatMap(([name, value]): [string, unknown][] =>
+      typeof value === "object" && !Array.isArray(value) ? Object.entries(value as object) : [[name, value]],
+    )
+    .filter(([, value]) => value != null);
   return (
     <Panel title="Settings and parameters">
       <dl class="facts">
@@ -279,15 +295,11 @@ function FactRow({ name, value }: { name: string; value: unknown }) {
 }
 
 function ModelAlerts({ id }: { id: string }) {
-  const alerts = useAlerts(500);
+  const alerts = useAlerts(30, id);
   return (
-    <Panel title="Alerts of this model" class="model-alerts" note="among the newest">
+    <Panel title="Alerts of this model" class="model-alerts" note="the newest thirty">
       <Loaded of={alerts}>
-        {(all) => {
-          const mine = all.filter((alert) => (alert.model_id ?? (alert.data as Partial<Anomaly>).model_id) === id);
-          const newest = mine.sort((a, b) => toMs(b.timestamp) - toMs(a.timestamp)).slice(0, 30);
-          return newest.length ? <AlertList alerts={newest} /> : <Empty>None among the newest alerts.</Empty>;
-        }}
+        {(mine) => (mine.length ? <AlertList alerts={mine} /> : <Empty>None that the server remembers.</Empty>)}
       </Loaded>
     </Panel>
   );

@@ -28,9 +28,7 @@ const COLUMNS: Column<ModelRow>[] = [
 
 function StateCell({ model }: { model: ModelRow }) {
   if (!model.enabled) return <StateTag state="disabled" />;
-  if (model.observations < model.needed) {
-    return <StateTag state={`warming up ${model.observations}/${model.needed}`} />;
-  }
+  if (model.state === "warming_up" && model.needed > 0) return <StateTag state={`warming up, ${model.needed} more`} />;
   return <StateTag state={model.state} />;
 }
 

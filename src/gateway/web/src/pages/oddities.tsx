@@ -81,11 +81,7 @@ function ChosenModel({ anomaly }: { anomaly: Anomaly }) {
   const id = anomaly.model_id;
   const model = useResource<ModelRow>((signal) => get(`/api/models/${encodeURIComponent(id)}`, signal), ["model", id]);
   const row = model.data.value;
-  const { loaded, timeline } = useTimeline(
-    id,
-    row ? { model_id: id, series: row.series, field: row.field } : null,
-    24 * 7,
-  );
+  const { loaded, timeline } = useTimeline(id, row, 24 * 7);
   return (
     <Panel
       title={id}
@@ -93,8 +89,12 @@ function ChosenModel({ anomaly }: { anomaly: Anomaly }) {
       note={row ? `${row.model_type}, ${row.field} of ${row.series}` : ""}
       actions={<a href={modelPath(id)}>Open the model</a>}
     >
-      <Loaded of={loaded} rows={6}>
-        {() => <ModelChart id={id} timeline={timeline.value} height={270} />}
+      <Loaded of={model} rows={6}>
+        {() => (
+          <Loaded of={loaded} rows={6}>
+            {() => <ModelChart id={id} timeline={timeline.value} height={286} />}
+          </Loaded>
+        )}
       </Loaded>
     </Panel>
   );

@@ -1,24 +1,27 @@
 import { culprit, fill } from "../answers.ts";
 import * as format from "../format.ts";
-import { stats } from "../live/stats.ts";
+import { flows, stats } from "../live/stats.ts";
 import { Panel } from "../ui/panel.tsx";
 
 /** The mailboxes on an event's way, in order; the one that holds the others up is named. */
 export function Pipeline() {
-  const stages = stats.value?.pipeline;
+  const stages = stats.value?.processor.stages;
   if (!stages?.length) return null;
   const slow = culprit(stages);
-  const busy = slow && fill(slow) > 0.05 ? slow : undefined;
+  const busy = slow && fill(slow) >= 0.1 ? slow : undefined;
   return (
-    <Panel title="Pipeline" note={busy ? `${busy.name} is the fullest` : "nothing is waiting"}>
+    <Panel title="Pipeline" note={busy ? `${busy.name.replaceAll("_", " ")} is the fullest` : "nothing has to wait"}>
       <table class="bars-table pipeline">
         <thead>
           <tr>
             <th scope="col">Stage</th>
-            <th scope="col" class="num">
+            <th scope="col" class="num" title="Messages a second; a message is a batch of events">
+              Msg/s
+            </th>
+            <th scope="col" class="num" title="Messages waiting, of those that may">
               Queue
             </th>
-            <th scope="col" class="num">
+            <th scope="col" class="num" title="Mean time that a sender waits for room">
               Wait
             </th>
           </tr>
@@ -26,17 +29,19 @@ export function Pipeline() {
         <tbody>
           {stages.map((stage) => {
             const level = fill(stage) >= 0.8 ? "bad" : fill(stage) >= 0.5 ? "watch" : "calm";
+            const flow = flows.value.get(stage.name);
             return (
               <tr key={stage.name}>
                 <th scope="row">
                   <span class={`bar-back bar-${level}`} style={{ inlineSize: `${fill(stage) * 100}%` }} />
-                  <span class="bar-name">{stage.name}</span>
+                  <span class="bar-name">{stage.name.replaceAll("_", " ")}</span>
                 </th>
+                <td class="num">{format.rate(flow?.rate)}</td>
                 <td class="num">
                   {format.count(stage.depth)}
                   <span class="faint"> / {format.count(stage.capacity)}</span>
                 </td>
-                <td class="num">{format.millis(stage.wait_seconds * 1000)}</td>
+                <td class="num">{format.millis(flow?.wait_s == null ? null : flow.wait_s * 1000)}</td>
               </tr>
             );
           })}

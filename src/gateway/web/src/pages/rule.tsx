@@ -72,7 +72,7 @@ function Editor({ rule, isNew }: { rule: Rule; isNew: boolean }) {
     setProblem(null);
     try {
       if (isNew) await call("POST", "/api/rules", whole);
-      else await call("PUT", `/api/rules/${encodeURIComponent(rule.name)}`, whole);
+      else await call("PUT", `/api/rules/${encodeURIComponent(rule.name)}`, whole, { version: rule.version });
       setSaved(true);
       if (isNew) navigate(rulePath(whole.name), "replace");
     } catch (cause) {

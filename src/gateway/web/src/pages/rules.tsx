@@ -13,7 +13,7 @@ export function Rules() {
   const toggle = async (rule: Rule) => {
     setFault(null);
     try {
-      await call("PUT", `/api/rules/${encodeURIComponent(rule.name)}`, { ...rule, enabled: !rule.enabled });
+      await call("PUT", `/api/rules/${encodeURIComponent(rule.name)}`, { ...rule, enabled: !rule.enabled }, { version: rule.version });
       rules.refresh();
     } catch (error) {
       setFault(error instanceof Problem ? error : new Problem(0, "Failed", String(error)));
@@ -57,6 +57,10 @@ export function Rules() {
                       </span>
                       <code class="rule-condition">{rule.condition || "always"}</code>
                       <span class="rule-action">→ {actionText(rule.action)}</span>
+                      <span class="rule-fired">
+                        {rule.fired ? `fired ${format.count(rule.fired)}×` : rule.fired === 0 ? "never fired" : ""}
+                        {rule.errors ? <span class="fault">, {format.plural(rule.errors, "failure")}</span> : null}
+                      </span>
                     </div>
                   </li>
                 ))}
