@@ -20,10 +20,12 @@ pub struct Minimum {
     pub x: Vec<f64>,
     /// The objective there.
     pub value: f64,
+    /// The inverse of its curvature as gathered on the way, row-major; empty where no way was gone.
+    pub inverse: Vec<f64>,
 }
 
 /// Longest step in one iteration: the parameters are of order one.
-const LONGEST: f64 = 2.0;
+const LONGEST: f64 = 1.0;
 
 /// Gradients asked for no closer than this may come from forward differences.
 const FORWARD: f64 = 1e-3;
@@ -31,17 +33,32 @@ const FORWARD: f64 = 1e-3;
 /// Minimises `f` from `x`. Every evaluation is taken from `budget`; when it runs out the best point so far is given
 /// and the budget marked. Values that are not finite are walls.
 pub fn bfgs(f: &mut impl FnMut(&[f64]) -> f64, x: Vec<f64>, stop: Stop, budget: &mut Budget) -> Minimum {
-    let k = x.len();
-    let Some(value) = spend(f, &x, budget) else { return Minimum { x, value: f64::INFINITY } };
-    let mut best = Minimum { x, value };
+    bfgs_while(f, Minimum { x, value: f64::NAN, inverse: Vec::new() }, stop, &|_| true, budget)
+}
+
+/// As [`bfgs`], for as long as `go_on` says so of the best point after an iteration, with the curvature that `start`
+/// may bring along from a search on a similar function.
+pub fn bfgs_while(
+    f: &mut impl FnMut(&[f64]) -> f64,
+    start: Minimum,
+    stop: Stop,
+    go_on: &dyn Fn(&Minimum) -> bool,
+    budget: &mut Budget,
+) -> Minimum {
+    let mut best = start;
+    let k = best.x.len();
+    best.value = spend(f, &best.x, budget).unwrap_or(f64::INFINITY);
     if k == 0 || !best.value.is_finite() {
         return best;
     }
     let mut central = false;
     let Some(mut gradient) = slope(f, &best, central, budget) else { return best };
-    let mut inverse = identity(k, 1.0 / norm(&gradient).max(1.0));
-    let mut fresh = true;
-    let mut small = 0;
+    let mut inverse = std::mem::take(&mut best.inverse);
+    let mut fresh = inverse.len() != k * k;
+    if fresh {
+        inverse = identity(k, 1.0 / norm(&gradient).max(1.0));
+    }
+    let (mut small, mut again) = (0, false);
     for _ in 0..stop.iterations {
         if gradient.iter().all(|g| g.abs() < stop.gradient) {
             if central || stop.gradient >= FORWARD {
@@ -85,6 +102,10 @@ pub fn bfgs(f: &mut impl FnMut(&[f64]) -> f64, x: Vec<f64>, stop: Stop, budget: 
             }
         };
         let decrease = best.value - found.value;
+        if !go_on(&found) {
+            best = found;
+            break;
+        }
         let Some(next) = slope(f, &found, central, budget) else { return found };
         let step: Vec<f64> = found.x.iter().zip(&best.x).map(|(a, b)| a - b).collect();
         let change: Vec<f64> = next.iter().zip(&gradient).map(|(a, b)| a - b).collect();
@@ -100,15 +121,22 @@ pub fn bfgs(f: &mut impl FnMut(&[f64]) -> f64, x: Vec<f64>, stop: Stop, budget: 
         gradient = next;
         small = if decrease < stop.decrease { small + 1 } else { 0 };
         if small >= 2 {
-            if central || stop.gradient >= FORWARD {
+            if stop.gradient >= FORWARD || (central && (fresh || again)) {
                 break;
             }
+            // Small steps may be the fault of the curvature that was gathered: once more without it.
+            again |= central;
+            if central {
+                inverse = identity(k, 1.0 / norm(&gradient).max(1.0));
+                fresh = true;
+            }
             central = true;
-            small = 1;
+            small = 0;
             let Some(sharper) = slope(f, &best, central, budget) else { return best };
             gradient = sharper;
         }
     }
+    best.inverse = if fresh { Vec::new() } else { inverse };
     best
 }
 
@@ -134,7 +162,7 @@ fn search(
         }
         let Some(value) = spend(f, &x, budget) else { return Found::Spent };
         if value <= from.value + 1e-4 * length * downhill {
-            return Found::Better(Minimum { x, value });
+            return Found::Better(Minimum { x, value, inverse: Vec::new() });
         }
         let shorter = if value.is_finite() {
             -0.5 * downhill * length * length / (value - from.value - downhill * length)

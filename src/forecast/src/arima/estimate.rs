@@ -4,22 +4,39 @@ use super::likelihood::{Columns, Evaluation, Workspace};
 use super::polynomial::Sparse;
 use super::shape::Shape;
 use super::starts::{apart, is_stationary, probes, starts};
-use crate::optimize::{Minimum, Stop, bfgs};
+use crate::optimize::{Minimum, Stop, bfgs, bfgs_while};
 use crate::{Budget, FitError};
 
 /// Searches carried to the end, from the best starts.
 const SEARCHES: usize = 3;
 /// Searches begun from places around the best end, and how much worse such a place may be, in log-likelihood.
-const PROBES: usize = 2;
+const PROBES: usize = 4;
 const WORTH: f64 = 6.0;
+/// A point as near as [`SAME`] to an end and no more than this above it, in log-likelihood, is on its way there.
+const NEAR: f64 = 0.05;
 /// Partial autocorrelations nearer than this lead to the same optimum.
 const SAME: f64 = 0.05;
+/// A likelihood of more steps than this is searched from fewer places.
+const HEAVY: usize = 60_000;
 /// From this many lags on, a conditional likelihood is so much cheaper than the exact one that starts are refined on it.
 const LONG: usize = 8;
 
+/// Past this an unconstrained parameter is on the boundary (a partial autocorrelation of 0.995), and this is inside.
+const BOUNDARY: f64 = 3.0;
+const INSIDE: f64 = 1.8;
+
 const ROUGH: Stop = Stop { gradient: 0.3, decrease: 3e-2, iterations: 25 };
-const SEARCH: Stop = Stop { gradient: 2e-3, decrease: 1e-4, iterations: 100 };
+const SEARCH: Stop = Stop { gradient: 1e-2, decrease: 3e-4, iterations: 100 };
 const POLISH: Stop = Stop { gradient: 1e-5, decrease: 1e-8, iterations: 100 };
+
+/// As [`POLISH`] where an evaluation is dear: forward differences will do, for the likelihood is sharp.
+const FINISH: Stop = Stop { gradient: 1e-3, decrease: 1e-6, iterations: 100 };
+
+/// A long series makes the likelihood sharp and its rounding coarse: both in proportion.
+fn eased(stop: Stop, n: usize) -> Stop {
+    let ease = 1.0 + n as f64 / 1000.0;
+    Stop { gradient: stop.gradient * ease, decrease: stop.decrease * ease, ..stop }
+}
 
 /// Parameters that maximise the likelihood, in units of the columns given.
 #[derive(Debug, Clone)]
@@ -108,28 +125,37 @@ pub(crate) fn estimate(
             break;
         }
         if lags >= LONG {
-            let rough = bfgs(&mut |u| objective.conditional(u), x.clone(), ROUGH, budget);
+            let rough = bfgs(&mut |u| objective.conditional(u), x.clone(), eased(ROUGH, of.len()), budget);
             let x: Vec<f64> = rough.x.iter().map(|u| u.clamp(-2.0, 2.0)).collect();
             let value = objective.exact(&x);
-            candidates.push(Minimum { x, value });
+            candidates.push(Minimum { x, value, ..rough });
         }
         let value = objective.exact(&x);
-        candidates.push(Minimum { x, value });
+        candidates.push(Minimum { x, value, inverse: Vec::new() });
         budget.evaluations = budget.evaluations.saturating_sub(2);
     }
-    let searches = if effort == Effort::Full { SEARCHES } else { 1 };
+    let long = of.len().saturating_mul(lags) > HEAVY;
+    let (searches, probed) = match effort {
+        Effort::Full if long => (1, 0),
+        Effort::Full => (SEARCHES, PROBES),
+        Effort::Quick => (1, 0),
+    };
     let mut ends = Vec::new();
     search(&mut objective, candidates, searches, f64::INFINITY, &mut ends, budget);
-    if effort == Effort::Full && !ends.is_empty() {
+    if probed > 0 && !ends.is_empty() {
         let around = probes(shape, &ends[0].x);
-        let probed =
-            around.into_iter().map(|x| Minimum { value: objective.exact(&x), x }).collect::<Vec<_>>();
-        budget.evaluations = budget.evaluations.saturating_sub(probed.len() as u64);
-        search(&mut objective, probed, PROBES, WORTH, &mut ends, budget);
+        let places = around
+            .into_iter()
+            .map(|x| Minimum { value: objective.exact(&x), x, inverse: Vec::new() })
+            .collect::<Vec<_>>();
+        budget.evaluations = budget.evaluations.saturating_sub(places.len() as u64);
+        search(&mut objective, places, probed, WORTH, &mut ends, budget);
     }
     let best = ends.into_iter().next().ok_or_else(|| failed("the likelihood is not finite at any start"))?;
     let best = if effort == Effort::Full && !budget.exhausted {
-        bfgs(&mut |u| objective.exact(u), best.x, POLISH, budget)
+        let finish = eased(if long { FINISH } else { POLISH }, of.len());
+        let polished = bfgs_while(&mut |u| objective.exact(u), best, finish, &|_| true, budget);
+        released(&mut objective, polished, finish, budget)
     } else {
         best
     };
@@ -166,10 +192,25 @@ fn search(
             continue;
         }
         begun.push(candidate.x.clone());
-        ends.push(bfgs(&mut |u| objective.exact(u), candidate.x, SEARCH, budget));
+        // A search that comes to where another ended has nothing to add.
+        let new = |at: &Minimum| !ends.iter().any(|e| at.value < e.value + NEAR && apart(&at.x, &e.x) < SAME);
+        let stop = eased(SEARCH, objective.of.len());
+        let end = bfgs_while(&mut |u| objective.exact(u), candidate, stop, &new, budget);
+        ends.push(end);
         ends.sort_by(|a, b| a.value.total_cmp(&b.value));
         done += 1;
     }
+}
+
+/// On the boundary of invertibility the likelihood is flat and a search stops where it came upon it: once more from
+/// just inside.
+fn released(objective: &mut Objective<'_>, at: Minimum, finish: Stop, budget: &mut Budget) -> Minimum {
+    if at.x.iter().all(|u| u.abs() < BOUNDARY) {
+        return at;
+    }
+    let x = at.x.iter().map(|u| if u.abs() < BOUNDARY { *u } else { INSIDE * u.signum() }).collect();
+    let inside = bfgs(&mut |u| objective.exact(u), x, finish, budget);
+    if inside.value < at.value { inside } else { at }
 }
 
 /// Square roots of the diagonal of the inverse observed information, the innovation variance concentrated out (which

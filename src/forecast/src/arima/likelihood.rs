@@ -10,10 +10,11 @@
 
 use super::kalman::Dense;
 use super::polynomial::{Autocovariance, Sparse, degree};
+use super::rotation::Rotation;
 use crate::regression::solve_positive;
 
 /// `l` below this changes the gain and the variance by its square: nothing in double precision.
-const NEGLIGIBLE: f64 = 1e-9;
+pub(super) const NEGLIGIBLE: f64 = 1e-9;
 
 /// What a likelihood is evaluated on: the differenced series and its differenced regressors, all of one length.
 #[derive(Debug, Clone)]
@@ -58,6 +59,7 @@ pub(crate) struct Evaluation {
 pub(crate) struct Workspace {
     acov: Autocovariance,
     gamma: Vec<f64>,
+    rotation: Rotation,
     gain: Vec<f64>,
     l: Vec<f64>,
     predicted: Vec<Vec<f64>>,
@@ -124,6 +126,12 @@ impl Workspace {
         self.gamma.resize(r + 1, 0.0);
         if !self.acov.write(ar, ma, &mut self.gamma) {
             return None;
+        }
+        if let [only] = &of.columns[..] {
+            let sums = self.rotation.run(only, &self.gamma, ar, ma)?;
+            self.cross.clear();
+            self.cross.push(sums.squares);
+            return Some(sums.log_det);
         }
         self.prepare(of, r);
         self.gain.clear();
@@ -279,7 +287,7 @@ impl Workspace {
 
 /// One more element of a vector that obeys the autoregression: `of[at]` from those before it.
 #[inline]
-fn tail(of: &[f64], at: usize, ar: &Sparse) -> f64 {
+pub(super) fn tail(of: &[f64], at: usize, ar: &Sparse) -> f64 {
     ar.iter().map(|&(lag, a)| a * of[at - lag]).sum()
 }
 

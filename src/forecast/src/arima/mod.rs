@@ -11,6 +11,7 @@ mod kalman;
 mod levels;
 mod likelihood;
 mod polynomial;
+mod rotation;
 mod shape;
 mod starts;
 

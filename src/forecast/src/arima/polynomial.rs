@@ -52,6 +52,10 @@ pub(crate) fn partial_from_stationary(x: &mut [f64]) -> bool {
 /// has the same convention, and +1 for moving averages.
 pub(crate) fn product(ordinary: &[f64], seasonal: &[f64], season: usize, sign: f64, out: &mut Sparse) {
     out.clear();
+    if seasonal.is_empty() {
+        out.extend(ordinary.iter().enumerate().filter(|(_, a)| **a != 0.0).map(|(i, &a)| (i + 1, a)));
+        return;
+    }
     for (big, &c) in std::iter::once(&sign).chain(seasonal).enumerate() {
         for (small, &a) in std::iter::once(&sign).chain(ordinary).enumerate() {
             let (lag, value) = (big * season + small, sign * a * c);

@@ -43,7 +43,7 @@ pub(crate) fn starts(shape: &Shape, of: &Columns) -> Vec<Vec<f64>> {
 
 /// First partial autocorrelations of the two sides of a pair of polynomials, where likelihoods of seasonal models were
 /// seen to have second optima: near-cancelling roots next to the unit circle, and roots that trade places.
-const PAIRS: [(f64, f64); 8] = [
+const PAIRS: [(f64, f64); 10] = [
     (-0.85, -0.97),
     (-0.97, -0.9),
     (0.6, 0.98),
@@ -52,6 +52,8 @@ const PAIRS: [(f64, f64); 8] = [
     (-0.3, 0.3),
     (0.3, -0.3),
     (0.85, 0.5),
+    (0.8, 0.99),
+    (-0.5, -0.75),
 ];
 
 /// Places around `best`, unconstrained, with the ordinary or the seasonal pair of polynomials set anew.
