@@ -1,5 +1,6 @@
 //! What a user names: a model by the names of the contract, parsed, fitted, and used without knowing its family.
 
+use crate::arima::{Arima, FittedArima};
 use crate::auto_ets::{self, AutoEts};
 use crate::croston::{CrostonSba, FittedCroston, Tsb};
 use crate::ensemble::{Combination, Ensemble, FittedEnsemble};
@@ -12,25 +13,12 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Orders of a (seasonal) ARIMA, and whether a mean or a drift is fitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArimaOrders {
-    /// Autoregressive order, differences, moving-average order.
-    pub order: (usize, usize, usize),
-    /// Seasonal orders and the season; the season is 1 without any.
-    pub seasonal: (usize, usize, usize, usize),
-    /// Fit a mean; `None`: where no difference is taken.
-    pub mean: Option<bool>,
-    /// Fit a drift (a mean of the differenced series).
-    pub drift: bool,
-}
-
 /// A model by name. Families that know of a season carry it; 1 is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Spec {
     /// ARIMA, SARIMA and SARIMAX.
-    Arima(ArimaOrders),
+    Arima(Arima),
     /// ARIMA with orders chosen by AICc.
     AutoArima { season: usize },
     /// One exponential smoothing model.
@@ -63,6 +51,7 @@ pub enum Spec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Fitted {
+    Arima(Box<FittedArima>),
     Ets(Box<FittedEts>),
     SeasonalNaive(FittedSeasonalNaive),
     Drift(FittedDrift),
@@ -76,6 +65,7 @@ pub enum Fitted {
 macro_rules! each {
     ($fitted:expr, $inner:ident => $call:expr) => {
         match $fitted {
+            Fitted::Arima($inner) => $call,
             Fitted::Ets($inner) => $call,
             Fitted::SeasonalNaive($inner) => $call,
             Fitted::Drift($inner) => $call,
@@ -101,6 +91,19 @@ impl Predict for Fitted {
     }
 }
 
+impl Fitted {
+    /// As [`Predict::update`], with what the exogenous series were at this observation. Families without regressors
+    /// leave them aside.
+    pub fn update_with(&mut self, y: f64, regressors: &[f64]) {
+        match self {
+            Fitted::Arima(arima) if arima.regressors() == regressors.len() => {
+                arima.update_with(y, regressors)
+            }
+            other => other.update(y),
+        }
+    }
+}
+
 impl Fit for Spec {
     type Fitted = Fitted;
 
@@ -120,12 +123,14 @@ impl Fit for Spec {
             Spec::CrostonSba => CrostonSba.needed(),
             Spec::Tsb => Tsb.needed(),
             Spec::Mstl { seasons, inner } => Mstl { seasons: seasons.clone(), inner: inner.clone() }.needed(),
-            Spec::Arima(_) | Spec::AutoArima { .. } | Spec::Garch { .. } => 2,
+            Spec::Arima(arima) => arima.needed(),
+            Spec::AutoArima { .. } | Spec::Garch { .. } => 2,
         }
     }
 
     fn fit(&self, y: &[f64], budget: &mut Budget) -> Result<Fitted, FitError> {
         match self {
+            Spec::Arima(arima) => Ok(Fitted::Arima(Box::new(arima.fit(y, budget)?))),
             Spec::Ets(ets) => Ok(Fitted::Ets(Box::new(ets.fit(y, budget)?))),
             Spec::SeasonalNaive { season } => {
                 Ok(Fitted::SeasonalNaive(SeasonalNaive { season: *season }.fit(y, budget)?))
@@ -171,6 +176,20 @@ impl Spec {
         }
     }
 
+    /// As [`Fit::fit`], with exogenous series, each as long as `y` and without missing values.
+    pub fn fit_with(
+        &self,
+        y: &[f64],
+        regressors: &[Vec<f64>],
+        budget: &mut Budget,
+    ) -> Result<Fitted, FitError> {
+        match self {
+            _ if regressors.is_empty() => self.fit(y, budget),
+            Spec::Arima(arima) => Ok(Fitted::Arima(Box::new(arima.fit_with(y, regressors, budget)?))),
+            other => Err(refuse(format!("{other} takes no exogenous series: use SARIMAX or leave them out"))),
+        }
+    }
+
     /// From the fields of a model definition: `model_type`, `order`, `seasonal_order` (P, D, Q, m), and the season
     /// for families that take one. `model_type` may also be a whole specification such as `ARIMA(2,1,1)`.
     pub fn from_parts(
@@ -189,7 +208,7 @@ impl Spec {
                 return Err(refuse("SARIMA needs a seasonal_order [P, D, Q, m]".into()));
             }
             let [sp, sd, sq, m] = seasonal_order.unwrap_or([0, 0, 0, 1]);
-            Spec::Arima(ArimaOrders { order: (p, d, q), seasonal: (sp, sd, sq, m), mean: None, drift: false })
+            Spec::Arima(Arima::new(p, d, q).seasonal(sp, sd, sq, m))
         } else if upper == "GARCH" {
             let (p, q) = order.map_or((1, 1), |[p, _, q]| (p, q));
             Spec::Garch { p, q, student: false }
@@ -230,7 +249,7 @@ impl Spec {
     /// The season of the model; 1 without one, the longest of several.
     pub fn season(&self) -> usize {
         match self {
-            Spec::Arima(orders) => orders.seasonal.3.max(1),
+            Spec::Arima(arima) => arima.season.max(1),
             Spec::AutoArima { season }
             | Spec::AutoEts { season }
             | Spec::Theta { season }
@@ -249,23 +268,13 @@ impl Spec {
     }
 
     fn checked(self) -> Result<Spec, FitError> {
-        const ORDER_MAX: usize = 20;
         const SEASON_MAX: usize = 10_000;
         if self.season() > SEASON_MAX {
             return Err(refuse(format!("a season of {} is too long: at most {SEASON_MAX}", self.season())));
         }
         match &self {
-            Spec::Arima(o) => {
-                let (p, d, q) = o.order;
-                let (sp, sd, sq, m) = o.seasonal;
-                if p.max(q) > ORDER_MAX || sp.max(sq) > 5 || d > 2 || sd > 1 {
-                    return Err(refuse(format!(
-                        "{self}: orders at most p, q {ORDER_MAX}, d 2, P, Q 5, D 1; choose smaller ones"
-                    )));
-                }
-                if m < 2 && sp + sd + sq > 0 {
-                    return Err(refuse(format!("{self}: seasonal orders need a season of at least 2")));
-                }
+            Spec::Arima(arima) => {
+                arima.shape()?;
             }
             Spec::Garch { p, q, .. } if *q == 0 && *p == 0 || p.max(q) > &10 => {
                 return Err(refuse(format!("{self}: give at least one order above 0 and none above 10")));
@@ -299,9 +308,7 @@ impl FromStr for Spec {
                 let (&[p, d, q], &[sp, sd, sq], true) = (&order[..], &seasonal[..], others.len() <= 1) else {
                     return Err(unknown(&text));
                 };
-                let seasonal = (sp, sd, sq, m);
-                return Spec::Arima(ArimaOrders { order: (p, d, q), seasonal, mean: None, drift: false })
-                    .checked();
+                return Spec::Arima(Arima::new(p, d, q).seasonal(sp, sd, sq, m)).checked();
             }
             ("ets", [group]) => Spec::Ets(ets_letters(group).ok_or_else(|| unknown(&text))?),
             ("garch", [group]) => match numbers(group)?[..] {
@@ -394,8 +401,8 @@ fn unknown(text: &str) -> FitError {
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Spec::Arima(o) => {
-                let ((p, d, q), (sp, sd, sq, m)) = (o.order, o.seasonal);
+            Spec::Arima(arima) => {
+                let ((p, d, q), (sp, sd, sq), m) = (arima.order, arima.seasonal_order, arima.season);
                 write!(f, "ARIMA({p},{d},{q})")?;
                 if m > 1 { write!(f, "({sp},{sd},{sq}){m}") } else { Ok(()) }
             }
