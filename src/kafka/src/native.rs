@@ -30,10 +30,8 @@ struct Signal {
 /// What a drain met beside records.
 #[derive(Debug, Default)]
 pub(crate) struct Drained {
-    /// Messages taken off the queue, errors and end marks included.
+    /// Messages taken off the queue, errors included.
     pub messages: usize,
-    /// The end of the partition (of what may be read) was reached: its next offset.
-    pub end: Option<i64>,
     /// The partition failed: code and words.
     pub error: Option<(RDKafkaErrorCode, String)>,
     /// Leader epoch of the last record, -1 when not known.
@@ -146,15 +144,28 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
         if let Some(last) = batch.records.last() {
             batch.next_offset = last.offset + 1;
         }
-        if let Some(end) = drained.end {
-            batch.next_offset = end;
-        }
         batch.high_watermark = self.high_watermark();
         drained
     }
 
+    /// The offset after the last record or marker taken off the queue, `None` before the first.
+    pub fn position(&self) -> Option<i64> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.topic.to_string_lossy(), self.partition);
+        // SAFETY: client and list outlive the call, which fills the list's offset from local memory.
+        unsafe {
+            let error = native::rd_kafka_position(self.consumer.client().native_ptr(), list.ptr());
+            if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return None;
+            }
+            let element =
+                native::rd_kafka_topic_partition_list_find(list.ptr(), self.topic.as_ptr(), self.partition);
+            element.as_ref().map(|element| element.offset).filter(|offset| *offset >= 0)
+        }
+    }
+
     /// The newest high watermark that a fetch brought, -1 when none did.
-    fn high_watermark(&self) -> i64 {
+    pub fn high_watermark(&self) -> i64 {
         let (mut low, mut high) = (-1, -1);
         // SAFETY: client and topic outlive the call, which fills the two numbers from local memory.
         let error = unsafe {
@@ -166,7 +177,7 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
                 &mut high,
             )
         };
-        if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high > 0 { high } else { -1 }
+        if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0 { high } else { -1 }
     }
 }
 
@@ -194,19 +205,14 @@ unsafe fn take(
     // SAFETY: by the caller's promise.
     let m = unsafe { &*message };
     if m.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-        if m.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF {
-            drained.end = Some(m.offset);
-        } else {
-            // SAFETY: librdkafka keeps a C string with the message, or gives the code's own.
-            let words = unsafe { CStr::from_ptr(native::rd_kafka_message_errstr(message)) };
-            drained.error = Some((m.err.into(), words.to_string_lossy().into_owned()));
-        }
+        // SAFETY: librdkafka keeps a C string with the message, or gives the code's own.
+        let words = unsafe { CStr::from_ptr(native::rd_kafka_message_errstr(message)) };
+        drained.error = Some((m.err.into(), words.to_string_lossy().into_owned()));
         return;
     }
     if m.offset < from {
         return;
     }
-    drained.end = None;
     let mut timestamp_type = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
     // SAFETY: a live message; the type is written, the epoch read from it.
     let timestamp_ms = unsafe { native::rd_kafka_message_timestamp(message, &mut timestamp_type) }.max(0);

@@ -9,6 +9,8 @@ use tidecast_ports::{PartitionSink, RecordBatch};
 
 /// Between two calls of [`PartitionSink::caught_up`].
 const CAUGHT_UP_EVERY: Duration = Duration::from_millis(250);
+/// Several fetches long: what has not come in that time is not there to be read.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Where an owned partition stands.
 pub(crate) enum State {
@@ -51,13 +53,14 @@ pub(crate) struct Reader {
     pub leader_epoch: i32,
     /// Given back by the sink.
     refused: Option<RecordBatch>,
-    at_end: bool,
+    /// Since when nothing waits.
+    quiet_since: Option<Instant>,
     told_end: Option<Instant>,
 }
 
 impl Reader {
     pub fn new(queue: PartitionQueue<SourceContext>, sink: Box<dyn PartitionSink>, from: i64) -> Self {
-        Reader { queue, sink, next: from, leader_epoch: -1, refused: None, at_end: false, told_end: None }
+        Reader { queue, sink, next: from, leader_epoch: -1, refused: None, quiet_since: None, told_end: None }
     }
 
     /// Hands over what waits, one batch at most.
@@ -83,12 +86,16 @@ impl Reader {
             options.pool.give(batch);
             if drained.messages > 0 { Step::Moved } else { Step::Idle }
         } else {
-            self.at_end = false;
             batch.polled_at_nanos = (options.clock)();
             self.deliver(batch)
         };
-        if drained.end.is_some() {
-            self.at_end = true;
+        if step == Step::Idle {
+            // Markers may have been passed without a record.
+            self.next = self.next.max(self.queue.position().unwrap_or(0));
+            self.quiet_since.get_or_insert(now);
+            self.tell_end(now);
+        } else {
+            self.quiet_since = None;
         }
         match drained.error {
             Some((code, words)) => Step::Failed(code, words),
@@ -106,15 +113,21 @@ impl Reader {
         }
     }
 
+    /// The end is the high watermark, or where an open transaction begins: there nothing comes for a while.
     fn tell_end(&mut self, now: Instant) {
-        if self.at_end && self.told_end.is_none_or(|told| now - told >= CAUGHT_UP_EVERY) {
+        let Some(quiet_since) = self.quiet_since else { return };
+        if self.told_end.is_some_and(|told| now - told < CAUGHT_UP_EVERY) {
+            return;
+        }
+        let high = self.queue.high_watermark();
+        if high >= 0 && (self.next >= high || now - quiet_since >= QUIET) {
             self.told_end = Some(now);
             self.sink.caught_up(self.next);
         }
     }
 
     /// When [`Reader::step`] should look again although nothing came.
-    pub fn due(&self) -> Option<Instant> {
-        self.at_end.then(|| self.told_end.map_or_else(Instant::now, |told| told + CAUGHT_UP_EVERY))
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        self.quiet_since.map(|_| self.told_end.map_or(now + CAUGHT_UP_EVERY, |told| told + CAUGHT_UP_EVERY))
     }
 }

@@ -10,7 +10,7 @@ use crate::native::{PartitionQueue, Scratch};
 use crate::source::trouble::{Kind, Trouble};
 use crate::wakeup::Wakeup;
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -334,7 +334,7 @@ impl SourceLoop {
         };
         if from < log_start || from > log_end {
             drop(sink);
-            self.stop_out_of_range(partition, from, Some((log_start, log_end)));
+            self.stop_out_of_range(partition, from, &format!("the log holds {log_start} to {log_end}"));
             return;
         }
         let Some(queue) = PartitionQueue::split(&self.consumer, partition, &self.wakeup) else {
@@ -343,10 +343,8 @@ impl SourceLoop {
         };
         let wakeup = Arc::clone(&self.wakeup);
         sink.wake_with(Arc::new(move || wakeup.wake()));
-        let mut assignment = TopicPartitionList::with_capacity(1);
-        let assigned = assignment
-            .add_partition_offset(&partition.topic, partition.partition, Offset::Offset(from))
-            .and_then(|()| self.consumer.incremental_assign(&assignment));
+        let assigned =
+            offset_list(partition, from).and_then(|assignment| self.consumer.incremental_assign(&assignment));
         match assigned {
             Ok(()) => self.set_state(partition, State::Reading(Reader::new(queue, sink, from))),
             Err(error) => {
@@ -362,10 +360,9 @@ impl SourceLoop {
         }
     }
 
-    fn stop_out_of_range(&mut self, partition: &TopicPartition, from: i64, log: Option<(i64, i64)>) {
-        let holds = log.map_or_else(String::new, |(start, end)| format!("; the log holds {start} to {end}"));
+    fn stop_out_of_range(&mut self, partition: &TopicPartition, from: i64, found: &str) {
         let why = format!(
-            "offset {from} of {partition} is not in the log{holds}. Records between may be lost (retention, a topic made \
+            "offset {from} of {partition} is not in the log ({found}). Records between may be lost (retention, a topic made \
              anew). Reading of this partition stops rather than skip them silently: set the group's offset with \
              kafka-consumer-groups --reset-offsets to where it should go on, remove this partition's snapshots, and \
              start again"
@@ -426,10 +423,19 @@ impl SourceLoop {
     fn partition_failed(&mut self, partition: &TopicPartition, next: i64, code: RDKafkaErrorCode, words: &str) {
         if matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) {
             self.stop_reading(std::slice::from_ref(partition));
-            self.stop_out_of_range(partition, next, None);
+            self.stop_out_of_range(partition, next, words);
         } else {
-            // The library goes on trying; what it says is told until the topic is well again.
+            // The library goes on trying; what it says is told until the topic is well again. An error taken in a batch
+            // moves the library's position as a record would: the partition is put back to where it really is.
             self.failed(code, words);
+            let back = offset_list(partition, next).and_then(|list| {
+                self.consumer.incremental_unassign(&list)?;
+                self.consumer.incremental_assign(&list)
+            });
+            if let Err(error) = back {
+                tracing::warn!(%partition, error = explain(&error), "partition starts again after an error");
+                self.restart(std::slice::from_ref(partition));
+            }
         }
     }
 
@@ -443,13 +449,14 @@ impl SourceLoop {
     }
 
     fn sleep_until(&self, main_queue_at: Instant, blocked: bool) -> Instant {
+        let now = Instant::now();
         let retries = self.partitions.values().filter_map(|owned| match &owned.state {
             State::Retry(at) => Some(*at),
-            State::Reading(reader) => reader.due(),
+            State::Reading(reader) => reader.due(now),
             _ => None,
         });
         let trouble = self.trouble.as_ref().and_then(|trouble| trouble.ask_at);
-        let blocked = blocked.then(|| Instant::now() + BLOCKED_WAIT);
+        let blocked = blocked.then(|| now + BLOCKED_WAIT);
         retries.chain(trouble).chain(blocked).fold(main_queue_at, Instant::min)
     }
 
@@ -488,4 +495,10 @@ fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
         list.add_partition(&partition.topic, partition.partition);
     }
     list
+}
+
+fn offset_list(partition: &TopicPartition, offset: i64) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
+    Ok(list)
 }

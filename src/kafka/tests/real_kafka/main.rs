@@ -1,0 +1,7 @@
+//! Against a real Kafka, whose address is in `TIDECAST_TEST_KAFKA`. Topics and groups are each test's own.
+
+mod broker;
+mod publisher;
+mod recorder;
+mod source;
+mod table;
