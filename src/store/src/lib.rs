@@ -1,1 +1,16 @@
-//! tidecast-store
+//! Snapshots of partitions in a folder: checksummed, versioned, compressed, written whole or not at all.
+//!
+//! A snapshot is a cache; the group's committed offset is the authority. So a damaged file is passed over with a
+//! warning (the one before it, or the log itself, gives the same state), while a file of a newer version stops the
+//! start: running on would let an older program write over it.
+//!
+//! Every call blocks on the disk: call from a thread that may wait.
+
+mod error;
+mod format;
+mod lines;
+mod naming;
+mod store;
+
+pub use error::StoreError;
+pub use store::{KEPT, Loaded, Saved, Snapshot, Store};

@@ -1,0 +1,338 @@
+//! The dialect of CEL that conditions are written in, made from the parsed expression.
+//!
+//! - Names that there are not are refused when the condition is compiled, not when an event comes.
+//! - Numbers are doubles, literals too: JSON does not tell `51` from `51.0`, so `data.value / 2` may not either. `%`
+//!   works on whole parts.
+//! - `priority` compares in the order of priorities, `EventPriority.X` and `EventType.X` are the contract's names.
+//! - Patterns of `matches` are literals, compiled once.
+
+use crate::scope::{PATTERN, Pattern, RANK, rank};
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators as op};
+use cel::common::types::{CelDouble, CelString};
+use regex::RegexBuilder;
+use tidecast_event::{EventKind, Priority};
+
+/// Most nodes of an expression.
+const MAX_NODES: usize = 500;
+/// Deepest nesting of an expression.
+const MAX_DEPTH: usize = 64;
+/// Deepest nesting of loops (`all`, `exists`, `map`, `filter`).
+const MAX_LOOPS: usize = 2;
+/// Bytes of a compiled pattern.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+
+/// Names of CEL's types, which `type(x) == string` uses.
+const TYPES: [&str; 11] =
+    ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint", "optional"];
+
+const FUNCTIONS: [&str; 31] = [
+    "bool",
+    "bytes",
+    "contains",
+    "double",
+    "duration",
+    "dyn",
+    "endsWith",
+    "get",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
+    "int",
+    "matches",
+    "size",
+    "startsWith",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+    "hasValue",
+    "of",
+    "none",
+    "orValue",
+    "value",
+];
+
+/// Functions whose results are whole numbers, made doubles like every other number.
+const WHOLE: [&str; 13] = [
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
+    "int",
+    "size",
+    "uint",
+];
+
+const PRIORITIES: [Priority; 4] = [Priority::Low, Priority::Medium, Priority::High, Priority::Critical];
+const KINDS: [EventKind; 5] = [
+    EventKind::ForecastGenerated,
+    EventKind::AnomalyDetected,
+    EventKind::SystemError,
+    EventKind::WindowClosed,
+    EventKind::ModelRetrained,
+];
+
+/// What the walk found out.
+#[derive(Debug, Default)]
+pub(crate) struct Shape {
+    pub patterns: Vec<Pattern>,
+    pub nodes: usize,
+    /// Elements of list literals, which loops run over too.
+    pub elements: usize,
+    pub loops: usize,
+}
+
+/// How the number at hand is wanted.
+#[derive(Clone, Copy, PartialEq)]
+enum Number {
+    Double,
+    /// For an index or a remainder.
+    Whole,
+}
+
+pub(crate) struct Walk<'a> {
+    variables: &'a [&'a str],
+    bound: Vec<String>,
+    depth: usize,
+    loops: usize,
+    shape: Shape,
+}
+
+impl<'a> Walk<'a> {
+    /// Rewrites the expression in place; the error is a sentence for whoever wrote it.
+    pub fn run(variables: &'a [&'a str], expr: &mut IdedExpr) -> Result<Shape, String> {
+        let mut walk = Walk { variables, bound: Vec::new(), depth: 0, loops: 0, shape: Shape::default() };
+        walk.visit(expr, Number::Double)?;
+        Ok(walk.shape)
+    }
+
+    fn visit(&mut self, node: &mut IdedExpr, number: Number) -> Result<(), String> {
+        self.shape.nodes += 1;
+        self.depth += 1;
+        if self.shape.nodes > MAX_NODES {
+            return Err(format!("an expression of more than {MAX_NODES} parts"));
+        }
+        if self.depth > MAX_DEPTH {
+            return Err(format!("an expression nested deeper than {MAX_DEPTH} levels"));
+        }
+        self.node(node, number)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn node(&mut self, node: &mut IdedExpr, number: Number) -> Result<(), String> {
+        if let Some(name) = constant(&node.expr)? {
+            node.expr = text(name);
+            return Ok(());
+        }
+        match &mut node.expr {
+            Expr::Unspecified => Err("an empty expression".into()),
+            Expr::Struct(_) => Err("a structure, which conditions have none of".into()),
+            Expr::Literal(literal) => {
+                if number == Number::Double {
+                    match literal {
+                        LiteralValue::Int(value) => *literal = double(*value.inner() as f64),
+                        LiteralValue::UInt(value) => *literal = double(*value.inner() as f64),
+                        _ => {}
+                    }
+                }
+                Ok(())
+            }
+            Expr::Ident(name) => self.name(name),
+            Expr::Select(select) => self.visit(&mut select.operand, Number::Double),
+            Expr::List(list) => {
+                self.shape.elements += list.elements.len();
+                list.elements.iter_mut().try_for_each(|element| self.visit(element, Number::Double))
+            }
+            Expr::Map(map) => {
+                self.shape.elements += map.entries.len();
+                map.entries.iter_mut().try_for_each(|entry| match &mut entry.expr {
+                    // Keys cannot be doubles.
+                    EntryExpr::MapEntry(entry) => {
+                        self.visit(&mut entry.key, Number::Whole)?;
+                        self.visit(&mut entry.value, Number::Double)
+                    }
+                    EntryExpr::StructField(_) => Err("a structure, which conditions have none of".into()),
+                })
+            }
+            Expr::Comprehension(comprehension) => {
+                self.visit(&mut comprehension.iter_range, Number::Double)?;
+                self.visit(&mut comprehension.accu_init, Number::Double)?;
+                self.loops += 1;
+                self.shape.loops = self.shape.loops.max(self.loops);
+                if self.loops > MAX_LOOPS {
+                    return Err(format!("loops nested deeper than {MAX_LOOPS}"));
+                }
+                let before = self.bound.len();
+                self.bound.push(comprehension.iter_var.clone());
+                self.bound.extend(comprehension.iter_var2.clone());
+                self.bound.push(comprehension.accu_var.clone());
+                self.visit(&mut comprehension.loop_cond, Number::Double)?;
+                self.visit(&mut comprehension.loop_step, Number::Double)?;
+                self.visit(&mut comprehension.result, Number::Double)?;
+                self.bound.truncate(before);
+                self.loops -= 1;
+                Ok(())
+            }
+            Expr::Call(_) => self.call(node, number),
+        }
+    }
+
+    fn name(&self, name: &str) -> Result<(), String> {
+        let known = self.bound.iter().any(|bound| bound == name)
+            || self.variables.contains(&name)
+            || TYPES.contains(&name)
+            || name.starts_with('@');
+        match (known, name) {
+            (true, _) => Ok(()),
+            (false, "True" | "False" | "None") => {
+                Err(format!("{name}, which CEL writes {}", name.to_lowercase().replace("none", "null")))
+            }
+            (false, _) => Err(format!("the name {name}, which stands for nothing")),
+        }
+    }
+
+    fn call(&mut self, node: &mut IdedExpr, number: Number) -> Result<(), String> {
+        let Expr::Call(call) = &mut node.expr else { return Ok(()) };
+        let is_operator = call.func_name.contains(['_', '@']);
+        if !is_operator && !FUNCTIONS.contains(&call.func_name.as_str()) {
+            return Err(format!("the function {}, which there is not", call.func_name));
+        }
+        if matches!(call.func_name.as_str(), op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS) {
+            order_priorities(call)?;
+        }
+        if call.func_name == "matches" {
+            self.pattern(call)?;
+        }
+        if let Some(target) = &mut call.target {
+            // `optional.of(x)`: the target is part of the function's name.
+            self.visit(target, Number::Double)?;
+        }
+        match call.func_name.as_str() {
+            op::INDEX | op::OPT_INDEX => {
+                for (index, argument) in call.args.iter_mut().enumerate() {
+                    self.visit(argument, if index == 1 { Number::Whole } else { Number::Double })?;
+                }
+            }
+            op::MODULO => {
+                for argument in &mut call.args {
+                    self.visit(argument, Number::Whole)?;
+                    if !is_whole(&argument.expr) {
+                        wrap("int", argument);
+                    }
+                }
+                if number == Number::Double {
+                    wrap("double", node);
+                }
+            }
+            "timestamp" => {
+                call.args.iter_mut().try_for_each(|argument| self.visit(argument, Number::Whole))?
+            }
+            name => {
+                let whole = WHOLE.contains(&name);
+                call.args.iter_mut().try_for_each(|argument| self.visit(argument, Number::Double))?;
+                if whole && number == Number::Double {
+                    wrap("double", node);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the compiled pattern in the place of its text.
+    fn pattern(&mut self, call: &mut CallExpr) -> Result<(), String> {
+        let pattern = call.args.last_mut().ok_or("matches without a pattern")?;
+        let Expr::Literal(LiteralValue::String(source)) = &pattern.expr else {
+            return Err("a pattern of matches that is not a literal text".into());
+        };
+        let regex =
+            RegexBuilder::new(source.inner()).size_limit(MAX_PATTERN_BYTES).build().map_err(|error| {
+                format!("a pattern of matches that is none ({})", last_line(&error.to_string()))
+            })?;
+        pattern.expr = Expr::Ident(format!("{PATTERN}{}", self.shape.patterns.len()));
+        self.shape.patterns.push(Pattern(regex));
+        Ok(())
+    }
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().next_back().unwrap_or_default().trim()
+}
+
+fn double(value: f64) -> LiteralValue {
+    LiteralValue::Double(CelDouble::from(value))
+}
+
+fn text(name: &'static str) -> Expr {
+    Expr::Literal(LiteralValue::String(CelString::from(name)))
+}
+
+fn wrap(function: &str, node: &mut IdedExpr) {
+    let inner = IdedExpr { id: node.id, expr: std::mem::take(&mut node.expr) };
+    node.expr = Expr::Call(CallExpr { func_name: function.to_owned(), target: None, args: vec![inner] });
+}
+
+fn is_whole(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(LiteralValue::Int(_)) => true,
+        Expr::Call(call) => {
+            call.func_name == op::MODULO
+                || (WHOLE.contains(&call.func_name.as_str()) && call.func_name != "uint")
+        }
+        _ => false,
+    }
+}
+
+/// `EventPriority.CRITICAL` and `EventType.SYSTEM_ERROR` as their texts.
+fn constant(expr: &Expr) -> Result<Option<&'static str>, String> {
+    let Expr::Select(select) = expr else { return Ok(None) };
+    let Expr::Ident(family) = &select.operand.expr else { return Ok(None) };
+    let names: Vec<&'static str> = match family.as_str() {
+        "EventPriority" => PRIORITIES.iter().map(|priority| priority.as_str()).collect(),
+        "EventType" => KINDS.iter().map(|kind| kind.as_str()).collect(),
+        _ => return Ok(None),
+    };
+    match names.iter().find(|name| **name == select.field) {
+        Some(name) => Ok(Some(name)),
+        None => Err(format!("{family}.{}, which is none of {}", select.field, names.join(", "))),
+    }
+}
+
+/// `priority >= EventPriority.HIGH` means the order of priorities, not that of the alphabet.
+fn order_priorities(call: &mut CallExpr) -> Result<(), String> {
+    let is_priority = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name == "priority");
+    if !call.args.iter().any(is_priority) {
+        return Ok(());
+    }
+    for argument in &mut call.args {
+        if is_priority(argument) {
+            argument.expr = Expr::Ident(RANK.to_owned());
+            continue;
+        }
+        let name = match constant(&argument.expr)? {
+            Some(name) => Some(name.to_owned()),
+            None => match &argument.expr {
+                Expr::Literal(LiteralValue::String(text)) => Some(text.inner().to_owned()),
+                _ => None,
+            },
+        };
+        let priority =
+            name.and_then(|name| PRIORITIES.into_iter().find(|priority| priority.as_str() == name));
+        let priority = priority.ok_or("a comparison of priority with something that is no priority")?;
+        argument.expr = Expr::Literal(double(rank(priority)));
+    }
+    Ok(())
+}
