@@ -11,13 +11,13 @@ use serde_json::Value as Json;
 use std::fmt;
 
 const EVENT_TYPES: &[&str] =
-    &["FORECAST_GENERATED", "ANOMALY_DETECTED", "SYSTEM_ERROR", "WINDOW_CLOSED", "MODEL_RETRAINED"];
+    &["FORECAST_GENERATED", "ANOMALY_DETECTED", "SYSTEM_ERROR", "WINDOW_CLOSED", "MODEL_RETRAINED", "*"];
 const PRIORITIES: &[&str] = &["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 
 /// The table of a `[[rules]]`.
 pub(crate) const RULE_KEYS: &[Key] = &[
     Key::new("name", Kind::Text, None, "its name; required"),
-    Key::new("event_type", Kind::Choice(EVENT_TYPES), None, "the events it looks at; required"),
+    Key::new("event_type", Kind::Choice(EVENT_TYPES), None, "the events it looks at, `*` for all; required"),
     Key::new(
         "condition",
         Kind::Text,
@@ -45,7 +45,7 @@ const HIDDEN: &str = "[REDACTED]";
 pub struct RuleSpec {
     /// Its name.
     pub name: String,
-    /// The contract's name of the events it looks at.
+    /// The contract's name of the events it looks at; `*`: all.
     pub event_type: String,
     /// CEL.
     pub condition: String,
