@@ -152,6 +152,12 @@ try {
       const { context, page } = await openPage(browser, { width: 1280, height: 900, deviceScaleFactor: 1.5 });
       await page.goto("/");
       await pages(model).find((p) => p.name === "overview").ready(page);
+      // The figures draw what they have seen since the page was opened: give them something to draw.
+      await page.waitForFunction(
+        () => (document.querySelector(".figure .spark-line")?.getAttribute("d") ?? "").split("L").length > 15,
+        undefined,
+        { timeout: 60_000 },
+      );
       await page.screenshot({ path: process.env.DOCS_SCREENSHOT });
       await context.close();
     });

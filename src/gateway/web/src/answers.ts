@@ -102,7 +102,7 @@ export function howFarBehind(stats: Stats | undefined, unreachable: string | nul
   // Where the server does not say how long, the present rate does.
   const lag_seconds =
     stats.processor.lag_seconds ?? (lag != null && events_per_second > 0 ? lag / events_per_second : null);
-  const latency = `Event to forecast: p99 ${format.millis(stats.processor.p99_latency_ms)}`;
+  const latency = `Processing p99 ${format.millis(stats.processor.p99_latency_ms)}`;
   if (lag == null) return { level: "unknown", headline: "Lag not reported", details: [latency] };
   const behind = lag_seconds == null ? format.plural(lag, "record") : format.seconds(lag_seconds);
   const level = lag > LIMIT.lag ? "bad" : (lag_seconds ?? 0) > LIMIT.lagWatch_s ? "watch" : "good";

@@ -27,7 +27,7 @@ export function ByType() {
         </p>
       )}
       {types.length ? (
-        <table class="data-table">
+        <table class="data-table by-type-table">
           <thead>
             <tr>
               <th scope="col">Type</th>

@@ -1,14 +1,15 @@
 import { useMemo, useState } from "preact/hooks";
 import { accuracy } from "../accuracy.ts";
 import { Problem, call, get } from "../api.ts";
-import { type Chart, TimeChart } from "../charts/time_chart.tsx";
+import { type Chart, type ChartData, TimeChart } from "../charts/time_chart.tsx";
 import * as format from "../format.ts";
 import { useAlerts } from "../live/alerts.ts";
 import { type Timeline, ahead } from "../live/timeline.ts";
 import { useTimeline } from "../live/use_timeline.ts";
-import type { ModelRow } from "../model.ts";
+import type { HistoryItem, ModelRow } from "../model.ts";
 import { useResource } from "../resource.ts";
 import { modelPath, navigate, query, setQuery } from "../router.ts";
+import { toMs } from "../time.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { StateTag } from "../ui/marks.tsx";
 import { Empty, Failed, Loaded, Loading, Panel } from "../ui/panel.tsx";
@@ -29,7 +30,7 @@ export function ModelPage({ id }: { id: string }) {
   const model = useResource<ModelDetail>((signal) => get(api, signal), ["model", id], 15_000);
   const windows = Number(query.value.get("windows")) || SPAN;
   const row = model.data.value;
-  const { loaded, timeline } = useTimeline(id, row, Math.min(5000, Math.max(10, windows)));
+  const { loaded, timeline } = useTimeline(id, row, Math.min(5000, Math.max(10, windows)), 5_000);
   const [removing, setRemoving] = useState(false);
   const [fault, setFault] = useState<Problem | null>(null);
 
@@ -124,7 +125,7 @@ export function ModelPage({ id }: { id: string }) {
           </Panel>
           <Panel title="Anomaly score" class="model-score" note={`at or above ${threshold} it is an anomaly`}>
             <Loaded of={loaded} rows={3}>
-              {() => <Scores id={id} timeline={timeline.value} />}
+              {() => <Scores id={id} timeline={timeline.value} threshold={threshold} />}
             </Loaded>
           </Panel>
         </>
@@ -149,6 +150,17 @@ export function ModelPage({ id }: { id: string }) {
   );
 }
 
+/** Columns for a chart below the main one: over the same time, the path ahead included, so that both stand in line. */
+function under(timeline: Timeline, values: (item: HistoryItem) => (number | null)[]): ChartData {
+  const steps = ahead(timeline);
+  const rows = timeline.items.map(values);
+  const width = rows[0]?.length ?? 0;
+  return {
+    times: [...timeline.items.map((item) => item.window_start), ...steps.map((step) => toMs(step.timestamp) / 1000)],
+    columns: Array.from({ length: width }, (_, i) => [...rows.map((row) => row[i] ?? null), ...steps.map(() => null)]),
+  };
+}
+
 const RESIDUALS: Chart = {
   lines: [{ label: "Error", color: "series-actual", style: "bars", format: format.value }],
   include: [0],
@@ -156,32 +168,28 @@ const RESIDUALS: Chart = {
 
 function Residuals({ id, timeline }: { id: string; timeline: Timeline }) {
   const data = useMemo(
-    () => ({
-      times: timeline.items.map((item) => item.window_start),
-      columns: [
-        timeline.items.map((item) => (item.value != null && item.predicted != null ? item.value - item.predicted : null)),
-      ],
-    }),
+    () => under(timeline, (item) => [item.value != null && item.predicted != null ? item.value - item.predicted : null]),
     [timeline],
   );
-  if (!data.columns[0]!.some((v) => v != null)) return <Empty>No forecast has met its value yet.</Empty>;
+  if (!data.columns[0]?.some((v) => v != null)) return <Empty>No forecast has met its value yet.</Empty>;
   return <TimeChart label={`${id} errors`} chart={RESIDUALS} data={data} height={150} group="model" />;
 }
 
+const score = (v: number | null | undefined) => (v == null ? "–" : v.toFixed(2));
 const SCORES: Chart = {
-  lines: [{ label: "Score", color: "series-anomaly", style: "line", format: (v) => (v == null ? "–" : v.toFixed(2)) }],
+  lines: [
+    { label: "Score", color: "series-anomaly", style: "line", format: score },
+    { label: "Threshold", color: "ink-3", style: "dashed", format: score },
+  ],
   range: [0, 1.05],
 };
 
-function Scores({ id, timeline }: { id: string; timeline: Timeline }) {
+function Scores({ id, timeline, threshold }: { id: string; timeline: Timeline; threshold: number }) {
   const data = useMemo(
-    () => ({
-      times: timeline.items.map((item) => item.window_start),
-      columns: [timeline.items.map((item) => item.anomaly_score)],
-    }),
-    [timeline],
+    () => under(timeline, (item) => [item.anomaly_score, threshold]),
+    [timeline, threshold],
   );
-  if (!data.columns[0]!.some((v) => v != null)) return <Empty>No window has been scored yet.</Empty>;
+  if (!data.columns[0]?.some((v) => v != null)) return <Empty>No window has been scored yet.</Empty>;
   return <TimeChart label={`${id} scores`} chart={SCORES} data={data} height={120} group="model" />;
 }
 
@@ -254,7 +262,7 @@ function Ahead({ timeline }: { timeline: Timeline }) {
 
 /** Settings and parameters, whatever this family has. */
 function Facts({ row }: { row: ModelDetail }) {
-  const hidden = ["model_id", "state", "enabled", "history", "error", "version"];
+  const hidden = ["model_id", "needed", "state", "enabled", "history", "error", "version"];
   const shown = Object.entries(row)
     .filter(([name, value]) => value != null && value !== "" && !hidden.includes(name))
     // What is nested one deep, such as the parameters of the newest fit, is told in rows of its own.

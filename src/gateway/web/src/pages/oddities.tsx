@@ -12,10 +12,15 @@ import { Empty, Loaded, Panel } from "../ui/panel.tsx";
 import { When } from "../ui/when.tsx";
 import { ModelChart } from "./model_chart.tsx";
 
+/** Enough to see an anomaly of some days ago among what was usual before it, at a window an hour. */
+const WINDOWS = 240;
+/** Older alerts are no news, however bad. */
+const NEWEST = 100;
+
 /** The worst anomalies of the newest alerts, and the model behind the chosen one. */
 export function Oddities({ alerts }: { alerts: Resource<AlertItem[]> }) {
   const [held, setHeld] = useState<string | null>(null);
-  const list = alerts.data.value ? worst(alerts.data.value, 7) : [];
+  const list = alerts.data.value ? worst(alerts.data.value.slice(0, NEWEST), 7) : [];
   const wanted = query.value.get("show") ?? held;
   const chosen = list.find((anomaly) => anomaly.model_id === wanted) ?? list[0];
   const choose = (id: string) => {
@@ -81,7 +86,7 @@ function ChosenModel({ anomaly }: { anomaly: Anomaly }) {
   const id = anomaly.model_id;
   const model = useResource<ModelRow>((signal) => get(`/api/models/${encodeURIComponent(id)}`, signal), ["model", id]);
   const row = model.data.value;
-  const { loaded, timeline } = useTimeline(id, row, 24 * 7);
+  const { loaded, timeline } = useTimeline(id, row, WINDOWS, 10_000);
   return (
     <Panel
       title={id}

@@ -25,7 +25,10 @@ export function Overview() {
       </div>
       <Figures />
       <Oddities alerts={alerts} />
-      <ByType />
+      <div class="left">
+        <ByType />
+        <TopSources />
+      </div>
       <Panel title="Latest alerts" class="latest" actions={<a href="/alerts">All alerts</a>}>
         {alerts.data.value ? (
           <AlertList alerts={alerts.data.value.slice(0, 12)} brief />
@@ -35,10 +38,7 @@ export function Overview() {
           <Loading rows={6} />
         )}
       </Panel>
-      <div class="side">
-        <Pipeline />
-        <TopSources />
-      </div>
+      <Pipeline />
     </div>
   );
 }
@@ -69,7 +69,7 @@ function Figures() {
     <section class="figures" aria-label="Figures">
       <Figure name="Events" unit="/s" text={format.rate(s?.processor.events_per_second)} past={past.map((p) => p.eventsPerSecond)} />
       <Figure name="Lag" unit="records" text={format.count(s?.processor.lag)} past={past.map((p) => p.lag)} />
-      <Figure name="Latency p99" unit="" text={format.millis(s?.processor.p99_latency_ms)} past={past.map((p) => p.p99_ms)} />
+      <Figure name="Processing p99" unit="" text={format.millis(s?.processor.p99_latency_ms)} past={past.map((p) => p.p99_ms)} />
       <Figure name="Errors" unit="" text={format.count(s?.processor.errors)} past={errors} />
       <dl class="figure figure-list">
         <dt>Events in all</dt>

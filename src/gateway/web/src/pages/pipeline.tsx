@@ -10,8 +10,8 @@ export function Pipeline() {
   const slow = culprit(stages);
   const busy = slow && fill(slow) >= 0.1 ? slow : undefined;
   return (
-    <Panel title="Pipeline" note={busy ? `${busy.name.replaceAll("_", " ")} is the fullest` : "nothing has to wait"}>
-      <table class="bars-table pipeline">
+    <Panel title="Pipeline" class="pipeline" note={busy ? `${busy.name.replaceAll("_", " ")} is the fullest` : "nothing has to wait"}>
+      <table class="bars-table">
         <thead>
           <tr>
             <th scope="col">Stage</th>
