@@ -1,0 +1,129 @@
+//! What browsers are told and asked: security headers, and whether a page of another site is behind a request.
+//!
+//! A listener on loopback is reachable by every page that the operator's browser shows. Two checks stand against it:
+//! the `Host` must name this machine (else a name was rebound to 127.0.0.1), and an `Origin`, which a browser always
+//! sends with WebSockets and with requests that change something, must be of this host.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::net::IpAddr;
+
+/// Scripts and styles from here alone, and nothing inline. `connect-src` lets the pages reach the WebSocket listener,
+/// which is another port and so another origin.
+pub fn page_policy(websocket: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+         connect-src 'self'{websocket}; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+}
+
+/// For answers that are not pages.
+pub const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// The interactive description is Swagger UI, which sets styles inline.
+pub const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Adds what every answer carries; a policy that is there already stays.
+pub fn add_security_headers(headers: &mut HeaderMap) {
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DATA_POLICY));
+    }
+}
+
+/// The host part of `host:port` or of an origin, lower case, without brackets.
+fn host_of(authority: &str) -> &str {
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => authority.split(':').next().unwrap_or(authority),
+    }
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => {
+            let host = host.trim_end_matches('.');
+            host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost")
+        }
+    }
+}
+
+/// Decides on a request's `Host` and `Origin`. `loopback`: the listener is bound to this machine alone. The error is a
+/// sentence for who made the request.
+pub fn check_host_and_origin(
+    headers: &HeaderMap,
+    uri_host: Option<&str>,
+    loopback: bool,
+) -> Result<(), &'static str> {
+    // An HTTP/2 request has its host in the address.
+    let host = match (headers.get(header::HOST), uri_host) {
+        (Some(host), _) => host_of(host.to_str().map_err(|_| "Host: not a host name")?),
+        (None, Some(host)) => host_of(host),
+        (None, None) => return Err("Host is missing"),
+    };
+    if loopback && !is_loopback_name(host) {
+        return Err("Host: this listener answers to localhost, 127.0.0.1 and [::1] alone");
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().map_err(|_| "Origin: not an origin")?;
+    // A file opened in a browser: no site can pretend to be one.
+    if origin == "file://" {
+        return Ok(());
+    }
+    let Some((_, authority)) = origin.split_once("://") else {
+        return Err("Origin: a page without a site of its own may not call here");
+    };
+    let from = host_of(authority);
+    if from.eq_ignore_ascii_case(host) || (is_loopback_name(from) && is_loopback_name(host)) {
+        return Ok(());
+    }
+    Err("Origin: a page of another site may not call here")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(host: &str, origin: Option<&str>, loopback: bool) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        check_host_and_origin(&headers, None, loopback).is_ok()
+    }
+
+    #[test]
+    fn rebound_names_and_other_sites_are_refused() {
+        assert!(check("127.0.0.1:8765", None, true));
+        assert!(check("[::1]:8765", Some("http://localhost:3000"), true));
+        assert!(check("localhost:8765", Some("http://127.0.0.1:8000"), true));
+        assert!(check("localhost", Some("file://"), true));
+        assert!(!check("attacker.example:8765", None, true), "rebinding");
+        assert!(!check("127.0.0.1.attacker.example", None, true));
+        assert!(!check("localhost:8765", Some("https://attacker.example"), true));
+        assert!(!check("localhost:8765", Some("https://localhost.attacker.example"), true));
+        assert!(!check("localhost:8765", Some("https://localhost@attacker.example"), true));
+        assert!(!check("localhost:8765", Some("null"), true), "a sandboxed frame of any site");
+    }
+
+    #[test]
+    fn past_loopback_the_page_must_be_of_the_same_host() {
+        assert!(check("tide.example:8765", None, false));
+        assert!(check("tide.example:8765", Some("https://TIDE.example"), false));
+        assert!(!check("tide.example:8765", Some("https://other.example"), false));
+        assert!(!check("tide.example", Some("http://localhost:3000"), false));
+    }
+}

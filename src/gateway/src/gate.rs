@@ -1,0 +1,111 @@
+//! What every request to the app and admin listeners passes: host and origin, access, limits, headers, figures.
+
+use crate::access::{self, Caller, ROUTES, Refusal, Right};
+use crate::browser;
+use crate::problem::Problem;
+use crate::services::App;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The outermost layer: figures and security headers, whatever the answer.
+pub(crate) async fn dress(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let mut response = next.run(request).await;
+    browser::add_security_headers(response.headers_mut());
+    let label = route.as_deref().unwrap_or("other");
+    // Anything may stand in a request line: only methods that mean something here become a label.
+    let method = match method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE | Method::OPTIONS => {
+            method.to_string()
+        }
+        _ => "other".into(),
+    };
+    let metrics = app.metrics();
+    metrics.request_seconds.with_label_values(&[label, &method]).observe(started.elapsed().as_secs_f64());
+    metrics.requests.with_label_values(&[label, &method, response.status().as_str()]).inc();
+    response
+}
+
+/// Whether the listener of a router is bound to this machine alone.
+#[derive(Clone, Copy)]
+pub(crate) struct IsLoopback(pub(crate) bool);
+
+/// Host and origin of every request, pages included.
+pub(crate) async fn check_origin(
+    State(IsLoopback(loopback)): State<IsLoopback>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    match browser::check_host_and_origin(request.headers(), host.as_deref(), loopback) {
+        Ok(()) => next.run(request).await,
+        Err(detail) => Problem::new(StatusCode::FORBIDDEN, detail).into_response(),
+    }
+}
+
+/// Access to a route that exists. A method that the table does not name for it is answered here, so that a handler
+/// without a rule cannot be reached.
+pub(crate) async fn authorize(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let Some(route) = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()) else {
+        return next.run(request).await;
+    };
+    let Some(mut right) = access::right_of(request.method(), &route) else {
+        return wrong_method(request.method(), &route);
+    };
+    if right == Right::ReadMetrics && app.settings().admin.public_metrics {
+        right = Right::Anyone;
+    }
+    if right == Right::Anyone {
+        return next.run(request).await;
+    }
+    let caller = app.authenticator.caller(request.headers());
+    let decision =
+        caller.and_then(|caller| access::authorize(Some(right), caller.as_deref()).map(|()| caller));
+    match decision {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert::<Arc<Caller>>(caller);
+            next.run(request).await
+        }
+        Ok(None) | Err(Refusal::NoToken) => Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "a token is asked for, and none came that can be used: send Authorization: Bearer <token>",
+        )
+        .with_header("www-authenticate", "Bearer")
+        .into_response(),
+        Err(Refusal::MayNot) => {
+            Problem::new(StatusCode::FORBIDDEN, "the token is good and its roles do not allow this")
+                .into_response()
+        }
+    }
+}
+
+fn wrong_method(method: &Method, route: &str) -> Response {
+    let mut allowed: Vec<&str> = Vec::new();
+    for (known, _, _) in ROUTES.iter().filter(|(_, path, _)| *path == route) {
+        allowed.push(known.as_str());
+        if *known == Method::GET {
+            allowed.push("HEAD");
+        }
+    }
+    if allowed.is_empty() {
+        return Problem::new(StatusCode::FORBIDDEN, "no rule says who may use this").into_response();
+    }
+    allowed.push("OPTIONS");
+    let allow = allowed.join(", ");
+    if *method == Method::OPTIONS {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        if let Ok(value) = HeaderValue::from_str(&allow) {
+            response.headers_mut().insert(header::ALLOW, value);
+        }
+        return response;
+    }
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not for this address; {allow} are"))
+        .with_header("allow", allow)
+        .into_response()
+}

@@ -1,0 +1,4 @@
+//! Events, forecasts and anomalies on their way in.
+
+pub(crate) mod http;
+pub(crate) mod socket;

@@ -1,0 +1,409 @@
+//! `/ws/ingest`: one event a frame, acknowledged by count once Kafka has them.
+//!
+//! One future per connection owns the socket, what is on its way to Kafka, and the answers. It reads no further while
+//! more than its credit is on the way; it never waits for its client to read an answer.
+
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::services::App;
+use crate::websocket::frame::{Decoder, Message, Opcode, close_frame, frame};
+use crate::websocket::handshake::{accept_headers, accept_key};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Buf, Bytes, BytesMut};
+use futures::Stream;
+use futures::stream::FuturesOrdered;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tidecast_ports::{EventIngest, IngestError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// Between two rounds of answers.
+const ANSWER_EVERY: Duration = Duration::from_millis(100);
+/// Bytes on their way to Kafka for one connection; past it the client is not read from.
+const CREDIT_BYTES: usize = 4 << 20;
+/// Bytes of refusals that wait for a client that does not read; past it they are counted, and the count is told.
+const REFUSAL_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a chunk that is read into, and the least room that is worth a read.
+const READ_BYTES: usize = 64 << 10;
+const READ_BYTES_LEAST: usize = 4 << 10;
+/// How long the end waits for Kafka, and then for the client.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Opens a WebSocket for events: one a frame, text or binary, JSON or MessagePack, stored as it came. Answers are
+/// `{"type":"ack","data":{"accepted":n}}`, cumulative, and `{"type":"error","data":{"code","message","index"}}`.
+#[utoipa::path(get, path = "/ws/ingest", tag = "ingest", responses(
+    (status = 101, description = "The connection is a WebSocket from here on"),
+    (status = 426, description = "Not a WebSocket handshake", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -> Result<Response, Problem> {
+    let accept = accept_key(request.headers()).map_err(|refusal| {
+        let problem = Problem::new(refusal.status, refusal.detail);
+        problem.with_header("upgrade", "websocket").with_header("sec-websocket-version", "13")
+    })?;
+    let Some(upgrade) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else {
+        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "WebSocket is spoken over HTTP/1.1 here"));
+    };
+    let settings = app.settings();
+    let limits = IngestLimits {
+        frame_bytes_max: settings.kafka.max_request_size as usize,
+        events_per_second_max: settings.limits.ingest_events_per_second,
+    };
+    let task = app.clone();
+    app.tasks.spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let metrics = task.metrics().clone();
+        let ingest = task.services.ingest.clone();
+        Connection::new(TokioIo::new(upgraded), ingest, metrics, limits, task.stopping.clone()).await;
+    });
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response.headers_mut().extend(accept_headers(accept));
+    Ok(response)
+}
+
+/// Limits of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IngestLimits {
+    /// Bytes of an event.
+    pub(crate) frame_bytes_max: usize,
+    /// Events a second.
+    pub(crate) events_per_second_max: u32,
+}
+
+struct Batch {
+    events: u64,
+    bytes: usize,
+    /// Place of the first frame.
+    index: u64,
+    sent: Instant,
+}
+
+type OnTheWay = Pin<Box<dyn Future<Output = (Batch, Result<(), IngestError>)> + Send>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// No more is read; what is on the way is waited for, then the close goes out with this code.
+    Ending(u16),
+    /// The close is out.
+    Closed,
+}
+
+struct Connection<S> {
+    socket: S,
+    ingest: Arc<dyn EventIngest>,
+    metrics: Metrics,
+    limits: IngestLimits,
+    decoder: Decoder,
+    input: BytesMut,
+    phase: Phase,
+    frames: u64,
+    on_the_way: FuturesOrdered<OnTheWay>,
+    bytes_on_the_way: usize,
+    accepted: u64,
+    told: u64,
+    refusals: BytesMut,
+    untold: u64,
+    output: Bytes,
+    next_answer: Instant,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Instant,
+    ends_at: Option<Instant>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    second_started: Instant,
+    this_second: u32,
+    close_sent: bool,
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.metrics.ingest_connections.dec();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(
+        socket: S,
+        ingest: Arc<dyn EventIngest>,
+        metrics: Metrics,
+        limits: IngestLimits,
+        stopping: CancellationToken,
+    ) -> Self {
+        metrics.ingest_connections.inc();
+        let now = Instant::now();
+        Connection {
+            socket,
+            ingest,
+            metrics,
+            limits,
+            decoder: Decoder::new(limits.frame_bytes_max),
+            input: BytesMut::new(),
+            phase: Phase::Open,
+            frames: 0,
+            on_the_way: FuturesOrdered::new(),
+            bytes_on_the_way: 0,
+            accepted: 0,
+            told: 0,
+            refusals: BytesMut::new(),
+            untold: 0,
+            output: Bytes::new(),
+            next_answer: now,
+            timer: Box::pin(tokio::time::sleep_until(now.into())),
+            timer_at: now,
+            ends_at: None,
+            stopping: Box::pin(stopping.cancelled_owned()),
+            second_started: now,
+            this_second: 0,
+            close_sent: false,
+        }
+    }
+
+    fn end(&mut self, code: u16) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Ending(code);
+            self.ends_at = Some(Instant::now() + END_PATIENCE);
+        }
+    }
+
+    fn refuse(&mut self, code: &str, message: &str, index: u64) {
+        self.metrics.ingest_refused.with_label_values(&[code]).inc();
+        if self.refusals.len() >= REFUSAL_BYTES_MAX {
+            self.untold += 1;
+            return;
+        }
+        let error = json!({"type": "error", "data": {"code": code, "message": message, "index": index}});
+        self.refusals.extend_from_slice(&frame(Opcode::Text, error.to_string().as_bytes()));
+    }
+
+    /// Over the limit of events a second: what is left of the second is waited for, so that the client is slowed.
+    fn paused_until(&self) -> Option<Instant> {
+        let over = self.this_second >= self.limits.events_per_second_max;
+        let until = self.second_started + Duration::from_secs(1);
+        (over && Instant::now() < until).then_some(until)
+    }
+
+    /// `Ready(true)`: something was read; `Ready(false)`: the client hung up.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // A chunk is filled before another is made: events on their way share the chunk that they came in.
+        if self.input.capacity() - self.input.len() < READ_BYTES_LEAST {
+            self.input.reserve(READ_BYTES);
+        }
+        let read = ready!(tokio_util::io::poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.input))?;
+        Poll::Ready(Ok(read > 0))
+    }
+
+    fn take_frames(&mut self) {
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        while self.phase == Phase::Open && self.bytes_on_the_way + bytes < CREDIT_BYTES {
+            match self.decoder.decode(&mut self.input) {
+                Ok(Some(Message::Text(event) | Message::Binary(event))) => {
+                    bytes += event.len() + 64;
+                    events.push(event);
+                }
+                Ok(Some(Message::Ping(payload))) => {
+                    // A pong is an answer like any other: it waits its turn, and is dropped past the bound.
+                    if self.refusals.len() < REFUSAL_BYTES_MAX {
+                        self.refusals.extend_from_slice(&frame(Opcode::Pong, &payload));
+                    }
+                }
+                Ok(Some(Message::Pong)) => {}
+                Ok(Some(Message::Close(_))) => self.end(1000),
+                Ok(None) => break,
+                Err(error) => self.end(error.close_code()),
+            }
+        }
+        if !events.is_empty() {
+            self.send(events, bytes);
+        }
+    }
+
+    fn send(&mut self, events: Vec<Bytes>, bytes: usize) {
+        if self.second_started.elapsed() >= Duration::from_secs(1) {
+            self.second_started = Instant::now();
+            self.this_second = 0;
+        }
+        let before = self.this_second;
+        self.this_second = before.saturating_add(u32::try_from(events.len()).unwrap_or(u32::MAX));
+        let index = self.frames;
+        self.frames += events.len() as u64;
+        let (results, acknowledged) = self.ingest.ingest_batch(events, super::http::now_ms());
+        let mut accepted = 0;
+        for (place, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(()) => accepted += 1,
+                Err(rejection) => {
+                    self.refuse(rejection.reason.as_str(), &rejection.detail, index + place as u64)
+                }
+            }
+        }
+        let most = self.limits.events_per_second_max;
+        if before < most && self.this_second >= most {
+            let message = format!("at most {most} events a second; the connection is read from at that rate");
+            self.refuse("rate_limited", &message, self.frames);
+        }
+        if accepted > 0 {
+            let batch = Batch { events: accepted, bytes, index, sent: Instant::now() };
+            self.bytes_on_the_way += bytes;
+            self.on_the_way.push_back(Box::pin(async move { (batch, acknowledged.await) }));
+        }
+    }
+
+    fn poll_acknowledged(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while let Poll::Ready(Some((batch, result))) = Pin::new(&mut self.on_the_way).poll_next(cx) {
+            progress = true;
+            self.bytes_on_the_way -= batch.bytes;
+            match result {
+                Ok(()) => {
+                    self.accepted += batch.events;
+                    self.metrics.ingest_accepted.with_label_values(&["websocket"]).inc_by(batch.events);
+                    self.metrics.ingest_seconds.observe(batch.sent.elapsed().as_secs_f64());
+                }
+                Err(error) => {
+                    let message = format!("{} events from this one on: {error}", batch.events);
+                    self.refuse("unavailable", &message, batch.index);
+                }
+            }
+        }
+        progress
+    }
+
+    /// Puts the next round of answers together, when it is time and the last one is out.
+    fn gather(&mut self) {
+        let due = Instant::now() >= self.next_answer || matches!(self.phase, Phase::Ending(_));
+        let news = self.accepted > self.told || !self.refusals.is_empty() || self.untold > 0;
+        if !self.output.is_empty() || self.phase == Phase::Closed {
+            return;
+        }
+        let mut output = BytesMut::new();
+        if news && due {
+            output = std::mem::take(&mut self.refusals);
+            if self.untold > 0 {
+                let message =
+                    format!("{} refusals were not told, for the answers before were not read", self.untold);
+                let error = json!({"type": "error", "data": {"code": "answers_dropped", "message": message,
+                    "index": self.frames}});
+                output.extend_from_slice(&frame(Opcode::Text, error.to_string().as_bytes()));
+                self.untold = 0;
+            }
+            if self.accepted > self.told {
+                let ack = json!({"type": "ack", "data": {"accepted": self.accepted}});
+                output.extend_from_slice(&frame(Opcode::Text, ack.to_string().as_bytes()));
+                self.told = self.accepted;
+            }
+            self.next_answer = Instant::now() + ANSWER_EVERY;
+        }
+        if let Phase::Ending(code) = self.phase
+            && (self.on_the_way.is_empty() || self.ends_at.is_some_and(|at| at <= Instant::now()))
+            && !self.close_sent
+        {
+            output.extend_from_slice(&close_frame(code, ""));
+            self.close_sent = true;
+        }
+        self.output = output.freeze();
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.output))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+        }
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    /// Arms the timer for the next thing that time alone brings.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) {
+        let news = self.accepted > self.told || !self.refusals.is_empty() || self.untold > 0;
+        let answer = (news && self.output.is_empty()).then_some(self.next_answer);
+        let Some(at) = [answer, self.paused_until(), self.ends_at].into_iter().flatten().min() else {
+            return;
+        };
+        if at != self.timer_at {
+            self.timer_at = at;
+            self.timer.as_mut().reset(at.into());
+        }
+        if self.timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        for _ in 0..16 {
+            if self.phase == Phase::Open && self.stopping.as_mut().poll(cx).is_ready() {
+                self.end(1012);
+            }
+            let mut progress = self.poll_acknowledged(cx);
+            let may_read = self.bytes_on_the_way < CREDIT_BYTES && self.paused_until().is_none();
+            if self.phase == Phase::Open && may_read {
+                // What was left for want of credit comes before what is still in the socket.
+                self.take_frames();
+                if let Poll::Ready(read) = self.poll_read(cx) {
+                    if !read? {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.take_frames();
+                    progress = true;
+                }
+            } else if self.phase == Phase::Closed
+                && let Poll::Ready(read) = self.poll_read(cx)
+            {
+                self.input.clear();
+                if !read? {
+                    return Poll::Ready(Ok(()));
+                }
+                progress = true;
+            }
+            self.gather();
+            let was_empty = self.output.is_empty();
+            if let Poll::Ready(written) = self.poll_write(cx) {
+                written?;
+                progress |= !was_empty;
+                if self.close_sent && self.phase != Phase::Closed {
+                    let _ = Pin::new(&mut self.socket).poll_shutdown(cx);
+                    self.phase = Phase::Closed;
+                    self.ends_at = Some(Instant::now() + CLOSE_PATIENCE);
+                    progress = true;
+                }
+            }
+            if self.is_over() {
+                return Poll::Ready(Ok(()));
+            }
+            if !progress {
+                self.poll_timer(cx);
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The end's patience is over: the client does not take its close, or does not close in turn.
+    fn is_over(&self) -> bool {
+        let late = self.ends_at.is_some_and(|at| Instant::now() >= at);
+        late && (self.phase == Phase::Closed || !self.output.is_empty())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // An error of the socket is a lost connection: there is nobody to tell. What is on the way gets to Kafka.
+        self.get_mut().poll_connection(cx).map(|_| ())
+    }
+}

@@ -1,0 +1,254 @@
+//! The hub: takes output records from the reader and offers each to the clients that want it.
+//!
+//! The fan-out runs on the reader's own thread and never waits for a client: an offer is a push under a lock that is
+//! held for nanoseconds. A hub that cannot keep up slows its reader down, and Kafka keeps the rest.
+
+use super::alerts::RecentAlerts;
+use super::index::{Index, Pattern};
+use super::latest::{Latest, SeenIds};
+use super::outbox::{Offered, Outbox};
+use super::pulse::{Due, Pulse};
+use super::update::{Update, UpdateType};
+use crate::metrics::Metrics;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tidecast_config::Settings;
+use tidecast_ports::{LiveRecord, LiveSink};
+
+/// Bytes of newest forecasts kept for clients that come later (10,000 models with a path of 24 steps take half).
+const LATEST_BYTES_MAX: usize = 48 << 20;
+/// Ids of outputs remembered. A transaction that is repeated is a second old at most.
+const SEEN_IDS_MAX: usize = 1 << 16;
+/// Alerts kept for `GET /api/alerts`, and their bytes.
+const ALERTS_MAX: usize = 1_000;
+const ALERT_BYTES_MAX: usize = 4 << 20;
+
+/// The numbers that the hub takes from the settings.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// Bytes that may wait for one client.
+    pub queue_bytes_max: usize,
+    /// Between two heartbeats.
+    pub heartbeat_interval: Duration,
+}
+
+impl From<&Settings> for HubOptions {
+    fn from(settings: &Settings) -> Self {
+        HubOptions {
+            queue_bytes_max: settings.limits.session_queue_size,
+            heartbeat_interval: settings.websocket.heartbeat_interval,
+        }
+    }
+}
+
+/// See the module.
+pub struct Hub {
+    /// From the settings.
+    pub options: HubOptions,
+    /// Connections' clock.
+    pub pulse: Pulse,
+    /// Counters of delivery.
+    pub metrics: Metrics,
+    state: Mutex<State>,
+    next_client: AtomicU64,
+}
+
+struct State {
+    index: Index,
+    streams: Vec<(Arc<str>, Arc<Outbox>)>,
+    sessions: hashbrown::HashMap<u64, Arc<Outbox>>,
+    latest: Latest,
+    seen: SeenIds,
+    alerts: RecentAlerts,
+    offers: u64,
+    closed: Option<(u16, &'static str)>,
+}
+
+impl Hub {
+    /// A hub without clients. Give it to the reader of the output topics, and to `serve`.
+    pub fn new(settings: &Settings, metrics: Metrics) -> Arc<Self> {
+        Hub::with_options(HubOptions::from(settings), metrics)
+    }
+
+    /// As [`Hub::new`], with its numbers given.
+    pub fn with_options(options: HubOptions, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Hub {
+            options,
+            pulse: Pulse::default(),
+            metrics,
+            state: Mutex::new(State {
+                index: Index::default(),
+                streams: Vec::new(),
+                sessions: hashbrown::HashMap::new(),
+                latest: Latest::new(LATEST_BYTES_MAX),
+                seen: SeenIds::new(SEEN_IDS_MAX),
+                alerts: RecentAlerts::new(ALERTS_MAX, ALERT_BYTES_MAX),
+                offers: 0,
+                closed: None,
+            }),
+            next_client: AtomicU64::new(1),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A queue for a new client, with a heartbeat `every` so often. Closed from the start when the hub is.
+    pub fn join(&self, every: Duration) -> Arc<Outbox> {
+        let id = self.next_client.fetch_add(1, Ordering::Relaxed);
+        let outbox = Outbox::new(id, self.options.queue_bytes_max);
+        let mut state = self.state();
+        if let Some((code, reason)) = state.closed {
+            outbox.close(code, reason);
+        }
+        state.sessions.insert(id, outbox.clone());
+        drop(state);
+        self.pulse.schedule(&outbox, Due::Heartbeat { every }, every);
+        outbox
+    }
+
+    /// The client is gone; `patterns` are what it was subscribed to.
+    pub fn leave<'a>(&self, outbox: &Outbox, patterns: impl Iterator<Item = &'a Pattern>) {
+        outbox.hang_up();
+        let mut state = self.state();
+        for pattern in patterns {
+            state.index.remove(pattern, u8::MAX, outbox.id);
+        }
+        state.streams.retain(|(_, stream)| stream.id != outbox.id);
+        state.sessions.remove(&outbox.id);
+    }
+
+    /// Adds `types` for each pattern, and gives the newest forecast of each model that is meant (and that `may` be
+    /// seen): in one step, so that no update falls between and none comes twice.
+    pub fn subscribe(
+        &self,
+        outbox: &Arc<Outbox>,
+        patterns: &[Pattern],
+        types: u8,
+        may: impl Fn(&str) -> bool,
+    ) -> Vec<Arc<Update>> {
+        let mut state = self.state();
+        for pattern in patterns {
+            state.index.add(pattern, types, outbox);
+        }
+        if types & UpdateType::Forecast.bit() == 0 {
+            return Vec::new();
+        }
+        let mut newest: Vec<Arc<Update>> = Vec::new();
+        let mut by_prefix = Vec::new();
+        for pattern in patterns {
+            match pattern {
+                Pattern::Exact(name) => newest.extend(state.latest.get(name).cloned()),
+                Pattern::Prefix(_) => by_prefix.push(pattern),
+            }
+        }
+        if !by_prefix.is_empty() {
+            newest.retain(|update| !by_prefix.iter().any(|pattern| pattern.matches(&update.name)));
+            let matching =
+                |update: &&Arc<Update>| by_prefix.iter().any(|pattern| pattern.matches(&update.name));
+            newest.extend(state.latest.iter().filter(matching).cloned());
+        }
+        newest.retain(|update| may(&update.name));
+        // Where something waits for this client already, the newest is at the end of it: not a second time.
+        if !outbox.is_empty() {
+            let waiting = outbox.forecasts_waiting();
+            newest.retain(|update| !waiting.contains(&update.name));
+        }
+        newest
+    }
+
+    /// Takes `types` from each pattern.
+    pub fn unsubscribe(&self, outbox: &Outbox, patterns: &[Pattern], types: u8) {
+        let mut state = self.state();
+        for pattern in patterns {
+            state.index.remove(pattern, types, outbox.id);
+        }
+    }
+
+    /// Has the aggregates of one family offered to `outbox` (for `GET /stream/metrics`).
+    pub fn stream(&self, outbox: &Arc<Outbox>, series: &str) {
+        self.state().streams.push((series.into(), outbox.clone()));
+    }
+
+    /// Asks every client's connection to close, and those that join later at once.
+    pub fn close_all(&self, code: u16, reason: &'static str) {
+        let mut state = self.state();
+        state.closed = Some((code, reason));
+        for outbox in state.sessions.values() {
+            outbox.close(code, reason);
+        }
+    }
+
+    /// A removed model's newest forecast is not given to anybody any more.
+    pub fn forget(&self, model: &str) {
+        self.state().latest.forget(model);
+    }
+
+    /// Clients connected, streams included, and updates waiting for them.
+    pub fn load(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.sessions.len(), state.sessions.values().map(|outbox| outbox.len()).sum())
+    }
+
+    /// The newest alerts; see [`RecentAlerts::page`].
+    pub fn alerts(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+        wanted: impl Fn(&super::alerts::AlertItem) -> bool,
+    ) -> (Vec<(u64, super::alerts::AlertItem)>, bool) {
+        self.state().alerts.page(before, limit, wanted)
+    }
+
+    fn take(&self, record: &LiveRecord) {
+        let update = match Update::read(record) {
+            Ok(update) => Arc::new(update),
+            Err(error) => {
+                self.metrics.live_unreadable.inc();
+                tracing::debug!(kind = ?record.kind, partition = record.partition, offset = record.offset, %error,
+                    "an output record is not what its topic carries; nobody gets it");
+                return;
+            }
+        };
+        let mut state = self.state();
+        if let Some(id) = record.id
+            && !state.seen.is_new(id)
+        {
+            return;
+        }
+        match update.kind {
+            UpdateType::Forecast => state.latest.keep(&update),
+            UpdateType::Anomaly | UpdateType::Alert => state.alerts.keep(&update),
+            UpdateType::Aggregation | UpdateType::Metrics => {}
+        }
+        if record.replayed {
+            return;
+        }
+        state.offers += 1;
+        let number = state.offers;
+        let (mut queued, mut dropped) = (0, 0);
+        let mut offer = |outbox: &Arc<Outbox>| {
+            if let Offered::Queued { dropped: more } = outbox.offer(&update, number) {
+                queued += 1;
+                dropped += more;
+            }
+        };
+        state.index.matching(&update, &mut offer);
+        if let Some(series) = &update.series {
+            state.streams.iter().filter(|(wanted, _)| wanted == series).for_each(|(_, outbox)| offer(outbox));
+        }
+        drop(state);
+        self.metrics.deliveries.inc_by(queued);
+        self.metrics.dropped.inc_by(dropped);
+    }
+}
+
+impl LiveSink for Hub {
+    fn publish(&self, records: Vec<LiveRecord>) {
+        for record in &records {
+            self.take(record);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! One update and its encodings: each is made once, when the first client wants it, and shared by all.
+
+use crate::websocket::frame::{self, Opcode};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+use tidecast_ports::{LiveRecord, OutputKind};
+
+/// What a client may ask for in `update_types`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UpdateType {
+    /// `new_forecast`, pushed as `forecast_update`.
+    Forecast,
+    /// `anomaly_detected`, pushed as `anomaly_alert`.
+    Anomaly,
+    /// `aggregation`, pushed as `aggregation_update`.
+    Aggregation,
+    /// `alert`, pushed as `rule_alert`.
+    Alert,
+    /// `metrics`, pushed as `metrics_update`.
+    Metrics,
+}
+
+impl UpdateType {
+    /// All of them, in the contract's order.
+    pub const ALL: [UpdateType; 5] = [
+        UpdateType::Forecast,
+        UpdateType::Anomaly,
+        UpdateType::Aggregation,
+        UpdateType::Alert,
+        UpdateType::Metrics,
+    ];
+
+    /// The name in `update_types`.
+    pub fn name(self) -> &'static str {
+        match self {
+            UpdateType::Forecast => "new_forecast",
+            UpdateType::Anomaly => "anomaly_detected",
+            UpdateType::Aggregation => "aggregation",
+            UpdateType::Alert => "alert",
+            UpdateType::Metrics => "metrics",
+        }
+    }
+
+    /// The `type` of the pushed message.
+    pub fn message_type(self) -> &'static str {
+        match self {
+            UpdateType::Forecast => "forecast_update",
+            UpdateType::Anomaly => "anomaly_alert",
+            UpdateType::Aggregation => "aggregation_update",
+            UpdateType::Alert => "rule_alert",
+            UpdateType::Metrics => "metrics_update",
+        }
+    }
+
+    /// Reads a name of `update_types`.
+    pub fn parse(name: &str) -> Option<Self> {
+        UpdateType::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Its bit in a set of types.
+    pub fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    /// Of two values of one name, only the newer is worth sending. Not so for alerts: each tells something of its own.
+    pub fn newest_wins(self) -> bool {
+        !matches!(self, UpdateType::Anomaly | UpdateType::Alert)
+    }
+}
+
+/// One output record, ready to be pushed.
+#[derive(Debug)]
+pub struct Update {
+    /// What it is.
+    pub kind: UpdateType,
+    /// What it is about: the model id, `<series>:<key>`, the rule or the instance. What subscriptions match.
+    pub name: Arc<str>,
+    /// `name` is a model's id, and is told as `model_id`.
+    pub is_model: bool,
+    /// The record's value: JSON, checked.
+    pub value: Bytes,
+    /// Where it stands in its topic: `<letter><partition>-<offset>`; opaque to clients.
+    pub position: Box<str>,
+    /// The family, for an aggregate.
+    pub series: Option<Arc<str>>,
+    text: OnceLock<Bytes>,
+    binary: OnceLock<Bytes>,
+    event: OnceLock<Bytes>,
+}
+
+#[derive(Deserialize)]
+struct ForecastHead<'a> {
+    #[serde(borrow)]
+    model_id: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct AggregateHead<'a> {
+    #[serde(borrow)]
+    series: Cow<'a, str>,
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct AlertHead<'a> {
+    #[serde(borrow, default)]
+    model_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    rule: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    anomaly_score: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+impl Update {
+    /// Reads a record. The error says what is not as it should be; the record is then of no use to any client.
+    pub fn read(record: &LiveRecord) -> Result<Self, serde_json::Error> {
+        let value = record.value.clone();
+        let letter = match record.kind {
+            OutputKind::Forecast => 'f',
+            OutputKind::Alert => 'a',
+            OutputKind::Aggregate => 'w',
+            OutputKind::Metrics => 'm',
+        };
+        let position = format!("{letter}{}-{}", record.partition, record.offset);
+        let mut series = None;
+        let (kind, name, is_model): (_, Arc<str>, _) = match record.kind {
+            OutputKind::Forecast => {
+                let head: ForecastHead<'_> = serde_json::from_slice(&value)?;
+                (UpdateType::Forecast, head.model_id.into(), true)
+            }
+            OutputKind::Aggregate => {
+                let head: AggregateHead<'_> = serde_json::from_slice(&value)?;
+                series = Some(Arc::from(&*head.series));
+                (UpdateType::Aggregation, format!("{}:{}", head.series, head.key).into(), false)
+            }
+            OutputKind::Alert => {
+                let head: AlertHead<'_> = serde_json::from_slice(&value)?;
+                let kind = if head.anomaly_score.is_some() && head.rule.is_none() {
+                    UpdateType::Anomaly
+                } else {
+                    UpdateType::Alert
+                };
+                match (head.model_id, head.data.and_then(series_of), head.rule) {
+                    (Some(model), _, _) => (kind, model.into(), true),
+                    (None, Some(series), _) => (kind, series.into(), false),
+                    (None, None, rule) => (kind, rule.unwrap_or_default().into(), false),
+                }
+            }
+            OutputKind::Metrics => {
+                serde_json::from_slice::<serde::de::IgnoredAny>(&value)?;
+                (UpdateType::Metrics, String::from_utf8_lossy(&record.key).into(), false)
+            }
+        };
+        Ok(Update {
+            kind,
+            name,
+            is_model,
+            value: on_one_line(value)?,
+            position: position.into(),
+            series,
+            text: OnceLock::new(),
+            binary: OnceLock::new(),
+            event: OnceLock::new(),
+        })
+    }
+
+    /// A whole WebSocket frame with the message as JSON text.
+    pub fn text_frame(&self) -> Bytes {
+        self.text
+            .get_or_init(|| {
+                let mut message = Vec::with_capacity(self.value.len() + self.name.len() + 96);
+                message.extend_from_slice(b"{\"type\":\"");
+                message.extend_from_slice(self.kind.message_type().as_bytes());
+                if self.is_model {
+                    message.extend_from_slice(b"\",\"model_id\":");
+                    serde_json::to_writer(&mut message, &*self.name).expect("text is JSON");
+                    message.extend_from_slice(b",\"position\":\"");
+                } else {
+                    message.extend_from_slice(b"\",\"position\":\"");
+                }
+                message.extend_from_slice(self.position.as_bytes());
+                message.extend_from_slice(b"\",\"data\":");
+                message.extend_from_slice(&self.value);
+                message.push(b'}');
+                frame::frame(Opcode::Text, &message)
+            })
+            .clone()
+    }
+
+    /// A whole WebSocket frame with the message as MessagePack.
+    pub fn binary_frame(&self) -> Bytes {
+        self.binary
+            .get_or_init(|| {
+                let data: serde_json::Value = serde_json::from_slice(&self.value).unwrap_or_default();
+                let mut message = serde_json::Map::new();
+                message.insert("type".into(), self.kind.message_type().into());
+                if self.is_model {
+                    message.insert("model_id".into(), (&*self.name).into());
+                }
+                message.insert("position".into(), (&*self.position).into());
+                message.insert("data".into(), data);
+                frame::frame(Opcode::Binary, &rmp_serde::to_vec_named(&message).expect("JSON is MessagePack"))
+            })
+            .clone()
+    }
+
+    /// A server-sent event: `id` is the position, one `data` line.
+    pub fn server_sent_event(&self) -> Bytes {
+        self.event
+            .get_or_init(|| {
+                let mut event = Vec::with_capacity(self.value.len() + 32);
+                event.extend_from_slice(b"id: ");
+                event.extend_from_slice(self.position.as_bytes());
+                event.extend_from_slice(b"\ndata: ");
+                event.extend_from_slice(&self.value);
+                event.extend_from_slice(b"\n\n");
+                event.into()
+            })
+            .clone()
+    }
+
+    /// What it counts against a queue's bound: its bytes as text, about.
+    pub fn weight(&self) -> usize {
+        self.value.len() + 128
+    }
+}
+
+fn series_of(data: &RawValue) -> Option<String> {
+    let head: AggregateHead<'_> = serde_json::from_str(data.get()).ok()?;
+    Some(format!("{}:{}", head.series, head.key))
+}
+
+/// A line break in JSON is white space, and would end an event's line: those who write prettily are made compact.
+fn on_one_line(value: Bytes) -> Result<Bytes, serde_json::Error> {
+    if !value.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Ok(value);
+    }
+    let parsed: serde_json::Value = serde_json::from_slice(&value)?;
+    Ok(serde_json::to_vec(&parsed)?.into())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    pub(crate) fn record(kind: OutputKind, offset: i64, value: &Value) -> LiveRecord {
+        LiveRecord {
+            kind,
+            partition: 2,
+            offset,
+            id: None,
+            timestamp_ms: 0,
+            key: Bytes::from_static(b"node-1"),
+            value: serde_json::to_vec(value).unwrap().into(),
+            replayed: false,
+        }
+    }
+
+    fn message(frame: &Bytes) -> Value {
+        serde_json::from_slice(
+            &frame[frame.len() - frame.iter().rev().position(|b| *b == b'{').unwrap_or(0)..],
+        )
+        .unwrap_or_else(|_| {
+            serde_json::from_slice(&frame[2..]).or_else(|_| serde_json::from_slice(&frame[4..])).unwrap()
+        })
+    }
+
+    #[test]
+    fn the_value_travels_as_it_was_written() {
+        let value = json!({"predicted_value": 1.50, "model_id": "a\"b", "metadata": {}});
+        let update = Update::read(&record(OutputKind::Forecast, 7, &value)).unwrap();
+        assert_eq!((update.kind, &*update.name), (UpdateType::Forecast, "a\"b"));
+        let sent = message(&update.text_frame());
+        assert_eq!(sent, json!({"type":"forecast_update","model_id":"a\"b","position":"f2-7","data":value}));
+        assert!(update.server_sent_event().starts_with(b"id: f2-7\ndata: {"));
+    }
+
+    #[test]
+    fn alerts_are_told_apart_and_named_by_what_they_are_about() {
+        let kind_and_name = |value: Value| {
+            let update = Update::read(&record(OutputKind::Alert, 0, &value)).unwrap();
+            (update.kind, update.name.to_string(), update.is_model)
+        };
+        assert_eq!(
+            kind_and_name(json!({"model_id":"m","anomaly_score":0.9})),
+            (UpdateType::Anomaly, "m".into(), true)
+        );
+        assert_eq!(
+            kind_and_name(json!({"rule":"r","model_id":"m","data":{"anomaly_score":1}})),
+            (UpdateType::Alert, "m".into(), true)
+        );
+        assert_eq!(
+            kind_and_name(json!({"rule":"r","data":{"series":"s","key":"k"}})),
+            (UpdateType::Alert, "s:k".into(), false)
+        );
+        assert_eq!(kind_and_name(json!({"rule":"r","data":{}})), (UpdateType::Alert, "r".into(), false));
+    }
+
+    #[test]
+    fn what_is_not_json_or_has_no_name_is_refused() {
+        let mut broken = record(OutputKind::Forecast, 0, &json!({}));
+        assert!(Update::read(&broken).is_err());
+        broken.value = Bytes::from_static(b"{\"model_id\":\"m\"");
+        assert!(Update::read(&broken).is_err());
+    }
+
+    #[test]
+    fn line_breaks_are_taken_out() {
+        let mut pretty = record(OutputKind::Metrics, 0, &json!({}));
+        pretty.value = Bytes::from_static(b"{\n  \"a\": 1\r\n}");
+        assert_eq!(Update::read(&pretty).unwrap().value, Bytes::from_static(b"{\"a\":1}"));
+    }
+}

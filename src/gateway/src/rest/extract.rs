@@ -1,0 +1,301 @@
+//! What a request carries: parameters, bodies, preconditions; each fault a problem that names it.
+
+use crate::access::Caller;
+use crate::problem::Problem;
+use crate::services::App;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+use tidecast_ports::PageRequest;
+
+/// How long a client may take to send a body.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// How many times its own size a compressed body may become.
+const INFLATED_FACTOR: usize = 8;
+/// Most items of one page, and those of a page that names no limit.
+const PAGE_MAX: usize = 1_000;
+const PAGE_DEFAULT: usize = 100;
+
+/// Query parameters; a wrong one is a 400 that says what it should be.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
+        let Query(value) = Query::try_from_uri(&parts.uri).map_err(|rejection| {
+            let text = rejection.body_text();
+            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned();
+            match text.split_once(": ") {
+                Some((name, detail)) => Problem::parameter(name, detail),
+                None => Problem::new(StatusCode::BAD_REQUEST, text),
+            }
+        })?;
+        Ok(Params(value))
+    }
+}
+
+/// The one name in a path, percent-decoded.
+pub(crate) struct Name(pub(crate) String);
+
+impl FromRequestParts<Arc<App>> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Path(name) = Path::<String>::from_request_parts(parts, app).await.map_err(|_| {
+            Problem::new(StatusCode::BAD_REQUEST, "the name in the path is not percent-encoded UTF-8")
+        })?;
+        Ok(Name(name))
+    }
+}
+
+/// Who is asking; put there by the gate.
+pub(crate) struct Who(pub(crate) Arc<Caller>);
+
+impl FromRequestParts<Arc<App>> for Who {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Arc<Caller>>().cloned();
+        caller.map(Who).ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, "nobody has said who this is"))
+    }
+}
+
+/// A body, whole: within the limit, in time, unpacked when it came as gzip.
+pub(crate) struct Whole {
+    /// What was sent, unpacked.
+    pub(crate) bytes: Bytes,
+    /// `Content-Type` without parameters, lower case; empty when there is none.
+    pub(crate) content_type: String,
+}
+
+impl FromRequest<Arc<App>> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let most = app.settings().limits.request_body_size;
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(body, most).await?;
+        let bytes = match encoding(&parts.headers)? {
+            Encoding::Identity => bytes,
+            Encoding::Gzip => {
+                let unpacked = tokio::task::spawn_blocking(move || {
+                    inflate(&bytes, most.saturating_mul(INFLATED_FACTOR))
+                });
+                unpacked
+                    .await
+                    .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unpacking failed"))??
+            }
+        };
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+        Ok(Whole { bytes, content_type: content_type.trim().to_ascii_lowercase() })
+    }
+}
+
+async fn read_body(body: Body, most: usize) -> Result<Bytes, Problem> {
+    let reading = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, most).collect()).await;
+    match reading {
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come within 30 s")),
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let detail = format!("at most {most} bytes (limits.request_body_size); send it in parts");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
+        }
+        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
+    }
+}
+
+enum Encoding {
+    Identity,
+    Gzip,
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        None | Some(b"identity") => Ok(Encoding::Identity),
+        Some(b"gzip" | b"x-gzip") => Ok(Encoding::Gzip),
+        Some(_) => {
+            let detail = "Content-Encoding: gzip, or none";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+                .with_header("accept-encoding", "gzip"))
+        }
+    }
+}
+
+fn inflate(bytes: &[u8], most: usize) -> Result<Bytes, Problem> {
+    let mut unpacked = Vec::new();
+    let mut decoder = flate2::read::MultiGzDecoder::new(bytes).take(most as u64 + 1);
+    decoder.read_to_end(&mut unpacked).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("Content-Encoding: not gzip ({error})"))
+    })?;
+    if unpacked.len() > most {
+        let detail = format!("the body unpacks to more than {most} bytes; send it in parts");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    Ok(unpacked.into())
+}
+
+impl Whole {
+    /// The body as JSON of a known shape. 400 when it is not JSON, 422 with the field when it is another JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let plain = ["", "application/json", "text/json", "text/plain", "application/x-www-form-urlencoded"];
+        if !plain.contains(&&*self.content_type) && !self.content_type.ends_with("+json") {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Content-Type: application/json is read here",
+            ));
+        }
+        read_json(&self.bytes)
+    }
+}
+
+/// As [`Whole::json`], from bytes.
+pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if !inner.is_data() {
+            return Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {inner}"));
+        }
+        let text = inner.to_string();
+        let text = text.split(" at line ").next().unwrap_or(&text).to_owned();
+        match path.as_str() {
+            "." => match text.split('`').nth(1) {
+                // "unknown field `x`" and "missing field `x`" name it themselves.
+                Some(field) if text.contains("field `") => Problem::field(field, text.clone()),
+                _ => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text),
+            },
+            path => Problem::field(path, text),
+        }
+    })?;
+    deserializer.end().map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not one JSON value: {error}"))
+    })?;
+    Ok(value)
+}
+
+/// `?limit=`, `?cursor=` and `?search=` of a list.
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Most items to give, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Keeps items whose name contains this, ignoring case.
+    search: Option<String>,
+}
+
+/// A limit of a list, checked.
+pub(crate) fn checked_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit {
+        None => Ok(PAGE_DEFAULT),
+        Some(limit @ 1..=PAGE_MAX) => Ok(limit),
+        Some(limit) => Err(Problem::parameter("limit", format!("found {limit}; allowed: 1 to {PAGE_MAX}"))),
+    }
+}
+
+impl PageQuery {
+    /// As the ports take it.
+    pub(crate) fn page(self) -> Result<PageRequest, Problem> {
+        Ok(PageRequest { limit: Some(checked_limit(self.limit)?), cursor: self.cursor, search: self.search })
+    }
+}
+
+/// `If-Match`: the version that a change is for.
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version =
+        text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+    version.map(Some).ok_or_else(|| {
+        // No version of ours looks like this, so none can match.
+        let detail = "If-Match: give back the ETag of the answer that the change rests on";
+        Problem::new(StatusCode::PRECONDITION_FAILED, detail)
+    })
+}
+
+/// The `ETag` of a version.
+pub(crate) fn etag(version: u64) -> [(header::HeaderName, String); 1] {
+    [(header::ETAG, format!("\"{version}\""))]
+}
+
+/// A conflict under `If-Match` is a precondition that failed.
+pub(crate) fn conflict(error: tidecast_ports::ControlError, conditional: bool) -> Problem {
+    let problem = Problem::from(error);
+    match problem.status {
+        409 if conditional => problem.with_status(StatusCode::PRECONDITION_FAILED),
+        _ => problem,
+    }
+}
+
+/// A name as one segment of a path.
+pub(crate) fn encode(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tidecast_ports::operations::ReplayRequest;
+
+    #[test]
+    fn json_faults_name_their_field() {
+        let fault = |text: &str| {
+            let problem = read_json::<ReplayRequest>(text.as_bytes()).unwrap_err();
+            (problem.status, problem.field.clone().unwrap_or_default())
+        };
+        assert_eq!(fault("{\"ids\": 3}"), (422, "ids".into()));
+        assert_eq!(fault("{\"ids\": [\"a\", 3]}"), (422, "ids[1]".into()));
+        assert_eq!(fault("{\"everything\": true}").0, 422);
+        assert!(fault("{\"everything\": true}").1.contains("everything"));
+        assert_eq!(fault("{"), (400, String::new()));
+        assert_eq!(fault("{} {}"), (400, String::new()));
+        assert_eq!(fault(&format!("{{\"payload\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000))).0, 400);
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked() {
+        use flate2::{Compression, write::GzEncoder};
+        use std::io::Write;
+        let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
+        bomb.write_all(&vec![b' '; 10 << 20]).unwrap();
+        let bomb = bomb.finish().unwrap();
+        assert_eq!(inflate(&bomb, 1 << 20).unwrap_err().status, 413);
+        assert_eq!(inflate(&bomb, 10 << 20).unwrap().len(), 10 << 20);
+        assert_eq!(inflate(b"plain", 100).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn versions_and_names() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(if_match(&headers).unwrap(), None);
+        headers.insert(header::IF_MATCH, "\"17\"".parse().unwrap());
+        assert_eq!(if_match(&headers).unwrap(), Some(17));
+        headers.insert(header::IF_MATCH, "W/\"17\"".parse().unwrap());
+        assert_eq!(if_match(&headers).unwrap_err().status, 412);
+        assert_eq!(encode("departures/JFK é"), "departures%2FJFK%20%C3%A9");
+        assert!(json!({}).is_object());
+    }
+}

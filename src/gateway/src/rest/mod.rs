@@ -1,0 +1,156 @@
+//! REST (contract section 7) and its description.
+
+pub(crate) mod extract;
+mod models;
+mod operations;
+mod overview;
+mod rules;
+pub mod schemas;
+
+use crate::gate::{self, IsLoopback};
+use crate::ingest;
+use crate::services::App;
+use crate::{browser, health, pages, sse};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::get;
+use std::sync::Arc;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The head of the description.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tidecast",
+        description = "Live forecasts on streams of events: models, rules, events in, aggregates out. Errors are RFC 9457 \
+                       problem documents. Live updates come by WebSocket (`/forecast-updates`) and as server-sent events \
+                       (`/stream/metrics`).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "overview", description = "Figures and alerts"),
+        (name = "models", description = "Register, inspect, change and query models while running"),
+        (name = "rules", description = "Rules, and a dry run"),
+        (name = "ingest", description = "Events, forecasts and anomalies in"),
+        (name = "live", description = "Aggregates out"),
+        (name = "dead letters", description = "Rejected input, and its way back"),
+        (name = "kafka", description = "The broker's side"),
+    )
+)]
+struct Description;
+
+fn described() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(overview::stats))
+        .routes(routes!(overview::alerts))
+        .routes(routes!(overview::client_config))
+        .routes(routes!(models::list, models::create))
+        .routes(routes!(models::get, models::replace, models::delete))
+        .routes(routes!(models::forecast))
+        .routes(routes!(models::history))
+        .routes(routes!(rules::list, rules::create))
+        .routes(routes!(rules::test))
+        .routes(routes!(rules::get, rules::replace, rules::delete))
+        .routes(routes!(ingest::http::events))
+        .routes(routes!(ingest::http::forecasts))
+        .routes(routes!(ingest::http::anomalies))
+        .routes(routes!(ingest::socket::upgrade))
+        .routes(routes!(sse::stream_metrics))
+        .routes(routes!(operations::dead_letters))
+        .routes(routes!(operations::replay))
+        .routes(routes!(operations::health))
+        .routes(routes!(operations::topics))
+        .routes(routes!(operations::metrics))
+        .routes(routes!(operations::test))
+        .routes(routes!(operations::send))
+}
+
+fn health_routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/health", get(health::overall))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/health/startup", get(health::startup))
+        .route("/health/kafka", get(health::kafka))
+        .route("/health/websocket", get(health::websocket))
+}
+
+/// The OpenAPI document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    described().split_for_parts().1
+}
+
+/// The app listener: pages, REST, ingest, streams, health.
+pub(crate) fn app_router(app: Arc<App>, loopback: bool) -> Router {
+    let (api, openapi) = described().split_for_parts();
+    let docs = Router::new()
+        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", openapi))
+        .layer(middleware::from_fn(docs_policy));
+    let routes = api
+        .merge(health_routes())
+        .layer(DefaultBodyLimit::disable())
+        .route_layer(middleware::from_fn_with_state(app.clone(), gate::authorize))
+        .with_state(app.clone())
+        .merge(docs)
+        .fallback_service(axum::routing::any(pages::page_or_file).with_state(app.clone()));
+    finish(routes, app, loopback)
+}
+
+/// The admin listener: health and metrics.
+pub(crate) fn admin_router(app: Arc<App>, loopback: bool) -> Router {
+    let routes = health_routes()
+        .route("/metrics", get(health::metrics))
+        .route_layer(middleware::from_fn_with_state(app.clone(), gate::authorize))
+        .with_state(app.clone())
+        .fallback(|| async {
+            crate::problem::Problem::not_found(
+                "there are /health, /health/live, /health/ready, /health/startup, \
+                /health/kafka, /health/websocket and /metrics",
+            )
+        });
+    finish(routes, app, loopback)
+}
+
+fn finish(routes: Router, app: Arc<App>, loopback: bool) -> Router {
+    routes
+        .layer(middleware::from_fn_with_state(IsLoopback(loopback), gate::check_origin))
+        .layer(middleware::from_fn_with_state(app, gate::dress))
+}
+
+async fn docs_policy(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let policy = HeaderValue::from_static(browser::DOCS_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access;
+    use axum::http::Method;
+
+    #[test]
+    fn every_described_route_has_a_rule_and_every_rule_of_the_api_a_description() {
+        let openapi = serde_json::to_value(openapi()).unwrap();
+        let mut described = Vec::new();
+        for (path, item) in openapi["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                let method: Method = method.to_uppercase().parse().unwrap();
+                assert!(access::right_of(&method, path).is_some(), "{method} {path} is without a rule");
+                described.push((method, path.clone()));
+            }
+        }
+        for (method, path, _) in access::ROUTES {
+            let elsewhere =
+                ["/health", "/metrics", "/openapi.json"].iter().any(|prefix| path.starts_with(prefix));
+            let here = described.iter().any(|(known, at)| known == method && at == path);
+            assert!(here || elsewhere, "{method} {path} has a rule and no description");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the pages ask first: figures, alerts, and where the live connection is.
+
+use super::extract::{Params, Who, checked_limit};
+use super::schemas;
+use crate::live::alerts::AlertKind;
+use crate::pages::websocket_authority;
+use crate::problem::Problem;
+use crate::services::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Figures of the whole instance.
+#[utoipa::path(get, path = "/api/stats", tag = "overview", responses(
+    (status = 200, description = "Figures as of now", body = schemas::Stats),
+))]
+pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let worker = serde_json::to_value(app.services.stats.stats())
+        .map_err(|error| Problem::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let (_, queued) = app.services.hub.load();
+    let websocket = json!({"active_connections": app.metrics().connections.get(), "queued_messages": queued});
+    let mut answer = Map::new();
+    // The contract's order: websocket stands before kafka.
+    for (name, value) in worker.as_object().cloned().unwrap_or_default() {
+        if name == "kafka" {
+            answer.insert("websocket".into(), websocket.clone());
+        }
+        answer.insert(name, value);
+    }
+    answer.entry("websocket").or_insert(websocket);
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(Value::Object(answer))).into_response())
+}
+
+/// Which alerts.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Alerts {
+    /// Most items to give, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Only those about this model.
+    model_id: Option<String>,
+    /// Only those of this kind.
+    kind: Option<AlertKind>,
+}
+
+/// The newest alerts that this instance has seen, newest first.
+#[utoipa::path(get, path = "/api/alerts", tag = "overview", params(Alerts), responses(
+    (status = 200, description = "A page of alerts", body = schemas::AlertPage),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn alerts(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    Params(Alerts { limit, cursor, model_id, kind }): Params<Alerts>,
+) -> Result<Response, Problem> {
+    let before = match cursor.as_deref().map(str::parse) {
+        None => None,
+        Some(Ok(number)) => Some(number),
+        Some(Err(_)) => return Err(Problem::parameter("cursor", "not the `next` of an earlier page")),
+    };
+    let (items, more) = app.services.hub.alerts(before, checked_limit(limit)?, |item| {
+        item.model_id.as_deref().is_none_or(|model| caller.may_see_model(model))
+            && model_id.as_deref().is_none_or(|wanted| item.model_id.as_deref() == Some(wanted))
+            && kind.is_none_or(|wanted| item.kind == wanted)
+    });
+    let next = items.last().filter(|_| more).map(|(number, _)| number.to_string());
+    let items: Vec<_> = items.into_iter().map(|(_, item)| item).collect();
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({"items": items, "next": next}))).into_response())
+}
+
+/// What a page has to know before it can ask for anything else. Holds no data, and asks for no token.
+#[utoipa::path(get, path = "/api/client-config", tag = "overview", responses(
+    (status = 200, description = "Addresses", body = schemas::ClientConfig),
+))]
+pub(crate) async fn client_config(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let authority = websocket_authority(&app, &headers);
+    let series: Vec<&str> = app.settings().series.iter().map(|spec| spec.name.as_str()).collect();
+    let body = json!({
+        "websocket_url": format!("ws://{authority}/forecast-updates"),
+        "auth_required": app.authenticator.is_required(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "series": series,
+        "heartbeat_interval_seconds": app.settings().websocket.heartbeat_interval.as_secs_f64(),
+    });
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}

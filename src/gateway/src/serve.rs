@@ -1,0 +1,342 @@
+//! The service: accepts, serves, and ends in order.
+
+use crate::access::{self, Refusal};
+use crate::auth::Authenticator;
+use crate::browser;
+use crate::listeners::{Listeners, accept};
+use crate::live::outbox::Closing;
+use crate::live::pulse::{self, Due};
+use crate::problem::Problem;
+use crate::rest;
+use crate::services::{App, Services};
+use crate::websocket::handshake::{accept_headers, accept_key};
+use crate::websocket::session::{Session, SessionLimits, Shared};
+use axum::body::Body;
+use axum::http::{Method, Request, Response, StatusCode};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tidecast_config::{ConfigError, ListenerName};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a client may take to send the head of a request.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// Connections to the app listener, and to the admin listener.
+const APP_CONNECTIONS_MAX: usize = 16_384;
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Connections to the WebSocket listener past its limit, which are told that it is full.
+const HANDSHAKES_MAX: usize = 1_024;
+/// How long a client has for its first `auth` message.
+const AUTH_PATIENCE: Duration = Duration::from_secs(5);
+/// How long connections have to end once the service does.
+const END_PATIENCE: Duration = Duration::from_millis(2_500);
+
+/// Serves until `shutdown` resolves, then ends: no new connection, close frames to every client (1012: come back),
+/// requests under way finished, all within three seconds. The error is the start's: a setting that cannot be honoured.
+pub async fn serve(
+    listeners: Listeners,
+    services: Services,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ConfigError> {
+    let authenticator = Authenticator::new(&services.settings)?;
+    let websocket_address = listeners.websocket.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
+    let app = Arc::new(App {
+        services,
+        authenticator,
+        websocket_address,
+        tasks: TaskTracker::new(),
+        stopping: CancellationToken::new(),
+    });
+    let settings = app.settings();
+    let loopback = |name| settings.listener(name).is_loopback();
+    let app_router = rest::app_router(app.clone(), loopback(ListenerName::App));
+    let admin_router = rest::admin_router(app.clone(), loopback(ListenerName::Admin));
+    let clock = tokio::spawn(pulse::run(app.services.hub.clone()));
+    let accepting = [
+        tokio::spawn(accept_http(listeners.app, app_router, app.clone(), APP_CONNECTIONS_MAX)),
+        tokio::spawn(accept_http(listeners.admin, admin_router, app.clone(), ADMIN_CONNECTIONS_MAX)),
+        tokio::spawn(accept_websockets(listeners.websocket, app.clone(), loopback(ListenerName::WebSocket))),
+    ];
+    shutdown.await;
+    app.stopping.cancel();
+    app.services.hub.close_all(1012, "the service restarts; connect again");
+    for task in accepting {
+        let _ = task.await;
+    }
+    app.tasks.close();
+    if tokio::time::timeout(END_PATIENCE, app.tasks.wait()).await.is_err() {
+        tracing::warn!(connections = app.tasks.len(), "some connections did not end in time and are cut");
+    }
+    clock.abort();
+    Ok(())
+}
+
+async fn accept_http(listener: TcpListener, router: axum::Router, app: Arc<App>, most: usize) {
+    let permits = Arc::new(Semaphore::new(most));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let stream = tokio::select! {
+            () = app.stopping.cancelled() => return,
+            stream = accept(&listener) => stream,
+        };
+        let (router, stopping) = (router.clone(), app.stopping.clone());
+        app.tasks.spawn(async move {
+            serve_http(stream, router, stopping).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn serve_http(stream: TcpStream, router: axum::Router, stopping: CancellationToken) {
+    let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    let service = TowerToHyperService::new(router);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+async fn accept_websockets(listener: TcpListener, app: Arc<App>, loopback: bool) {
+    let settings = app.settings();
+    let most = settings.websocket.max_connections;
+    let permits = Arc::new(Semaphore::new(most.saturating_add(HANDSHAKES_MAX).min(Semaphore::MAX_PERMITS)));
+    let shared = Arc::new(Shared {
+        hub: app.services.hub.clone(),
+        limits: SessionLimits {
+            message_bytes_max: settings.websocket.max_message_size,
+            subscriptions_max: settings.limits.subscriptions,
+            messages_per_second_max: settings.limits.control_messages_per_second,
+        },
+        series_of: series_lookup(&app),
+        check_token: {
+            let app = app.clone();
+            Arc::new(move |token| app.authenticator.check(token))
+        },
+    });
+    let active = Arc::new(AtomicUsize::new(0));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let stream = tokio::select! {
+            () = app.stopping.cancelled() => return,
+            stream = accept(&listener) => stream,
+        };
+        let door = Door { app: app.clone(), loopback, active: active.clone(), most };
+        let shared = shared.clone();
+        app.tasks.spawn(async move {
+            // The handshake's memory is given back before the session begins, which may live for days.
+            if let Some(admitted) = Box::pin(door.open(stream)).await {
+                run_session(admitted, shared).await;
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn series_lookup(app: &Arc<App>) -> crate::websocket::session::SeriesLookup {
+    let control = app.services.control.clone();
+    Arc::new(move |models| {
+        let control = control.clone();
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for model in models {
+                if let Ok(view) = control.model(&model).await
+                    && let Some(series) = view.spec.series
+                {
+                    found.push((model, Arc::from(series.to_string())));
+                }
+            }
+            found
+        })
+    })
+}
+
+/// What a handshake passes, and what comes out of it.
+struct Door {
+    app: Arc<App>,
+    loopback: bool,
+    active: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// Counts an open connection; the count goes down when the session is dropped, however it ends.
+struct Place {
+    app: Arc<App>,
+    active: Arc<AtomicUsize>,
+    reason: &'static str,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.active.fetch_sub(1, Ordering::AcqRel);
+        let metrics = self.app.metrics();
+        metrics.connections.dec();
+        metrics.disconnects.with_label_values(&[self.reason]).inc();
+    }
+}
+
+struct Admitted {
+    stream: TcpStream,
+    already_read: Bytes,
+    caller: Option<Arc<access::Caller>>,
+    place: Place,
+}
+
+type Granted = (hyper::upgrade::OnUpgrade, Option<Arc<access::Caller>>, Place);
+
+impl Door {
+    /// One HTTP/1.1 request, which becomes a WebSocket or is answered and done with.
+    async fn open(self, stream: TcpStream) -> Option<Admitted> {
+        let granted: Mutex<Option<Granted>> = Mutex::new(None);
+        let stopping = self.app.stopping.clone();
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let mut response = match self.admit(&request) {
+                Ok((response, caller, place)) => {
+                    let upgrade = hyper::upgrade::on(&mut request);
+                    if let Ok(mut granted) = granted.lock() {
+                        *granted = Some((upgrade, caller, place));
+                    }
+                    response
+                }
+                Err(problem) => problem.into_response(),
+            };
+            browser::add_security_headers(response.headers_mut());
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .max_buf_size(8 << 10)
+            .keep_alive(false);
+        let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        tokio::select! {
+            ended = connection => if ended.is_err() { return None },
+            () = stopping.cancelled() => return None,
+        }
+        let (upgrade, caller, place) = granted.lock().ok()?.take()?;
+        let upgraded = upgrade.await.ok()?;
+        let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+        Some(Admitted { stream: parts.io.into_inner(), already_read: parts.read_buf, caller, place })
+    }
+
+    #[allow(clippy::type_complexity)] // an answer, and what the session needs
+    fn admit(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Result<(Response<Body>, Option<Arc<access::Caller>>, Place), Problem> {
+        let metrics = self.app.metrics();
+        let refuse = |reason: &str, problem: Problem| {
+            metrics.refused.with_label_values(&[reason]).inc();
+            Err(problem)
+        };
+        if !matches!(request.uri().path(), "/" | "/forecast-updates") {
+            return refuse("path", Problem::not_found("there are / and /forecast-updates, both WebSocket"));
+        }
+        if request.method() != Method::GET {
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
+            return refuse("method", problem.with_header("allow", "GET"));
+        }
+        if let Err(detail) = browser::check_host_and_origin(request.headers(), None, self.loopback) {
+            return refuse("origin", Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        let accept = match accept_key(request.headers()) {
+            Ok(accept) => accept,
+            Err(refusal) => {
+                let problem = Problem::new(refusal.status, refusal.detail);
+                let problem =
+                    problem.with_header("upgrade", "websocket").with_header("sec-websocket-version", "13");
+                return refuse("handshake", problem);
+            }
+        };
+        let caller = self.app.authenticator.caller(request.headers());
+        let caller = match caller {
+            Ok(None) => None,
+            Ok(Some(caller)) => match access::authorize(Some(access::SUBSCRIBE), Some(&caller)) {
+                Ok(()) => Some(caller),
+                Err(_) => {
+                    return refuse(
+                        "access",
+                        Problem::new(StatusCode::FORBIDDEN, "this token may not subscribe"),
+                    );
+                }
+            },
+            Err(Refusal::NoToken | Refusal::MayNot) => {
+                let problem = Problem::new(StatusCode::UNAUTHORIZED, "this token cannot be used");
+                return refuse("access", problem.with_header("www-authenticate", "Bearer"));
+            }
+        };
+        if self.active.fetch_add(1, Ordering::AcqRel) >= self.most {
+            self.active.fetch_sub(1, Ordering::AcqRel);
+            let detail = format!("{} clients are connected already (websocket.max_connections)", self.most);
+            let problem =
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "5");
+            return refuse("full", problem);
+        }
+        metrics.connections.inc();
+        let place = Place { app: self.app.clone(), active: self.active.clone(), reason: "lost" };
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response.headers_mut().extend(accept_headers(accept));
+        Ok((response, caller, place))
+    }
+}
+
+async fn run_session(admitted: Admitted, shared: Arc<Shared>) {
+    let Admitted { stream, already_read, caller, mut place } = admitted;
+    let hub = &shared.hub;
+    let outbox = hub.join(hub.options.heartbeat_interval);
+    let deadline = match &caller {
+        None => Some((AUTH_PATIENCE, "no token came within 5 s")),
+        Some(caller) => {
+            let left =
+                caller.expires.map(|at| at.duration_since(std::time::SystemTime::now()).unwrap_or_default());
+            left.map(|left| (left, "the token has expired"))
+        }
+    };
+    if let Some((after, reason)) = deadline {
+        outbox.set_deadline(Some((Instant::now() + after, Closing { code: 4401, reason })));
+        hub.pulse.schedule(&outbox, Due::Deadline, after);
+    }
+    let ended = Session::new(stream, already_read, shared, outbox, caller).await;
+    place.reason = match ended.code {
+        1000 | 1001 | 1005 => "closed",
+        1012 => "restart",
+        1006 => "lost",
+        1002 | 1007 | 1008 | 1009 => "protocol",
+        4401 | 4403 => "access",
+        4429 => "rate",
+        _ => "other",
+    };
+}

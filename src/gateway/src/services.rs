@@ -1,0 +1,63 @@
+//! What the gateway serves from: the ports of the house, as its wiring gives them.
+
+use crate::auth::Authenticator;
+use crate::live::Hub;
+use crate::metrics::Metrics;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tidecast_config::Settings;
+use tidecast_ports::{
+    ControlPlane, DeadLetters, EventIngest, Health, KafkaOperations, OutputIngest, StatsSource,
+};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Renders the process' metrics: from a request's `Accept` to the content type and the body.
+pub type RenderMetrics = Arc<dyn Fn(Option<&str>) -> (String, Vec<u8>) + Send + Sync>;
+
+/// Everything behind the listeners.
+#[derive(Clone)]
+pub struct Services {
+    /// The whole configuration.
+    pub settings: Arc<Settings>,
+    /// Live delivery; also given to the reader of the output topics.
+    pub hub: Arc<Hub>,
+    /// Models and rules.
+    pub control: Arc<dyn ControlPlane>,
+    /// Events in.
+    pub ingest: Arc<dyn EventIngest>,
+    /// Forecasts and anomalies in.
+    pub outputs: Arc<dyn OutputIngest>,
+    /// Rejected input.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// Kafka as operators see it.
+    pub kafka: Arc<dyn KafkaOperations>,
+    /// Figures.
+    pub stats: Arc<dyn StatsSource>,
+    /// Health.
+    pub health: Arc<dyn Health>,
+    /// `/metrics`.
+    pub render_metrics: RenderMetrics,
+}
+
+/// What every request sees.
+pub(crate) struct App {
+    pub(crate) services: Services,
+    pub(crate) authenticator: Authenticator,
+    /// Where the WebSocket listener is bound.
+    pub(crate) websocket_address: SocketAddr,
+    /// Tasks that outlive their request (WebSockets); waited for at the end.
+    pub(crate) tasks: TaskTracker,
+    /// Set when the service ends.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl App {
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.services.settings
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.services.hub.metrics
+    }
+}

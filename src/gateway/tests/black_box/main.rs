@@ -1,0 +1,17 @@
+//! The gateway from outside, over real sockets of loopback: a scenario a file.
+
+#![allow(missing_docs)]
+
+mod alerts_are_listed;
+mod clients_subscribe;
+mod events_come_by_http;
+mod events_come_by_websocket;
+mod health_and_metrics_answer;
+mod house;
+mod it_ends_in_order;
+mod models_are_changed;
+mod pages_are_served;
+mod rules_are_changed;
+mod slow_clients;
+mod strangers_are_refused;
+mod streams_of_aggregates;

@@ -1,0 +1,74 @@
+//! Pages of other sites, rebound names, broken handshakes, heads without end.
+
+use crate::house::{House, PATIENCE};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+async fn status_with(house: &House, header: &'static str, value: &str) -> u16 {
+    house.http.get(house.url("/api/stats")).header(header, value).send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn rest_refuses_other_sites_and_rebound_names() {
+    let house = House::open().await;
+    assert_eq!(status_with(&house, "origin", "http://localhost:3000").await, 200);
+    assert_eq!(status_with(&house, "origin", "https://attacker.example").await, 403);
+    assert_eq!(status_with(&house, "origin", "null").await, 403);
+    assert_eq!(status_with(&house, "host", "attacker.example").await, 403);
+}
+
+#[tokio::test]
+async fn websockets_refuse_them_too() {
+    let house = House::open().await;
+    for url in [format!("ws://{}/forecast-updates", house.websocket), format!("ws://{}/ws/ingest", house.app)]
+    {
+        for (origin, welcome) in [("https://attacker.example", false), ("http://127.0.0.1:1", true)] {
+            let mut request = url.as_str().into_client_request().unwrap();
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+            let answer = tokio_tungstenite::connect_async(request).await;
+            assert_eq!(answer.is_ok(), welcome, "{url} {origin}");
+        }
+    }
+}
+
+/// What a raw client is answered before the server closes.
+async fn raw(address: std::net::SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let mut piece = [0; 4_096];
+    let reading = async {
+        while let Ok(count @ 1..) = stream.read(&mut piece).await {
+            answer.extend_from_slice(&piece[..count]);
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("the server should have closed");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn the_websocket_listener_answers_what_is_no_websocket() {
+    let house = House::open().await;
+    let ask = async |request: &str| raw(house.websocket, request.as_bytes()).await;
+    let plain = ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(plain.starts_with("HTTP/1.1 426"), "{plain}");
+    assert!(plain.contains("application/problem+json"));
+    assert!(ask("GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n").await.starts_with("HTTP/1.1 404"));
+    assert!(
+        ask("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 405")
+    );
+    assert!(ask("nonsense\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+    assert_eq!(house.metric("websocket_refused_total").await, 3.0);
+}
+
+#[tokio::test]
+async fn heads_are_bounded_and_two_lengths_are_refused() {
+    let house = House::open().await;
+    let huge = format!("GET /health HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    assert!(raw(house.app, huge.as_bytes()).await.starts_with("HTTP/1.1 431"));
+    let smuggled = "POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!";
+    assert!(raw(house.app, smuggled.as_bytes()).await.starts_with("HTTP/1.1 400"));
+}
