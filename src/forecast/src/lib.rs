@@ -8,6 +8,7 @@
 
 pub mod accuracy;
 pub mod anomaly;
+pub mod auto_arima;
 pub mod auto_ets;
 pub mod backtest;
 pub mod conformal;

@@ -90,7 +90,7 @@ impl<'a> Objective<'a> {
 pub(crate) enum Effort {
     /// All starts and standard errors.
     Full,
-    /// From `earlier` alone where it is given: a model that is one of many tried.
+    /// Fewer searches and no standard errors: a model that is one of many tried.
     Quick,
 }
 
@@ -114,9 +114,7 @@ pub(crate) fn estimate(
     if let Some(natural) = earlier {
         begin.push(shape.free(natural, 0.01));
     }
-    if effort == Effort::Full || begin.is_empty() {
-        begin.extend(starts(shape, of));
-    }
+    begin.extend(starts(shape, of));
     let lags = usize::from(shape.p.max(shape.q))
         + usize::from(shape.seasonal_p.max(shape.seasonal_q)) * shape.season();
     for x in begin {
@@ -124,7 +122,7 @@ pub(crate) fn estimate(
             budget.exhausted = true;
             break;
         }
-        if lags >= LONG {
+        if lags >= LONG && effort == Effort::Full {
             let rough = bfgs(&mut |u| objective.conditional(u), x.clone(), eased(ROUGH, of.len()), budget);
             let x: Vec<f64> = rough.x.iter().map(|u| u.clamp(-2.0, 2.0)).collect();
             let value = objective.exact(&x);
@@ -138,7 +136,9 @@ pub(crate) fn estimate(
     let (searches, probed) = match effort {
         Effort::Full if long => (1, 0),
         Effort::Full => (SEARCHES, PROBES),
-        Effort::Quick => (1, 0),
+        Effort::Quick if long => (1, 0),
+        // Second optima are a matter of mixed models.
+        Effort::Quick => (2, usize::from(shape.p.min(shape.q) > 0)),
     };
     let mut ends = Vec::new();
     search(&mut objective, candidates, searches, f64::INFINITY, &mut ends, budget);

@@ -21,6 +21,7 @@ pub use fitted::FittedArima;
 pub(crate) use estimate::{Effort, Estimate, Objective};
 pub(crate) use likelihood::Columns;
 pub(crate) use shape::Shape;
+pub(crate) use starts::is_stationary;
 
 use crate::difference::Differencing;
 use crate::regression::least_squares;

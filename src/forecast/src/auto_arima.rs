@@ -1,0 +1,267 @@
+//! ARIMA with orders chosen by AICc: the stepwise search of Hyndman and Khandakar (2008).
+//!
+//! Differences first: a seasonal one where the season is strong, ordinary ones by the KPSS test ([`unit_root`]). Then
+//! from four models outwards, one or two orders at a time, as long as AICc falls. A model that is tried starts from
+//! the best so far; the one chosen is fitted again with every start. Models with a root near the unit circle are
+//! left out: such a root is a difference, or over-differencing, in disguise.
+
+pub mod unit_root;
+
+use crate::arima::{Arima, Effort, FittedArima, Found, Problem, is_stationary};
+use crate::{Budget, Fit, FitError};
+use serde::{Deserialize, Serialize};
+
+/// Roots closer to the unit circle than this factor are refused.
+const CIRCLE: f64 = 1.01;
+/// Models tried at most.
+const TRIED: usize = 94;
+
+/// Automatic ARIMA for a season (1: none).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoArima {
+    /// Observations in a season, 1 where there is none.
+    pub season: usize,
+    /// Highest `p` and `q`.
+    pub max_order: usize,
+    /// Highest `P` and `Q`.
+    pub max_seasonal_order: usize,
+    /// Most ordinary differences.
+    pub max_d: usize,
+    /// Most seasonal differences, 0 or 1.
+    pub max_seasonal_d: usize,
+}
+
+impl AutoArima {
+    /// The usual limits: orders of 5 and 2, differences of 2 and 1.
+    pub fn new(season: usize) -> Self {
+        AutoArima { season, max_order: 5, max_seasonal_order: 2, max_d: 2, max_seasonal_d: 1 }
+    }
+}
+
+impl Fit for AutoArima {
+    type Fitted = FittedArima;
+
+    fn needed(&self) -> usize {
+        Arima::new(0, 0, 0).needed()
+    }
+
+    fn fit(&self, y: &[f64], budget: &mut Budget) -> Result<FittedArima, FitError> {
+        let n = y.iter().filter(|v| !v.is_nan()).count();
+        if n < self.needed() {
+            return Err(FitError::TooShort { family: "AutoARIMA", needed: self.needed(), got: n });
+        }
+        // What it is made of says which value is at fault.
+        Problem::new(&Arima::new(0, 0, 0), y, &[])?;
+        let from = y.iter().position(|v| !v.is_nan()).unwrap_or(0);
+        let known = &y[from..];
+        let season = if self.season > 1 && n > self.season { self.season } else { 1 };
+        let seasonal_d =
+            if self.max_seasonal_d > 0 { unit_root::seasonal_differences(known, season) } else { 0 };
+        let level = crate::difference::Differencing { d: 0, seasonal_d, season };
+        let d =
+            unit_root::ordinary_differences(&level.apply(&crate::decompose::interpolate(known)), self.max_d);
+        let mut last = FitError::TooShort { family: "AutoARIMA", needed: self.needed(), got: n };
+        for (d, seasonal_d) in [(d, seasonal_d), (d, 0), (0, 0)] {
+            let mut search = Search::new(self, y, n, (d, seasonal_d), season);
+            match search.run(budget) {
+                Ok(fitted) => return Ok(fitted),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Orders that a search moves among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Orders {
+    p: usize,
+    q: usize,
+    seasonal_p: usize,
+    seasonal_q: usize,
+    constant: bool,
+}
+
+struct Trial {
+    orders: Orders,
+    aicc: f64,
+    found: Found,
+}
+
+struct Search<'a> {
+    y: &'a [f64],
+    observed: usize,
+    d: usize,
+    seasonal_d: usize,
+    season: usize,
+    max_order: usize,
+    max_seasonal_order: usize,
+    /// Without and with the constant; `None` where there is none to have or the series is too short.
+    problems: [Option<Problem>; 2],
+    tried: Vec<Orders>,
+    best: Option<Trial>,
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        of: &AutoArima,
+        y: &'a [f64],
+        observed: usize,
+        (d, seasonal_d): (usize, usize),
+        season: usize,
+    ) -> Self {
+        let max_seasonal = if season > 1 { of.max_seasonal_order.min(observed / 3 / season) } else { 0 };
+        let mut search = Search {
+            y,
+            observed,
+            d,
+            seasonal_d,
+            season,
+            max_order: of.max_order.min(observed / 3),
+            max_seasonal_order: max_seasonal,
+            problems: [None, None],
+            tried: Vec::new(),
+            best: None,
+        };
+        for constant in [false, true] {
+            if !constant || d + seasonal_d <= 1 {
+                let plain = Orders { p: 0, q: 0, seasonal_p: 0, seasonal_q: 0, constant };
+                search.problems[usize::from(constant)] = Problem::new(&search.model(plain), y, &[]).ok();
+            }
+        }
+        search
+    }
+
+    fn model(&self, of: Orders) -> Arima {
+        let mut model = Arima::new(of.p, self.d, of.q);
+        if of.seasonal_p + of.seasonal_q + self.seasonal_d > 0 {
+            model = model.seasonal(of.seasonal_p, self.seasonal_d, of.seasonal_q, self.season);
+        }
+        model.mean = of.constant && self.d + self.seasonal_d == 0;
+        model.drift = of.constant && self.d + self.seasonal_d == 1;
+        model
+    }
+
+    fn run(&mut self, budget: &mut Budget) -> Result<FittedArima, FitError> {
+        let constant = self.problems[1].is_some();
+        let begin = |p: usize, q: usize, seasonal_p: usize, seasonal_q: usize| Orders {
+            p: p.min(self.max_order),
+            q: q.min(self.max_order),
+            seasonal_p: seasonal_p.min(self.max_seasonal_order),
+            seasonal_q: seasonal_q.min(self.max_seasonal_order),
+            constant,
+        };
+        let first = [begin(2, 2, 1, 1), begin(0, 0, 0, 0), begin(1, 0, 1, 0), begin(0, 1, 0, 1)];
+        for orders in first.into_iter().chain([Orders { constant: false, ..begin(0, 0, 0, 0) }]) {
+            self.consider(orders, budget);
+        }
+        while let Some(from) = self.best.as_ref().map(|b| b.orders) {
+            let better = neighbours(from)
+                .into_iter()
+                .any(|orders| self.tried.len() < TRIED && !budget.exhausted && self.consider(orders, budget));
+            if !better {
+                break;
+            }
+        }
+        self.finish(budget)
+    }
+
+    /// Tries a model; true where it is the best so far.
+    fn consider(&mut self, orders: Orders, budget: &mut Budget) -> bool {
+        let within = orders.p.max(orders.q) <= self.max_order
+            && orders.seasonal_p.max(orders.seasonal_q) <= self.max_seasonal_order;
+        if !within || self.tried.contains(&orders) {
+            return false;
+        }
+        self.tried.push(orders);
+        let model = self.model(orders);
+        let Some(problem) = &self.problems[usize::from(orders.constant)] else { return false };
+        let (Ok(shape), true) = (model.shape(), model.needed() <= self.observed) else { return false };
+        let earlier = self.best.as_ref().map(|best| carried(best, orders));
+        let Ok(found) = problem.estimate(&shape, earlier.as_deref(), Effort::Quick, budget) else {
+            return false;
+        };
+        let aicc = self.aicc(&model, &found);
+        let best = self.best.as_ref().map_or(f64::INFINITY, |b| b.aicc);
+        if !(aicc < best) || !self.far_from_circle(orders, &found.natural) {
+            return false;
+        }
+        self.best = Some(Trial { orders, aicc, found });
+        true
+    }
+
+    /// Corrected Akaike criterion. A series without anything left to explain has the best there is.
+    fn aicc(&self, model: &Arima, found: &Found) -> f64 {
+        let (n, k) = (found.observed as f64, model.parameters() as f64);
+        if found.sd == 0.0 {
+            return k - f64::MAX;
+        }
+        if n <= k + 1.0 {
+            return f64::INFINITY;
+        }
+        -2.0 * found.loglik + 2.0 * k * n / (n - k - 1.0)
+    }
+
+    /// No root of any polynomial, in the lag operator itself, within [`CIRCLE`].
+    fn far_from_circle(&self, of: Orders, natural: &[f64]) -> bool {
+        let mut at = 0;
+        [
+            (of.p, 1, 1.0),
+            (of.q, 1, -1.0),
+            (of.seasonal_p, self.season, 1.0),
+            (of.seasonal_q, self.season, -1.0),
+        ]
+        .into_iter()
+        .all(|(n, lag, sign)| {
+            let block = &natural[at..at + n];
+            at += n;
+            let grown: Vec<f64> = block
+                .iter()
+                .enumerate()
+                .map(|(i, x)| sign * x * CIRCLE.powi(((i + 1) * lag) as i32))
+                .collect();
+            is_stationary(&grown)
+        })
+    }
+
+    /// The chosen model, fitted from every start; as it was found where those lead to a root near the circle.
+    fn finish(&mut self, budget: &mut Budget) -> Result<FittedArima, FitError> {
+        let none = || FitError::Numerical { family: "AutoARIMA", reason: "no model could be fitted".into() };
+        let best = self.best.take().ok_or_else(none)?;
+        let model = self.model(best.orders);
+        let shape = model.shape()?;
+        let problem = self.problems[usize::from(best.orders.constant)].as_ref().ok_or_else(none)?;
+        let again = problem.estimate(&shape, Some(&best.found.natural), Effort::Full, budget);
+        let found = match again {
+            Ok(found) if self.far_from_circle(best.orders, &found.natural) => found,
+            _ => best.found,
+        };
+        Ok(FittedArima::assemble(&model, shape, found, self.y, &[], budget.exhausted))
+    }
+}
+
+/// The parameters of the best model so far as a start for other orders: what both have, and little for the rest.
+fn carried(best: &Trial, to: Orders) -> Vec<f64> {
+    let from = best.orders;
+    let mut at = 0;
+    let pairs =
+        [(from.p, to.p), (from.q, to.q), (from.seasonal_p, to.seasonal_p), (from.seasonal_q, to.seasonal_q)];
+    let mut start = Vec::new();
+    for (had, wanted) in pairs {
+        start.extend((0..wanted).map(|i| if i < had { best.found.natural[at + i] } else { 0.02 }));
+        at += had;
+    }
+    start
+}
+
+/// One or two orders up or down, then the constant.
+fn neighbours(of: Orders) -> Vec<Orders> {
+    let step = |value: usize, by: i8| value.checked_add_signed(by.into());
+    let moves: [(i8, i8); 8] = [(-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)];
+    let seasonal = moves.iter().filter_map(|&(p, q)| {
+        Some(Orders { seasonal_p: step(of.seasonal_p, p)?, seasonal_q: step(of.seasonal_q, q)?, ..of })
+    });
+    let ordinary =
+        moves.iter().filter_map(|&(p, q)| Some(Orders { p: step(of.p, p)?, q: step(of.q, q)?, ..of }));
+    seasonal.chain(ordinary).chain([Orders { constant: !of.constant, ..of }]).collect()
+}

@@ -1,0 +1,104 @@
+//! AutoARIMA: what R's `auto.arima` chooses for the airline passengers (forecast 8.20, and the textbook of Hyndman and
+//! Athanasopoulos), the KPSS statistic of statsmodels 0.14.6, and series that have no good answer.
+
+use serde_json::Value;
+use tidecast_forecast::auto_arima::{AutoArima, unit_root::kpss};
+use tidecast_forecast::{Budget, Fit, FitError, Predict};
+
+fn passengers() -> Vec<f64> {
+    let all: Value = serde_json::from_str(include_str!("golden/arima.json")).unwrap();
+    all["cases"][0]["series"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+#[test]
+fn the_airline_passengers_get_the_models_that_r_gives_them() {
+    let y = passengers();
+    let raw = AutoArima::new(12).fit(&y, &mut Budget::default()).unwrap().summary();
+    assert_eq!(raw.model, "ARIMA(2,1,1)(0,1,0)12");
+    assert!(
+        (raw.aicc.unwrap() - 1018.17).abs() < 0.01 && (raw.loglik.unwrap() + 504.92).abs() < 0.01,
+        "{raw:?}"
+    );
+    let log: Vec<f64> = y.iter().map(|v| v.ln()).collect();
+    let log = AutoArima::new(12).fit(&log, &mut Budget::default()).unwrap().summary();
+    assert_eq!(log.model, "ARIMA(0,1,1)(0,1,1)12");
+    assert!((log.aicc.unwrap() + 483.21).abs() < 0.01, "{log:?}");
+}
+
+#[test]
+fn kpss_statistics_are_those_of_statsmodels() {
+    let y = passengers();
+    let change: Vec<f64> = y.windows(2).map(|w| w[1] - w[0]).collect();
+    // kpss(y, regression="c", nlags=2): 3 sqrt(144) / 13 = 2.77 lags.
+    assert!((kpss(&y) - 4.342286797114149).abs() < 1e-9, "{}", kpss(&y));
+    assert!((kpss(&change) - 0.011484728338723346).abs() < 1e-9, "{}", kpss(&change));
+}
+
+#[test]
+fn simulated_processes_are_recognised() {
+    let mut state = 7u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let mut noise = || (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
+    let walk: Vec<f64> = (0..300)
+        .scan(0.0, |level, _| {
+            *level += noise();
+            Some(*level)
+        })
+        .collect();
+    let summary = AutoArima::new(1).fit(&walk, &mut Budget::default()).unwrap().summary();
+    assert!(summary.model.contains(",1,"), "a random walk is {}", summary.model);
+    let white: Vec<f64> = (0..300).map(|_| 20.0 + noise()).collect();
+    let summary = AutoArima::new(1).fit(&white, &mut Budget::default()).unwrap().summary();
+    assert!((summary.params["mean"] - 20.0).abs() < 0.3, "white noise is {summary:?}");
+    let line: Vec<f64> = (0..300).map(|t| 2.0 * f64::from(t) + noise()).collect();
+    let fitted = AutoArima::new(1).fit(&line, &mut Budget::default()).unwrap();
+    let last = fitted.forecast(50, 0.95)[49].mean;
+    assert!((last - 2.0 * 349.0).abs() < 10.0, "a line goes on to {last}: {:?}", fitted.summary());
+}
+
+#[test]
+fn series_without_a_good_answer_get_one_all_the_same() {
+    let gaps: Vec<f64> =
+        passengers().iter().enumerate().map(|(t, v)| if t % 7 == 3 { f64::NAN } else { *v }).collect();
+    let cases: Vec<(Vec<f64>, &str)> = vec![
+        (vec![5.0; 40], "a constant"),
+        (vec![0.0; 40], "zeros"),
+        (vec![1.0, 2.0, 1.5], "three values"),
+        (vec![1.0, 2.0, 4.0, 3.0, 6.0], "five values"),
+        ((0..40).map(f64::from).collect(), "a line"),
+        ((0..40).map(|t| f64::from(t * t)).collect(), "a parabola"),
+        ((0..40).map(|t| f64::from(t % 2)).collect(), "two values in turn"),
+        ((0..40).map(|t| f64::from(t % 12)).collect(), "nothing but a season"),
+        ((0..40).map(|t| 1e300 * f64::from(t * t % 7)).collect(), "huge"),
+        (gaps, "gaps"),
+        (passengers()[..14].to_vec(), "little more than a season"),
+    ];
+    for (y, why) in cases {
+        let mut fitted =
+            AutoArima::new(12).fit(&y, &mut Budget::default()).unwrap_or_else(|e| panic!("{why}: {e}"));
+        for _ in 0..3 {
+            for step in fitted.forecast(15, 0.95) {
+                assert!(
+                    step.lower <= step.mean
+                        && step.mean <= step.upper
+                        && (step.upper - step.lower).is_finite(),
+                    "{why}: {step:?}"
+                );
+            }
+            fitted.update(f64::NAN);
+        }
+    }
+    let short = AutoArima::new(12).fit(&[1.0, f64::NAN, 2.0], &mut Budget::default());
+    assert!(matches!(short, Err(FitError::TooShort { got: 2, .. })));
+    assert!(AutoArima::new(12).fit(&[1.0, 2.0, f64::INFINITY, 4.0], &mut Budget::default()).is_err());
+}
+
+#[test]
+fn a_budget_ends_the_search_and_is_told() {
+    let mut budget = Budget { evaluations: 60, exhausted: false };
+    let fitted = AutoArima::new(12).fit(&passengers(), &mut budget).unwrap();
+    assert!(budget.exhausted && fitted.summary().budget_exhausted);
+}
