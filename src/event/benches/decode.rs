@@ -1,5 +1,7 @@
 //! Nanoseconds for one event. Run with `cargo bench -p tidecast-event --bench decode`.
 
+#![allow(missing_docs)] // the macros below make public items
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use tidecast_event::{Decoder, EventTime};

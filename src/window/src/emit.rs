@@ -1,0 +1,112 @@
+//! From the parts of a window to what leaves the engine.
+
+use crate::cells::{Cells, Portable};
+use crate::closed::{Closed, Sink};
+use crate::fields::Fields;
+use crate::gather::Gather;
+use crate::keys::Keys;
+use crate::types::TypeSeen;
+use hashbrown::HashMap;
+use std::sync::Arc;
+use tidecast_event::{EventTime, FieldStats};
+
+/// Scratch of a series' emissions; reused.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    gather: Gather,
+    /// Rank of the field, place, field, cell.
+    cells: Vec<(u16, u32, u16, u32)>,
+    fields: Vec<(Arc<str>, FieldStats)>,
+    portable: Vec<(Arc<str>, Portable)>,
+}
+
+/// What a series needs to emit.
+pub(crate) struct Emitter<'a> {
+    pub series_index: usize,
+    pub series: &'a Arc<str>,
+    pub percentiles: bool,
+    /// Emit mergeable parts and no statistics.
+    pub partial: bool,
+    pub keys: &'a Keys,
+    pub types: &'a Keys,
+    pub late: &'a mut HashMap<u32, u64, foldhash::fast::FixedState>,
+    pub scratch: &'a mut Scratch,
+}
+
+/// Which window is emitted.
+pub(crate) struct Window {
+    pub key: u32,
+    pub start: i64,
+    pub end: i64,
+    pub revision: u32,
+}
+
+/// One part of a window: events, their type, and the list of their cells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub count: u64,
+    pub event_type: TypeSeen,
+    pub cells: u32,
+}
+
+impl Emitter<'_> {
+    /// The first sixteen bytes of a key, to compare by.
+    pub fn prefix(&self, key: u32) -> u128 {
+        let key = self.keys.get(key).as_bytes();
+        let mut bytes = [0; 16];
+        let len = key.len().min(16);
+        bytes[..len].copy_from_slice(&key[..len]);
+        u128::from_be_bytes(bytes)
+    }
+
+    /// Puts the parts together, in their order, and hands the window over.
+    pub fn emit(
+        &mut self,
+        window: Window,
+        parts: impl Iterator<Item = Part>,
+        cells: &Cells,
+        fields: &Fields,
+        sink: &mut Sink<'_>,
+    ) {
+        let Scratch { gather, cells: found, fields: stats, portable } = &mut *self.scratch;
+        found.clear();
+        stats.clear();
+        portable.clear();
+        let mut count = 0;
+        let mut event_type = TypeSeen::default();
+        for part in parts {
+            count += part.count;
+            event_type.add(part.event_type);
+            for (field, cell) in cells.fields(part.cells) {
+                found.push((fields.rank(field), found.len() as u32, field, cell));
+            }
+        }
+        found.sort_unstable();
+        for of_field in found.chunk_by(|a, b| a.0 == b.0) {
+            gather.clear();
+            for &(_, _, _, cell) in of_field {
+                cells.gather(cell, gather);
+            }
+            let name = fields.name(of_field[0].2);
+            if self.partial {
+                portable.push((name.clone(), gather.export()));
+            } else if let Some(found) = gather.stats(self.percentiles) {
+                stats.push((name.clone(), found));
+            }
+        }
+        sink(Closed {
+            series_index: self.series_index,
+            series: self.series,
+            key: self.keys.get(window.key),
+            event_type: event_type.one().map(|number| self.types.get(number)),
+            start: EventTime(window.start),
+            end: EventTime(window.end),
+            count,
+            fields: stats,
+            revision: window.revision,
+            late_count: self.late.remove(&window.key).unwrap_or(0),
+            parts: portable,
+            mixed: count > 0 && event_type.one().is_none(),
+        });
+    }
+}

@@ -1,0 +1,117 @@
+//! The keys and event types of one partition: each text stored once and named by a number.
+
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// Text lives in blocks that are filled once: growing copies none of it.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// Interned texts, numbered from 0 in the order of their first coming.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    blocks: Vec<String>,
+    /// Block and start of each, block in the upper half. A text ends where the next begins, or with its block.
+    places: Vec<u64>,
+    table: HashTable<u32>,
+    hasher: foldhash::fast::FixedState,
+    /// The last one found: event types, and keys in bursts, repeat.
+    last: u32,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        // A fixed seed: no result depends on it, and the room draws no randomness of its own.
+        let hasher = foldhash::fast::FixedState::with_seed(0x7469_6465_6361_7374);
+        Keys { blocks: Vec::new(), places: Vec::new(), table: HashTable::new(), hasher, last: 0 }
+    }
+}
+
+impl Keys {
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The text of a number that was given out.
+    #[inline]
+    pub fn get(&self, id: u32) -> &str {
+        text(&self.blocks, &self.places, id)
+    }
+
+    /// The number of a text, a new one where there is none yet.
+    #[inline]
+    pub fn intern(&mut self, key: &str) -> u32 {
+        if (self.last as usize) < self.places.len() && self.get(self.last) == key {
+            return self.last;
+        }
+        let hash = self.hasher.hash_one(key);
+        let (blocks, places) = (&self.blocks, &self.places);
+        self.last = match self.table.find(hash, |&id| text(blocks, places, id) == key) {
+            Some(&id) => id,
+            None => self.insert(hash, key),
+        };
+        self.last
+    }
+
+    #[cold]
+    fn insert(&mut self, hash: u64, key: &str) -> u32 {
+        if self.blocks.last().is_none_or(|block| block.len() + key.len() > block.capacity()) {
+            // Small at first: most partitions have few keys.
+            let room = if self.blocks.is_empty() { 4 * 1024 } else { BLOCK_BYTES };
+            self.blocks.push(String::with_capacity(room.max(key.len())));
+        }
+        let at = self.blocks.len() - 1;
+        let id = self.places.len() as u32;
+        self.places.push((at as u64) << 32 | self.blocks[at].len() as u64);
+        self.blocks[at].push_str(key);
+        let (blocks, places, hasher) = (&self.blocks, &self.places, &self.hasher);
+        self.table.insert_unique(hash, id, |&id| hasher.hash_one(text(blocks, places, id)));
+        id
+    }
+
+    /// Forgets those that are not `live`, and tells the new number of each (any number for the forgotten).
+    pub fn retain(&mut self, live: &[bool]) -> Vec<u32> {
+        let mut kept = Keys::default();
+        let renumbered = (0..self.places.len() as u32)
+            .map(|id| if live[id as usize] { kept.intern(self.get(id)) } else { 0 })
+            .collect();
+        *self = kept;
+        renumbered
+    }
+}
+
+#[inline(always)]
+fn text<'a>(blocks: &'a [String], places: &[u64], id: u32) -> &'a str {
+    let place = places[id as usize];
+    let block = &blocks[(place >> 32) as usize];
+    let end = match places.get(id as usize + 1) {
+        Some(next) if next >> 32 == place >> 32 => *next as u32 as usize,
+        _ => block.len(),
+    };
+    &block[place as u32 as usize..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Keys;
+
+    #[test]
+    fn texts_of_every_length_are_found_again_and_the_dead_are_forgotten() {
+        let mut keys = Keys::default();
+        let texts: Vec<String> = (0..5_000).map(|at| format!("{at}{}", "x".repeat(at % 300))).collect();
+        let long = "l".repeat(super::BLOCK_BYTES + 1);
+        let ids: Vec<u32> = texts.iter().map(|text| keys.intern(text)).collect();
+        let long_id = keys.intern(&long);
+        let empty = keys.intern("");
+        for (id, text) in ids.iter().zip(&texts) {
+            assert_eq!(keys.get(*id), text);
+            assert_eq!(keys.intern(text), *id);
+        }
+        assert_eq!((keys.get(long_id), keys.get(empty)), (long.as_str(), ""));
+        let live: Vec<bool> = (0..keys.len()).map(|id| id % 3 == 0).collect();
+        let renumbered = keys.retain(&live);
+        assert_eq!(keys.len(), live.iter().filter(|live| **live).count());
+        for id in ids.iter().filter(|id| **id % 3 == 0) {
+            assert_eq!(keys.get(renumbered[*id as usize]), texts[*id as usize]);
+        }
+    }
+}

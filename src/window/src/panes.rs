@@ -1,0 +1,556 @@
+//! Tumbling and hopping windows of one series: one record for each key and pane.
+//!
+//! What a key's window has emitted is told by the record of its last pane, which is made for that alone when a window
+//! without an event in its last pane can still be corrected.
+
+use crate::cells::Cells;
+use crate::closed::{Outcome, Sink};
+use crate::emit::{Emitter, Part, Window};
+use crate::fields::{Fields, SKIP};
+use crate::grid::Grid;
+use crate::group::Interned;
+use crate::slab::{NONE, Slab};
+use crate::state::{Reader, StateError, Writer};
+use crate::types::TypeSeen;
+use hashbrown::{HashMap, HashTable};
+use std::collections::BTreeMap;
+
+/// With `empty_windows`, a key is forgotten after so many windows without an event.
+pub const EMPTY_WINDOWS_UNTIL_FORGOTTEN: i64 = 1_000;
+
+/// One key in one pane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record {
+    pub count: u64,
+    pub key: u32,
+    /// Slot of the pane.
+    slot: u32,
+    /// The next record of the pane.
+    next: u32,
+    pub cells: u32,
+    /// Emissions of the window that ends with this pane.
+    pub emissions: u32,
+    pub event_type: TypeSeen,
+}
+
+impl Record {
+    fn part(&self) -> Part {
+        Part { count: self.count, event_type: self.event_type, cells: self.cells }
+    }
+}
+
+/// A pane that has records.
+#[derive(Debug, Clone, Copy)]
+struct Pane {
+    number: i64,
+    first: u32,
+}
+
+/// All panes of a series.
+#[derive(Debug)]
+pub(crate) struct Panes {
+    pub grid: Grid,
+    grace: i64,
+    empty_windows: bool,
+    pub cells: Cells,
+    records: Slab<Record>,
+    index: HashTable<u32>,
+    panes: Slab<Pane>,
+    by_number: BTreeMap<i64, u32>,
+    /// The pane met last: its first instant, its slot.
+    last: (i64, u32),
+    pub watermark: i64,
+    /// The least watermark at which a window closes or a pane is purged.
+    next_work: i64,
+    /// Windows that end here or before may have been emitted ahead of the watermark, by idleness.
+    emitted_until: i64,
+    /// With `empty_windows`: the first and the last window with an event of each key.
+    known: HashMap<u32, (i64, i64), foldhash::fast::FixedState>,
+    /// Scratch: what a closing window is made of, ordered by key and pane.
+    members: Vec<Member>,
+}
+
+/// A record of a closing window, or a known key without one.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    /// The key's first bytes, which settle most comparisons.
+    prefix: u128,
+    key: u32,
+    record: u32,
+    pane: i64,
+}
+
+fn mix(key: u32, slot: u32) -> u64 {
+    let product = u128::from(u64::from(key) << 32 | u64::from(slot)) * 0x9e37_79b9_7f4a_7c15_u128;
+    (product >> 64) as u64 ^ product as u64
+}
+
+impl Panes {
+    pub fn new(grid: Grid, grace: i64, empty_windows: bool, percentiles: bool) -> Self {
+        Panes {
+            grid,
+            grace,
+            empty_windows,
+            cells: Cells::new(percentiles),
+            records: Slab::default(),
+            index: HashTable::new(),
+            panes: Slab::default(),
+            by_number: BTreeMap::new(),
+            last: (i64::MAX, NONE),
+            watermark: i64::MIN,
+            next_work: i64::MAX,
+            emitted_until: i64::MIN,
+            known: HashMap::default(),
+            members: Vec::new(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// One event. The watermark has been advanced to what the event's partition makes it.
+    #[inline]
+    pub fn observe<'n>(
+        &mut self,
+        who: Interned,
+        time: i64,
+        numbers: impl Iterator<Item = (&'n str, f64)>,
+        fields: &mut Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Outcome {
+        let slot = if self.last.1 != NONE && time >= self.last.0 && time - self.last.0 < self.grid.pane_micros
+        {
+            self.last.1
+        } else {
+            let pane = self.grid.pane(time);
+            let final_end = self.grid.end(self.grid.last_window(pane));
+            if final_end <= self.watermark && final_end.saturating_add(self.grace) <= self.watermark {
+                return Outcome::Late;
+            }
+            self.slot(pane)
+        };
+        let at = self.record(who.key, slot);
+        let record = &mut self.records[at];
+        record.count += 1;
+        record.event_type.add(who.event_type);
+        let mut head = record.cells;
+        let mut cursor = head;
+        for (place, (path, value)) in numbers.enumerate() {
+            let field = fields.at(place, path);
+            if field != SKIP {
+                self.cells.add(&mut head, &mut cursor, field, value);
+            }
+        }
+        self.records[at].cells = head;
+        if self.empty_windows {
+            self.know(who.key, self.panes[slot].number);
+        }
+        // No window with this pane can have been emitted before the pane's own end was passed.
+        if self.last.0.saturating_add(self.grid.pane_micros) <= self.watermark.max(self.emitted_until) {
+            self.correct(who.key, self.panes[slot].number, fields, emitter, sink);
+        }
+        Outcome::Taken
+    }
+
+    /// The slot of a pane, which becomes the pane met last.
+    fn slot(&mut self, number: i64) -> u32 {
+        let slot = match self.by_number.get(&number) {
+            Some(&slot) => slot,
+            None => {
+                let slot = self.panes.insert(Pane { number, first: NONE });
+                self.by_number.insert(number, slot);
+                self.next_work = self.next_work.min(self.work_of(number));
+                slot
+            }
+        };
+        self.last = (number * self.grid.pane_micros, slot);
+        slot
+    }
+
+    /// The watermark at which a pane next wants something: a window of it to close, or to be purged.
+    fn work_of(&self, pane: i64) -> i64 {
+        let last = self.grid.last_window(pane);
+        let open = self.grid.first_window(pane).max(self.grid.first_open(self.watermark));
+        if open <= last { self.grid.end(open) } else { self.grid.end(last).saturating_add(self.grace) }
+    }
+
+    /// The record of a key in a pane, a new one where there is none yet.
+    #[inline]
+    fn record(&mut self, key: u32, slot: u32) -> u32 {
+        let hash = mix(key, slot);
+        match self.find(hash, key, slot) {
+            Some(at) => at,
+            None => self.insert(hash, key, slot),
+        }
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: u32, slot: u32) -> Option<u32> {
+        let same = |&at: &u32| self.records[at].key == key && self.records[at].slot == slot;
+        self.index.find(hash, same).copied()
+    }
+
+    fn insert(&mut self, hash: u64, key: u32, slot: u32) -> u32 {
+        let next = self.panes[slot].first;
+        let event_type = TypeSeen::default();
+        let record = Record { count: 0, key, slot, next, cells: NONE, emissions: 0, event_type };
+        let at = self.records.insert(record);
+        self.panes[slot].first = at;
+        let records = &self.records;
+        self.index.insert_unique(hash, at, |&at| mix(records[at].key, records[at].slot));
+        at
+    }
+
+    /// Notes that a key has an event in a pane.
+    fn know(&mut self, key: u32, pane: i64) {
+        let (first, last) = (self.grid.first_window(pane), self.grid.last_window(pane));
+        let known = self.known.entry(key).or_insert((i64::MAX, last));
+        if first < known.0 {
+            // The key is expected from an earlier window on, which may be the next to close.
+            self.next_work =
+                self.next_work.min(self.grid.end(first.max(self.grid.first_open(self.watermark))));
+        }
+        *known = (first.min(known.0), last.max(known.1));
+    }
+
+    /// Emits anew the closed windows that an event of a pane has changed, in the order of their ends.
+    fn correct(
+        &mut self,
+        key: u32,
+        pane: i64,
+        fields: &Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) {
+        for window in self.grid.first_window(pane)..=self.grid.last_window(pane) {
+            let end = self.grid.end(window);
+            let closed = end <= self.watermark;
+            if closed && end.saturating_add(self.grace) <= self.watermark {
+                continue;
+            }
+            let emitted = self.emissions(key, window);
+            if closed || emitted > 0 {
+                let slot = self.slot(self.grid.panes(window).1);
+                let at = self.record(key, slot);
+                self.records[at].emissions = emitted + 1;
+                self.emit_key(key, window, emitted, fields, emitter, sink);
+            }
+        }
+    }
+
+    /// How often a key's window has been emitted.
+    fn emissions(&self, key: u32, window: i64) -> u32 {
+        let Some(&slot) = self.by_number.get(&self.grid.panes(window).1) else { return 0 };
+        self.find(mix(key, slot), key, slot).map_or(0, |at| self.records[at].emissions)
+    }
+
+    /// Emits one key's window.
+    fn emit_key(
+        &self,
+        key: u32,
+        window: i64,
+        revision: u32,
+        fields: &Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) {
+        let (first, last) = self.grid.panes(window);
+        let parts = self.by_number.range(first..=last).filter_map(|(_, &slot)| {
+            let at = self.find(mix(key, slot), key, slot)?;
+            Some(self.records[at].part())
+        });
+        let bounds = Window { key, start: self.grid.start(window), end: self.grid.end(window), revision };
+        emitter.emit(bounds, parts, &self.cells, fields, sink);
+    }
+
+    /// Closes every window that has ended by `watermark`, in the order of (end, key), and forgets what is past grace.
+    #[inline]
+    pub fn advance(
+        &mut self,
+        watermark: i64,
+        fields: &Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let watermark = watermark.max(self.watermark);
+        if watermark < self.next_work {
+            self.watermark = watermark;
+            return false;
+        }
+        let mut window = self.grid.first_open(self.watermark);
+        loop {
+            if !self.known.values().any(|(first, _)| *first <= window) {
+                // Over the gap to the next window that has a pane.
+                let from = window.saturating_mul(self.grid.advance);
+                let Some((&pane, _)) = self.by_number.range(from..).next() else { break };
+                window = window.max(self.grid.first_window(pane));
+            }
+            if self.grid.end(window) > watermark {
+                break;
+            }
+            self.close(window, watermark, fields, emitter, sink);
+            window += 1;
+        }
+        self.watermark = watermark;
+        self.purge();
+        true
+    }
+
+    /// Emits every key's part of one window that has not been emitted yet.
+    fn close(
+        &mut self,
+        window: i64,
+        watermark: i64,
+        fields: &Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) {
+        let (first, last) = self.grid.panes(window);
+        let retained = self.grid.end(window).saturating_add(self.grace) > watermark;
+        let mut members = std::mem::take(&mut self.members);
+        members.clear();
+        for (&pane, &slot) in self.by_number.range(first..=last) {
+            let mut at = self.panes[slot].first;
+            while at != NONE {
+                let Record { key, next, .. } = self.records[at];
+                members.push(Member { prefix: emitter.prefix(key), key, record: at, pane });
+                at = next;
+            }
+        }
+        let forgotten = window - EMPTY_WINDOWS_UNTIL_FORGOTTEN;
+        self.known.retain(|_, (_, last)| *last > forgotten);
+        let known = self.known.iter().filter(|(_, (first, _))| *first <= window);
+        members.extend(known.map(|(&key, _)| Member {
+            prefix: emitter.prefix(key),
+            key,
+            record: NONE,
+            pane: i64::MAX,
+        }));
+        let keys = emitter.keys;
+        members.sort_unstable_by(|a, b| {
+            let by_key = || {
+                if a.key == b.key { std::cmp::Ordering::Equal } else { keys.get(a.key).cmp(keys.get(b.key)) }
+            };
+            a.prefix.cmp(&b.prefix).then_with(by_key).then(a.pane.cmp(&b.pane))
+        });
+        for of_key in members.chunk_by(|a, b| a.key == b.key) {
+            let key = of_key[0].key;
+            let expected = of_key.last().is_some_and(|member| member.record == NONE);
+            let of_key = &of_key[..of_key.partition_point(|member| member.record != NONE)];
+            let ending = of_key.last().filter(|member| member.pane == last).map(|member| member.record);
+            if ending.is_some_and(|at| self.records[at].emissions > 0) {
+                continue;
+            }
+            let events: u64 = of_key.iter().map(|member| self.records[member.record].count).sum();
+            if events == 0 && !expected {
+                continue;
+            }
+            let bounds =
+                Window { key, start: self.grid.start(window), end: self.grid.end(window), revision: 0 };
+            emitter.emit(
+                bounds,
+                of_key.iter().map(|member| self.records[member.record].part()),
+                &self.cells,
+                fields,
+                sink,
+            );
+            match ending {
+                Some(at) => self.records[at].emissions = 1,
+                None if retained => {
+                    let slot = self.slot(last);
+                    let at = self.record(key, slot);
+                    self.records[at].emissions = 1;
+                }
+                None => {}
+            }
+        }
+        self.members = members;
+    }
+
+    /// Closes every open window without moving the watermark: its partition is quiet.
+    pub fn close_idle(&mut self, fields: &Fields, emitter: &mut Emitter<'_>, sink: &mut Sink<'_>) {
+        let known = std::mem::take(&mut self.known);
+        let Some((&newest, _)) = self.by_number.last_key_value() else {
+            self.known = known;
+            return;
+        };
+        let mut window = self.grid.first_open(self.watermark);
+        loop {
+            let from = window.saturating_mul(self.grid.advance);
+            if from > newest {
+                break;
+            }
+            let Some((&pane, _)) = self.by_number.range(from..=newest).next() else { break };
+            window = window.max(self.grid.first_window(pane));
+            self.emitted_until = self.emitted_until.max(self.grid.end(window));
+            self.close(window, self.watermark, fields, emitter, sink);
+            window += 1;
+        }
+        self.known = known;
+    }
+
+    /// Forgets the panes whose windows are all past their grace, and finds when there is work again.
+    fn purge(&mut self) {
+        while let Some((&number, &slot)) = self.by_number.first_key_value() {
+            if self.grid.end(self.grid.last_window(number)).saturating_add(self.grace) > self.watermark {
+                break;
+            }
+            let mut at = self.panes[slot].first;
+            while at != NONE {
+                let Record { key, next, cells, .. } = self.records[at];
+                if let Ok(entry) = self.index.find_entry(mix(key, slot), |&other| other == at) {
+                    entry.remove();
+                }
+                self.cells.free(cells);
+                self.records.free(at);
+                at = next;
+            }
+            self.panes.free(slot);
+            self.by_number.remove(&number);
+            if self.last.1 == slot {
+                self.last.1 = NONE;
+            }
+        }
+        self.next_work = i64::MAX;
+        for &number in self.by_number.keys() {
+            let work = self.work_of(number);
+            self.next_work = self.next_work.min(work);
+            // Later panes only want something later, once one has a window that is open.
+            if self.grid.first_window(number) >= self.grid.first_open(self.watermark) {
+                break;
+            }
+        }
+        if !self.known.is_empty() {
+            self.next_work = self.next_work.min(self.grid.end(self.grid.first_open(self.watermark)));
+        }
+    }
+}
+
+/// Renumbering, and what a snapshot asks.
+impl Panes {
+    fn live_records(&self) -> impl Iterator<Item = u32> + '_ {
+        self.index.iter().copied()
+    }
+
+    /// Marks the keys and types that are in use.
+    pub fn mark(&self, keys: &mut [bool], types: &mut [bool]) {
+        for at in self.live_records() {
+            let record = &self.records[at];
+            keys[record.key as usize] = true;
+            if let Some(number) = record.event_type.one() {
+                types[number as usize] = true;
+            }
+        }
+        for &key in self.known.keys() {
+            keys[key as usize] = true;
+        }
+    }
+
+    /// The fields that some cell is of.
+    pub fn fields_in_use(&self) -> Vec<bool> {
+        let mut fields = vec![false; crate::fields::MAX_FIELDS];
+        for at in self.live_records() {
+            for (field, _) in self.cells.fields(self.records[at].cells) {
+                fields[usize::from(field)] = true;
+            }
+        }
+        fields
+    }
+
+    pub fn renumber_keys(&mut self, renumbered: &[u32]) {
+        let live: Vec<u32> = self.live_records().collect();
+        self.index.clear();
+        for at in live {
+            self.records[at].key = renumbered[self.records[at].key as usize];
+            let hash = mix(self.records[at].key, self.records[at].slot);
+            let records = &self.records;
+            self.index.insert_unique(hash, at, |&at| mix(records[at].key, records[at].slot));
+        }
+        self.known = self.known.drain().map(|(key, windows)| (renumbered[key as usize], windows)).collect();
+    }
+
+    pub fn renumber_types(&mut self, renumbered: &[u32]) {
+        let live: Vec<u32> = self.live_records().collect();
+        for at in live {
+            if let Some(number) = self.records[at].event_type.one() {
+                self.records[at].event_type = TypeSeen::of(renumbered[number as usize]);
+            }
+        }
+    }
+
+    /// Writes the state; keys by their numbers in the snapshot.
+    pub fn encode(&self, renumbered: &[u32], out: &mut Writer<'_>) {
+        out.put(&(self.watermark, self.emitted_until));
+        out.put(&(self.known.len() as u64));
+        for (&key, windows) in &self.known {
+            out.put(&(renumbered[key as usize], *windows));
+        }
+        out.put(&(self.by_number.len() as u64));
+        for (&number, &slot) in &self.by_number {
+            out.put(&number);
+            let mut at = self.panes[slot].first;
+            while at != NONE {
+                let record = &self.records[at];
+                let fields = self.cells.fields(record.cells).count();
+                out.put(&StoredRecord {
+                    key: renumbered[record.key as usize],
+                    count: record.count,
+                    emissions: record.emissions,
+                    event_type: record.event_type,
+                    fields: fields as u16,
+                });
+                for (field, cell) in self.cells.fields(record.cells) {
+                    out.put(&field);
+                    out.put(&self.cells.export(cell));
+                }
+                at = record.next;
+            }
+            out.put(&StoredRecord { key: NONE, ..StoredRecord::default() });
+        }
+    }
+
+    /// Reads what [`Panes::encode`] wrote, into panes that are new. `fields` gives the numbers of the fields here.
+    pub fn decode(&mut self, keys: u32, fields: &[u16], input: &mut Reader<'_>) -> Result<(), StateError> {
+        (self.watermark, self.emitted_until) = input.get()?;
+        for _ in 0..input.get::<u64>()? {
+            let (key, windows): (u32, (i64, i64)) = input.get()?;
+            self.known.insert(input.checked(key, keys)?, windows);
+        }
+        for _ in 0..input.get::<u64>()? {
+            let number: i64 = input.get()?;
+            let slot = self.slot(number);
+            loop {
+                let stored: StoredRecord = input.get()?;
+                if stored.key == NONE {
+                    break;
+                }
+                let at = self.record(input.checked(stored.key, keys)?, slot);
+                let mut head = NONE;
+                for _ in 0..stored.fields {
+                    let field: u16 = input.get()?;
+                    let field = *fields
+                        .get(usize::from(field))
+                        .ok_or_else(|| input.broken("a field without a name"))?;
+                    self.cells.import(&mut head, field, &input.get()?);
+                }
+                let record = &mut self.records[at];
+                (record.count, record.emissions) = (stored.count, stored.emissions);
+                (record.event_type, record.cells) = (stored.event_type, head);
+            }
+        }
+        self.purge();
+        Ok(())
+    }
+}
+
+/// A record in a snapshot; its fields follow it.
+#[derive(Debug, Default, bincode::Encode, bincode::Decode)]
+struct StoredRecord {
+    key: u32,
+    count: u64,
+    emissions: u32,
+    event_type: TypeSeen,
+    fields: u16,
+}

@@ -1,0 +1,182 @@
+//! One series of one partition: its windows, its fields, what it refused as late.
+
+use crate::closed::{Outcome, Sink};
+use crate::emit::{Emitter, Scratch};
+use crate::fields::{Fields, MAX_FIELDS};
+use crate::grid::Grid;
+use crate::group::Interned;
+use crate::keys::Keys;
+use crate::panes::Panes;
+use crate::spec::{SeriesSpec, SpecError, WindowKind};
+use crate::state::{Reader, StateError, Writer};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Keys whose late events are counted at one time for `late_count`; those of further keys are told by their
+/// [`Outcome`] only.
+pub const MAX_LATE_KEYS: usize = 65_536;
+
+#[derive(Debug)]
+pub(crate) struct Series {
+    pub spec: SeriesSpec,
+    index: usize,
+    name: Arc<str>,
+    partial: bool,
+    pub fields: Fields,
+    pub windows: Panes,
+    /// Events refused as late, by key, since the key's last emission.
+    pub late: HashMap<u32, u64, foldhash::fast::FixedState>,
+    scratch: Scratch,
+    /// Windows have closed since the last [`Series::advance`].
+    worked: bool,
+}
+
+impl Series {
+    pub fn new(index: usize, spec: SeriesSpec, partial: bool) -> Result<Self, SpecError> {
+        spec.validate()?;
+        let grid = match spec.window {
+            WindowKind::Tumbling { size_micros } => Grid::new(size_micros, size_micros),
+            WindowKind::Hopping { size_micros, advance_micros } => Grid::new(size_micros, advance_micros),
+            WindowKind::Session { gap_micros } => Grid::new(gap_micros, gap_micros),
+        };
+        Ok(Series {
+            index,
+            name: spec.name.as_str().into(),
+            partial,
+            fields: Fields::new(spec.values.as_deref()),
+            windows: Panes::new(grid, spec.grace_micros, spec.empty_windows, spec.percentiles),
+            late: HashMap::default(),
+            scratch: Scratch::default(),
+            worked: false,
+            spec,
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// The parts that work together on an event.
+    #[inline(always)]
+    fn split<'a>(
+        &'a mut self,
+        keys: &'a Keys,
+        types: &'a Keys,
+    ) -> (&'a mut Panes, &'a mut Fields, Emitter<'a>) {
+        let emitter = Emitter {
+            series_index: self.index,
+            series: &self.name,
+            percentiles: self.spec.percentiles,
+            partial: self.partial,
+            keys,
+            types,
+            late: &mut self.late,
+            scratch: &mut self.scratch,
+        };
+        (&mut self.windows, &mut self.fields, emitter)
+    }
+
+    fn watermark(&self, newest: i64) -> i64 {
+        newest.saturating_sub(self.spec.lateness_micros)
+    }
+
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // the group lends its parts one by one
+    pub fn observe<'n>(
+        &mut self,
+        who: Interned,
+        time: i64,
+        numbers: impl Iterator<Item = (&'n str, f64)>,
+        newest: i64,
+        keys: &Keys,
+        types: &Keys,
+        sink: &mut Sink<'_>,
+    ) -> Outcome {
+        let watermark = self.watermark(newest);
+        let (windows, fields, mut emitter) = self.split(keys, types);
+        let worked = windows.advance(watermark, fields, &mut emitter, sink);
+        let outcome = windows.observe(who, time, numbers, fields, &mut emitter, sink);
+        self.worked |= worked;
+        if outcome == Outcome::Late {
+            self.count_late(who.key);
+        }
+        outcome
+    }
+
+    #[inline]
+    pub fn advance(&mut self, newest: i64, keys: &Keys, types: &Keys, sink: &mut Sink<'_>) -> bool {
+        let watermark = self.watermark(newest);
+        let (windows, fields, mut emitter) = self.split(keys, types);
+        let worked = windows.advance(watermark, fields, &mut emitter, sink);
+        std::mem::take(&mut self.worked) | worked && self.tidied()
+    }
+
+    /// After windows have closed: gives the numbers of unused fields back when there are none left.
+    #[cold]
+    fn tidied(&mut self) -> bool {
+        if self.fields.is_full() {
+            self.fields.retain(&self.windows.fields_in_use());
+        }
+        true
+    }
+
+    #[cold]
+    fn count_late(&mut self, key: u32) {
+        if self.late.len() < MAX_LATE_KEYS || self.late.contains_key(&key) {
+            *self.late.entry(key).or_insert(0) += 1;
+        }
+    }
+
+    pub fn close_idle(&mut self, keys: &Keys, types: &Keys, sink: &mut Sink<'_>) {
+        let (windows, fields, mut emitter) = self.split(keys, types);
+        windows.close_idle(fields, &mut emitter, sink);
+    }
+
+    /// Marks the keys and types that are in use.
+    pub fn mark(&self, keys: &mut [bool], types: &mut [bool]) {
+        self.windows.mark(keys, types);
+        for &key in self.late.keys() {
+            keys[key as usize] = true;
+        }
+    }
+
+    /// Follows a renumbering of the keys.
+    pub fn renumber_keys(&mut self, renumbered: &[u32]) {
+        self.windows.renumber_keys(renumbered);
+        self.late = self.late.drain().map(|(key, count)| (renumbered[key as usize], count)).collect();
+    }
+}
+
+/// The state.
+impl Series {
+    pub fn encode(&self, renumbered: &[u32], out: &mut Writer<'_>) {
+        out.put(&self.fields.dropped);
+        out.put(&(self.fields.names().count() as u32));
+        for (field, name) in self.fields.names() {
+            out.put(&(field, &**name));
+        }
+        out.put(&(self.late.len() as u64));
+        for (&key, &count) in &self.late {
+            out.put(&(renumbered[key as usize], count));
+        }
+        self.windows.encode(renumbered, out);
+    }
+
+    pub fn decode(&mut self, keys: u32, input: &mut Reader<'_>) -> Result<(), StateError> {
+        self.fields.dropped = input.get()?;
+        let mut fields = Vec::new();
+        for _ in 0..input.get::<u32>()? {
+            let (field, name): (u16, String) = input.get()?;
+            if usize::from(field) >= MAX_FIELDS {
+                return Err(input.broken("too many fields"));
+            }
+            fields.resize(fields.len().max(usize::from(field) + 1), 0);
+            fields[usize::from(field)] = self.fields.find_or_insert(&name);
+        }
+        for _ in 0..input.get::<u64>()? {
+            let (key, count): (u32, u64) = input.get()?;
+            self.late.insert(input.checked(key, keys)?, count);
+        }
+        self.windows.decode(keys, &fields, input)
+    }
+}
