@@ -35,7 +35,8 @@ impl TopicSpec {
 
     /// A table: one partition, the newest record of each key kept.
     pub fn table(name: impl Into<String>, replication: i32) -> Self {
-        let config = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.1"), ("segment.ms", "86400000")];
+        let config =
+            [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.1"), ("segment.ms", "86400000")];
         TopicSpec {
             name: name.into(),
             partitions: 1,
@@ -73,7 +74,10 @@ impl AdminError {
 
 fn missing_text(missing: &[(String, String)]) -> String {
     let names: Vec<String> = missing.iter().map(|(name, why)| format!("{name} ({why})")).collect();
-    format!("these topics are missing and Kafka did not let us make them; make them by hand: {}", names.join(", "))
+    format!(
+        "these topics are missing and Kafka did not let us make them; make them by hand: {}",
+        names.join(", ")
+    )
 }
 
 /// A broker.
@@ -167,7 +171,8 @@ impl KafkaAdmin {
                 if Instant::now() >= deadline {
                     break;
                 }
-                let watermarks = client.inner().fetch_watermarks(&topic, partition.partition, Duration::from_secs(2));
+                let watermarks =
+                    client.inner().fetch_watermarks(&topic, partition.partition, Duration::from_secs(2));
                 if let Ok((low, high)) = watermarks {
                     (partition.low, partition.high) = (Some(low), Some(high));
                 }
@@ -179,7 +184,8 @@ impl KafkaAdmin {
 
     /// First and next offset of every partition of a topic.
     pub async fn watermarks(&self, topic: &str) -> Result<Vec<(i32, i64, i64)>, AdminError> {
-        let (client, servers, name) = (Arc::clone(&self.client), self.cluster.bootstrap_servers(), topic.to_owned());
+        let (client, servers, name) =
+            (Arc::clone(&self.client), self.cluster.bootstrap_servers(), topic.to_owned());
         blocking(move || {
             let view = look(&client, &servers, LOOK)?;
             let Some(topic) = view.topics.get(&name) else {
@@ -192,7 +198,10 @@ impl KafkaAdmin {
                     let (low, high) = client
                         .inner()
                         .fetch_watermarks(&name, partition.partition, LOOK)
-                        .map_err(|error| AdminError::Unreachable { servers: servers.clone(), why: explain(&error) })?;
+                        .map_err(|error| AdminError::Unreachable {
+                            servers: servers.clone(),
+                            why: explain(&error),
+                        })?;
                     Ok((partition.partition, low, high))
                 })
                 .collect()
@@ -204,7 +213,8 @@ impl KafkaAdmin {
     /// made.
     pub async fn ensure_topics(&self, wanted: &[TopicSpec]) -> Result<Vec<String>, AdminError> {
         let view = self.look(LOOK).await?;
-        let missing: Vec<&TopicSpec> = wanted.iter().filter(|spec| !view.topics.contains_key(&spec.name)).collect();
+        let missing: Vec<&TopicSpec> =
+            wanted.iter().filter(|spec| !view.topics.contains_key(&spec.name)).collect();
         if missing.is_empty() {
             return Ok(Vec::new());
         }
@@ -236,18 +246,22 @@ impl KafkaAdmin {
     /// Deletes topics; for tests and for clearing up after a replay into topics of its own.
     pub async fn delete_topics(&self, names: &[&str]) -> Result<(), AdminError> {
         let options = AdminOptions::new().request_timeout(Some(LOOK)).operation_timeout(Some(LOOK));
-        let results = self
-            .client
-            .delete_topics(names, &options)
-            .await
-            .map_err(|error| AdminError::Unreachable { servers: self.cluster.bootstrap_servers(), why: explain(&error) })?;
-        let refused: Vec<(String, String)> =
-            results.into_iter().filter_map(|result| result.err().map(|(name, code)| (name, code.to_string()))).collect();
+        let results = self.client.delete_topics(names, &options).await.map_err(|error| {
+            AdminError::Unreachable { servers: self.cluster.bootstrap_servers(), why: explain(&error) }
+        })?;
+        let refused: Vec<(String, String)> = results
+            .into_iter()
+            .filter_map(|result| result.err().map(|(name, code)| (name, code.to_string())))
+            .collect();
         if refused.is_empty() { Ok(()) } else { Err(AdminError::Client(format!("not deleted: {refused:?}"))) }
     }
 }
 
-fn look(client: &AdminClient<QuietContext>, servers: &str, within: Duration) -> Result<ClusterView, AdminError> {
+fn look(
+    client: &AdminClient<QuietContext>,
+    servers: &str,
+    within: Duration,
+) -> Result<ClusterView, AdminError> {
     let begun = Instant::now();
     let metadata = client.inner().fetch_metadata(None, within).map_err(|error| {
         // A timeout alone says little: the last trouble of the connection says why.

@@ -190,6 +190,11 @@ impl Cluster {
         Cluster(Arc::new(options))
     }
 
+    /// From the whole configuration.
+    pub fn from_settings(settings: &tidecast_config::Settings) -> Self {
+        Cluster::new(ClusterOptions::from_settings(&settings.kafka))
+    }
+
     /// Its parts.
     pub fn options(&self) -> &ClusterOptions {
         &self.0
@@ -307,6 +312,17 @@ impl Cluster {
 
 fn millis(duration: Duration) -> String {
     duration.as_millis().to_string()
+}
+
+/// A client cannot be made of these settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ClientError(pub String);
+
+impl From<KafkaError> for ClientError {
+    fn from(error: KafkaError) -> Self {
+        ClientError(explain(&error))
+    }
 }
 
 /// The text of an error of the client library, which quotes settings: values are left out, for one may be a secret.

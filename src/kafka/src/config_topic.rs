@@ -200,7 +200,11 @@ impl Reader {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(topic = self.inner.topic, error = explain(&error), "table not read for now");
+                    tracing::warn!(
+                        topic = self.inner.topic,
+                        error = explain(&error),
+                        "table not read for now"
+                    );
                 }
             }
         }

@@ -24,7 +24,9 @@ impl EmbeddedBroker {
             .name("kafka-embedded".into())
             .spawn(move || {
                 let cluster = MockCluster::new(1).and_then(|cluster| {
-                    topics.iter().try_for_each(|(name, partitions)| cluster.create_topic(name, *partitions, 1))?;
+                    topics
+                        .iter()
+                        .try_for_each(|(name, partitions)| cluster.create_topic(name, *partitions, 1))?;
                     Ok(cluster)
                 });
                 match cluster {

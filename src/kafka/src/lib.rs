@@ -4,9 +4,13 @@
 mod admin;
 mod cluster;
 mod config_topic;
+mod dead_letters;
 mod embedded;
+mod ingest;
+mod live;
 mod log;
 mod native;
+mod operations;
 mod publisher;
 mod publishing;
 mod single;
@@ -14,9 +18,13 @@ mod source;
 mod wakeup;
 
 pub use admin::{AdminError, Broker, ClusterView, KafkaAdmin, PartitionView, TopicSpec, TopicView};
-pub use cluster::{Cluster, ClusterOptions, ProducerKind, ProducerTuning, Sasl, Tls};
+pub use cluster::{ClientError, Cluster, ClusterOptions, ProducerKind, ProducerTuning, Sasl, Tls};
 pub use config_topic::{Change, ConfigTopic, Entry, OnChange, TableError};
+pub use dead_letters::DeadLetterTopic;
 pub use embedded::EmbeddedBroker;
+pub use ingest::Ingest;
+pub use live::{LiveOptions, LiveReader};
+pub use operations::Operations;
 pub use publisher::{Guarantee, KafkaPublisher, OutputTopics};
 pub use publishing::{Publishing, PublishingFigures};
 pub use single::{Place, SingleSender};

@@ -77,7 +77,11 @@ unsafe extern "C" fn queue_has_become_nonempty(_client: *mut native::rd_kafka_t,
 impl<C: ConsumerContext + 'static> PartitionQueue<C> {
     /// Cuts the partition's queue off the consumer's. To be called before the partition is assigned: from then on its
     /// records come through [`PartitionQueue::drain`] only. `None` for a topic name that cannot be.
-    pub fn split(consumer: &Arc<BaseConsumer<C>>, partition: &TopicPartition, wakeup: &Arc<Wakeup>) -> Option<Self> {
+    pub fn split(
+        consumer: &Arc<BaseConsumer<C>>,
+        partition: &TopicPartition,
+        wakeup: &Arc<Wakeup>,
+    ) -> Option<Self> {
         let topic = CString::new(&*partition.topic).ok()?;
         let signal = Arc::new(Signal { ready: AtomicBool::new(true), wakeup: Arc::clone(wakeup) });
         // SAFETY: the client lives as long as `consumer`; the topic is a C string that outlives the call. The queue's
@@ -112,7 +116,13 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
 
     /// Moves what waits, up to the scratch's size, into the batch: one copy, keys and values into its arena. Records
     /// before `from` are dropped (a compressed batch begins before the offset asked for). Never waits.
-    pub fn drain(&self, scratch: &mut Scratch, batch: &mut RecordBatch, from: i64, traceparent: bool) -> Drained {
+    pub fn drain(
+        &self,
+        scratch: &mut Scratch,
+        batch: &mut RecordBatch,
+        from: i64,
+        traceparent: bool,
+    ) -> Drained {
         // Before the drain, so that what arrives during it is not forgotten.
         self.signal.ready.store(false, Ordering::Release);
         let mut drained = Drained { leader_epoch: -1, ..Drained::default() };
@@ -269,7 +279,9 @@ unsafe fn header<'m>(message: *mut native::rd_kafka_message_t, name: &CStr) -> O
     let (mut value, mut size) = (ptr::null(), 0);
     // SAFETY: a live message owns its headers; the value points into them.
     unsafe {
-        if native::rd_kafka_message_headers(message, &mut headers) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+        if native::rd_kafka_message_headers(message, &mut headers)
+            != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
             return None;
         }
         let found = native::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut size);
@@ -285,7 +297,8 @@ pub(crate) fn set_leader_epoch(list: &TopicPartitionList, partition: &TopicParti
     let Ok(topic) = CString::new(&*partition.topic) else { return };
     // SAFETY: the list is alive and ours; the element found belongs to it.
     unsafe {
-        let element = native::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition.partition);
+        let element =
+            native::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition.partition);
         if !element.is_null() {
             native::rd_kafka_topic_partition_set_leader_epoch(element, epoch);
         }

@@ -115,7 +115,8 @@ impl ProducerContext for DeliveryContext {
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 // What was purged failed because something else had.
                 if failure.as_ref().is_none_or(|(known, _)| is_purge(*known)) {
-                    let words = format!("a record for topic {} was not taken: {}", message.topic(), explain(error));
+                    let words =
+                        format!("a record for topic {} was not taken: {}", message.topic(), explain(error));
                     *failure = Some((code, words));
                 }
             }
@@ -159,7 +160,9 @@ impl KafkaPublisher {
         let timeout = cluster.options().producer.request_timeout.max(Duration::from_secs(5));
         let transactional = matches!(kind, ProducerKind::Transactional(_));
         if transactional {
-            producer.init_transactions(timeout).map_err(|error| failure("transactions cannot be begun", &error))?;
+            producer
+                .init_transactions(timeout)
+                .map_err(|error| failure("transactions cannot be begun", &error))?;
         }
         Ok(KafkaPublisher { producer, topics, group, transactional, begun: false, broken: None, timeout })
     }
@@ -228,7 +231,8 @@ impl KafkaPublisher {
             let list = self.offsets(offsets)?;
             let Some(group) = self.group.metadata() else { return Err(self.source_is_gone()) };
             if let Err(error) = self.producer.send_offsets_to_transaction(&list, &group, self.timeout) {
-                return Err(self.broken_by(failure("the input's offsets were not taken into the transaction", &error)));
+                return Err(self
+                    .broken_by(failure("the input's offsets were not taken into the transaction", &error)));
             }
         }
         self.settle()?;
@@ -254,7 +258,8 @@ impl KafkaPublisher {
         // A sync commit answers for the request; each partition has an answer of its own.
         for element in list.elements() {
             if let Err(error) = element.error() {
-                let what = format!("the offset of {}[{}] was not committed", element.topic(), element.partition());
+                let what =
+                    format!("the offset of {}[{}] was not committed", element.topic(), element.partition());
                 return Err(self.broken_by(failure(&what, &error)));
             }
         }

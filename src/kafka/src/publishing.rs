@@ -140,7 +140,10 @@ mod tests {
         }
         publishing.failed();
         let figures = publishing.figures();
-        assert_eq!((figures.messages_sent, figures.messages_failed, figures.total_bytes), (100_000, 1, 1_000_000));
+        assert_eq!(
+            (figures.messages_sent, figures.messages_failed, figures.total_bytes),
+            (100_000, 1, 1_000_000)
+        );
         assert!((figures.p90_latency_ms / 90.0 - 1.0).abs() < 0.07, "{figures:?}");
         assert!((figures.p99_latency_ms / 99.0 - 1.0).abs() < 0.07, "{figures:?}");
         assert!((figures.avg_latency_ms - 50.0005).abs() < 0.001, "{figures:?}");

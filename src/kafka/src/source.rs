@@ -14,8 +14,8 @@ mod trouble;
 use crate::cluster::{Cluster, explain};
 use crate::wakeup::Wakeup;
 use context::SourceContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -75,7 +75,9 @@ pub enum SourceError {
     #[error("{0}")]
     Client(String),
     /// Another instance took this one's name.
-    #[error("another instance with group_instance_id {0:?} has joined the group; give each instance a name of its own")]
+    #[error(
+        "another instance with group_instance_id {0:?} has joined the group; give each instance a name of its own"
+    )]
     Fenced(String),
     /// The client library gave up.
     #[error("the Kafka consumer failed for good: {0}; start the process again")]
@@ -219,9 +221,8 @@ impl Source {
         let isolation = if options.read_uncommitted { "read_uncommitted" } else { "read_committed" };
         let instance = cluster.options().group_instance_id.clone();
         let mut config = cluster.reader_config(&cluster.options().group_id, isolation);
-        let session = options
-            .session_timeout
-            .unwrap_or(Duration::from_secs(if instance.is_some() { 45 } else { 10 }));
+        let session =
+            options.session_timeout.unwrap_or(Duration::from_secs(if instance.is_some() { 45 } else { 10 }));
         if let Some(instance) = &instance {
             config.set("group.instance.id", instance);
         }

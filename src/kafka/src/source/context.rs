@@ -27,7 +27,11 @@ pub struct SourceContext {
 
 impl SourceContext {
     pub(crate) fn new() -> Self {
-        SourceContext { changes: Mutex::default(), errors: Mutex::default(), abandoned: AtomicBool::new(false) }
+        SourceContext {
+            changes: Mutex::default(),
+            errors: Mutex::default(),
+            abandoned: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn take_changes(&self) -> Vec<Change> {
@@ -65,7 +69,9 @@ impl ConsumerContext for SourceContext {
     ) {
         if self.abandoned.load(Ordering::Acquire) {
             let _ = match consumer.rebalance_protocol() {
-                RebalanceProtocol::Cooperative if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                RebalanceProtocol::Cooperative
+                    if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS =>
+                {
                     consumer.unassign()
                 }
                 _ => consumer.incremental_assign(&TopicPartitionList::new()),

@@ -148,7 +148,8 @@ impl SourceLoop {
                 None | Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Ok(message)) => stray.push(TopicPartition::new(message.topic(), message.partition())),
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    let why = self.consumer.client().fatal_error().map_or_else(|| code.to_string(), |(_, why)| why);
+                    let why =
+                        self.consumer.client().fatal_error().map_or_else(|| code.to_string(), |(_, why)| why);
                     self.fatal = Some(match (code, &self.instance) {
                         (RDKafkaErrorCode::FencedInstanceId, Some(name)) => SourceError::Fenced(name.clone()),
                         _ => SourceError::Fatal(why),
@@ -420,7 +421,13 @@ impl SourceLoop {
         }
     }
 
-    fn partition_failed(&mut self, partition: &TopicPartition, next: i64, code: RDKafkaErrorCode, words: &str) {
+    fn partition_failed(
+        &mut self,
+        partition: &TopicPartition,
+        next: i64,
+        code: RDKafkaErrorCode,
+        words: &str,
+    ) {
         if matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) {
             self.stop_reading(std::slice::from_ref(partition));
             self.stop_out_of_range(partition, next, words);
@@ -468,7 +475,9 @@ impl SourceLoop {
             self.wakeup.wait(Duration::from_millis(5));
             self.serve_main_queue();
             if Instant::now() >= deadline {
-                tracing::warn!("the consumer group was not left in time; the brokers will notice by its silence");
+                tracing::warn!(
+                    "the consumer group was not left in time; the brokers will notice by its silence"
+                );
                 self.consumer.context().abandon();
                 break;
             }

@@ -49,20 +49,32 @@ impl Trouble {
     pub fn new(kind: Kind, code: RDKafkaErrorCode, words: &str, topics: &str) -> Self {
         use RDKafkaErrorCode as Code;
         let message = match code {
-            Code::AllBrokersDown => "no Kafka broker answers: check kafka.bootstrap_servers and that the brokers run; \
+            Code::AllBrokersDown => {
+                "no Kafka broker answers: check kafka.bootstrap_servers and that the brokers run; \
                                      trying again"
-                .to_owned(),
-            Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
-                format!("Kafka refuses our credentials: {words}: check kafka.sasl_mechanism, sasl_username and sasl_password")
+                    .to_owned()
             }
-            Code::SSL => format!("TLS with Kafka fails: {words}: check kafka.security_protocol and kafka.ssl_*"),
-            Code::Resolve => format!("a Kafka broker's name cannot be resolved: {words}: check kafka.bootstrap_servers"),
+            Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
+                format!(
+                    "Kafka refuses our credentials: {words}: check kafka.sasl_mechanism, sasl_username and sasl_password"
+                )
+            }
+            Code::SSL => {
+                format!("TLS with Kafka fails: {words}: check kafka.security_protocol and kafka.ssl_*")
+            }
+            Code::Resolve => {
+                format!("a Kafka broker's name cannot be resolved: {words}: check kafka.bootstrap_servers")
+            }
             Code::TopicAuthorizationFailed => {
                 format!("Kafka forbids reading a topic: {words}: grant Read and Describe on {topics}")
             }
-            Code::ClusterAuthorizationFailed => format!("Kafka forbids this client: {words}: grant Describe on the cluster"),
+            Code::ClusterAuthorizationFailed => {
+                format!("Kafka forbids this client: {words}: grant Describe on the cluster")
+            }
             Code::GroupAuthorizationFailed => {
-                format!("Kafka forbids the consumer group: {words}: grant Read on the group, or set kafka.group_id")
+                format!(
+                    "Kafka forbids the consumer group: {words}: grant Read on the group, or set kafka.group_id"
+                )
             }
             _ => format!("a topic is missing: {words}: make it, or let tidecast make it ({topics})"),
         };

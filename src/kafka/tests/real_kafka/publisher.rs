@@ -110,7 +110,8 @@ fn a_new_holder_of_the_name_fences_the_old_and_its_open_transaction_is_gone() {
     assert_eq!(again.message, error.message, "a broken publisher does nothing more");
     new.produce(&record("a", "new")).unwrap();
     new.commit(&[bench.offset(3, "")]).unwrap();
-    let values: Vec<_> = broker::read_committed(&bench.output).into_iter().map(|seen| seen.3.unwrap()).collect();
+    let values: Vec<_> =
+        broker::read_committed(&bench.output).into_iter().map(|seen| seen.3.unwrap()).collect();
     assert_eq!(values, ["new"]);
     bench.running.close();
 }
@@ -153,7 +154,8 @@ fn a_record_for_a_missing_topic_fails_the_commit_and_asks_for_an_operator() {
     let mut publisher = bench.publisher(&Guarantee::AtLeastOnce);
     let mut lost = record("a", "1");
     lost.destination = Destination::Topic("no/such topic".into());
-    let refused = publisher.produce(&lost).and_then(|()| publisher.commit(&[bench.offset(9, "")])).unwrap_err();
+    let refused =
+        publisher.produce(&lost).and_then(|()| publisher.commit(&[bench.offset(9, "")])).unwrap_err();
     assert_eq!(refused.recover, Recover::Stop, "{refused}");
     assert!(refused.message.contains("no/such topic"), "{refused}");
     assert_eq!(bench.committed(), None, "nothing was committed over a lost record");

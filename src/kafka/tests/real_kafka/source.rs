@@ -3,13 +3,22 @@
 use crate::broker::{self, Put, numbered};
 use crate::recorder::{Recorder, options, total};
 use std::time::{Duration, Instant};
-use tidecast_kafka::{Cluster, ClusterOptions, Guarantee, KafkaPublisher, OutputTopics, Publishing, SourceControl};
+use tidecast_event::TopicPartition;
+use tidecast_kafka::{
+    Cluster, ClusterOptions, Guarantee, KafkaPublisher, OutputTopics, Publishing, SourceControl,
+};
 use tidecast_ports::Publisher;
 use tidecast_ports::publish::CommitOffset;
-use tidecast_event::TopicPartition;
 
 /// Commits one offset for the group, outside a transaction.
-pub fn commit(cluster: &Cluster, control: &SourceControl, topic: &str, partition: i32, offset: i64, metadata: &str) {
+pub fn commit(
+    cluster: &Cluster,
+    control: &SourceControl,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    metadata: &str,
+) {
     let names = OutputTopics {
         aggregates: "a".into(),
         predictions: "p".into(),
@@ -17,8 +26,14 @@ pub fn commit(cluster: &Cluster, control: &SourceControl, topic: &str, partition
         metrics: "m".into(),
         dead_letters: "d".into(),
     };
-    let mut publisher =
-        KafkaPublisher::connect(cluster, &Guarantee::AtLeastOnce, names, control.group(), Publishing::default()).unwrap();
+    let mut publisher = KafkaPublisher::connect(
+        cluster,
+        &Guarantee::AtLeastOnce,
+        names,
+        control.group(),
+        Publishing::default(),
+    )
+    .unwrap();
     let partition = TopicPartition::new(topic, partition);
     publisher.commit(&[CommitOffset { partition, offset, metadata: metadata.to_owned() }]).unwrap();
 }
@@ -60,7 +75,10 @@ fn every_record_comes_once_in_order_and_whole() {
             assert_eq!(read.len(), expected.len());
             for (at, (read, put)) in read.iter().zip(expected).enumerate() {
                 assert_eq!(read.offset, at as i64);
-                assert_eq!((&read.key, &read.value, read.timestamp_ms), (&put.key, &put.value, put.timestamp_ms));
+                assert_eq!(
+                    (&read.key, &read.value, read.timestamp_ms),
+                    (&put.key, &put.value, put.timestamp_ms)
+                );
             }
             assert_eq!(written.high_watermarks[&partition], read.len() as i64);
             assert_eq!(written.caught_up[&partition], read.len() as i64);
@@ -69,7 +87,9 @@ fn every_record_comes_once_in_order_and_whole() {
         assert_eq!(traces, [false, false, true, false, true, false]);
         assert_eq!(written.read[&2][2].traceparent.as_deref(), Some(TRACE.as_bytes()));
         assert_eq!(written.assigned.len(), 3);
-        assert!(written.assigned.iter().all(|(_, broker)| broker.committed.is_none() && broker.log_start == 0));
+        assert!(
+            written.assigned.iter().all(|(_, broker)| broker.committed.is_none() && broker.log_start == 0)
+        );
         assert_eq!(written.revoking.len(), 3);
         assert!(written.lost.is_empty() && written.stopped.is_empty());
     });
@@ -85,7 +105,8 @@ fn a_full_sink_stops_its_own_partition_only_and_wakes_the_source() {
     let mut options = options(&topic);
     options.queue_bytes = 64 << 10;
     let running = recorder.start(&broker::cluster(&broker::unique("full")), options);
-    recorder.wait("the other partition", |written| written.read.get(&1).is_some_and(|read| read.len() == 20_000));
+    recorder
+        .wait("the other partition", |written| written.read.get(&1).is_some_and(|read| read.len() == 20_000));
     recorder.with(|written| assert!(!written.read.contains_key(&0)));
     recorder.with(|written| {
         written.full.clear();
@@ -191,7 +212,11 @@ fn a_member_with_a_lasting_name_comes_back_to_its_partitions_at_once() {
     let begun = Instant::now();
     let running = recorder.start(&cluster, options(&topic));
     recorder.wait("both again", |written| written.assigned.len() == 4);
-    assert!(begun.elapsed() < Duration::from_secs(20), "it waited for its old session: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "it waited for its old session: {:?}",
+        begun.elapsed()
+    );
     running.close();
 }
 

@@ -36,7 +36,11 @@ fn what_was_put_is_seen_at_once_and_found_again() {
         let rows = again.rows();
         assert_eq!(rows.len(), 1);
         assert_eq!((&rows["model"].value[..], rows["model"].version), (&b"two"[..], second));
-        assert_eq!(found.lock().unwrap().last().unwrap().value, None, "the rows at the start are told in log order");
+        assert_eq!(
+            found.lock().unwrap().last().unwrap().value,
+            None,
+            "the rows at the start are told in log order"
+        );
     });
 }
 

@@ -1,0 +1,290 @@
+//! The output topics read for live delivery: no group, every partition, ahead of commits; what comes twice is dropped
+//! by its id.
+
+use crate::cluster::{ClientError, Cluster, explain};
+use crate::log::QuietContext;
+use bytes::{Bytes, BytesMut};
+use hashbrown::HashSet;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidecast_event::OutputId;
+use tidecast_ports::{LiveRecord, LiveSink, OutputKind};
+
+/// Records handed over at once.
+const BATCH: usize = 512;
+/// New partitions, and topics that were not there, are looked for this often.
+const DISCOVER_EVERY: Duration = Duration::from_secs(10);
+/// The same while a topic is missing.
+const DISCOVER_MISSING_EVERY: Duration = Duration::from_secs(1);
+/// How long one question to the brokers may hold up delivery.
+const ASK: Duration = Duration::from_secs(2);
+
+/// What is read, and how much of it is remembered.
+#[derive(Debug, Clone)]
+pub struct LiveOptions {
+    /// Topics and what they carry.
+    pub topics: Vec<(String, OutputKind)>,
+    /// Records per partition read again at the start, told as replayed.
+    pub tail: i64,
+    /// Ids per partition remembered to drop repeats; more than a transaction holds.
+    pub remembered_ids: usize,
+}
+
+impl LiveOptions {
+    /// The four output topics.
+    pub fn from_settings(settings: &tidecast_config::Settings) -> Self {
+        let names = &settings.topics;
+        LiveOptions {
+            topics: vec![
+                (names.aggregates.clone(), OutputKind::Aggregate),
+                (names.predictions.clone(), OutputKind::Forecast),
+                (names.alerts.clone(), OutputKind::Alert),
+                (names.metrics.clone(), OutputKind::Metrics),
+            ],
+            tail: 2_000,
+            remembered_ids: 32_768,
+        }
+    }
+}
+
+/// The running reader. It ends with [`LiveReader::stop`] or the process, not when this value is dropped.
+pub struct LiveReader {
+    stopped: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl LiveReader {
+    /// Reads the output topics of the configuration. Brokers and topics need not be there yet.
+    pub fn start(
+        cluster: &Cluster,
+        settings: &tidecast_config::Settings,
+        sink: Arc<dyn LiveSink>,
+    ) -> Result<Self, ClientError> {
+        Self::start_with(cluster, LiveOptions::from_settings(settings), sink)
+    }
+
+    /// Reads these topics.
+    pub fn start_with(
+        cluster: &Cluster,
+        options: LiveOptions,
+        sink: Arc<dyn LiveSink>,
+    ) -> Result<Self, ClientError> {
+        let group = format!("{}-live", cluster.options().group_id);
+        let mut config = cluster.reader_config(&group, "read_uncommitted");
+        config
+            .set("fetch.wait.max.ms", "100")
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("topic.metadata.refresh.interval.ms", "10000")
+            // What retention took while we were away is not live any more.
+            .set("auto.offset.reset", "latest");
+        let consumer = BaseConsumer::from_config_and_context(&config, QuietContext::default())?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let started_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let reader = Reader {
+            consumer,
+            options,
+            sink,
+            stopped: Arc::clone(&stopped),
+            started_ms: i64::try_from(started_ms).unwrap_or(i64::MAX),
+            partitions: BTreeMap::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("kafka-live".into())
+            .spawn(move || reader.run())
+            .map_err(|error| ClientError(format!("no thread for the live reader: {error}")))?;
+        Ok(LiveReader { stopped, thread })
+    }
+
+    /// Ends the reader and waits for it.
+    pub fn stop(self) {
+        self.stopped.store(true, Ordering::Release);
+        // A panic of the sink was told when it happened.
+        let _ = self.thread.join();
+    }
+}
+
+/// The ids seen last.
+#[derive(Default)]
+struct Remembered {
+    order: VecDeque<u128>,
+    known: HashSet<u128, foldhash::fast::RandomState>,
+}
+
+impl Remembered {
+    /// Whether the id is new; remembers it, and forgets the oldest past the bound.
+    fn is_new(&mut self, id: OutputId, bound: usize) -> bool {
+        if !self.known.insert(id.0) {
+            return false;
+        }
+        self.order.push_back(id.0);
+        if self.order.len() > bound
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+struct Partition {
+    kind: OutputKind,
+    /// The end when the partition was found: what is before it and older than the reader is replayed.
+    found_end: i64,
+    remembered: Remembered,
+}
+
+/// By topic, then partition: looked up for every record without a copy of the name.
+type Partitions = BTreeMap<String, BTreeMap<i32, Partition>>;
+
+struct Reader {
+    consumer: BaseConsumer<QuietContext>,
+    options: LiveOptions,
+    sink: Arc<dyn LiveSink>,
+    stopped: Arc<AtomicBool>,
+    started_ms: i64,
+    partitions: Partitions,
+}
+
+impl Reader {
+    fn run(mut self) {
+        let mut discover_at = Instant::now();
+        let mut records = Vec::new();
+        while !self.stopped.load(Ordering::Acquire) {
+            if Instant::now() >= discover_at {
+                let all_there = self.discover();
+                discover_at =
+                    Instant::now() + if all_there { DISCOVER_EVERY } else { DISCOVER_MISSING_EVERY };
+            }
+            self.gather(&mut records);
+            if !records.is_empty() {
+                self.sink.publish(std::mem::take(&mut records));
+            }
+        }
+    }
+
+    /// Waits for a record, then takes what else is there.
+    fn gather(&mut self, records: &mut Vec<LiveRecord>) {
+        let mut wait = Duration::from_millis(100);
+        while records.len() < BATCH {
+            match self.consumer.poll(wait) {
+                None => return,
+                Some(Ok(message)) => {
+                    if let Some(record) = take(&mut self.partitions, &self.options, self.started_ms, &message)
+                    {
+                        records.push(record);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) => tracing::debug!(error = explain(&error), "live reader"),
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    /// Adds partitions not yet read. Tells whether every topic was there.
+    fn discover(&mut self) -> bool {
+        let mut all_there = true;
+        for (topic, kind) in self.options.topics.clone() {
+            all_there &= self.discover_topic(&topic, kind);
+        }
+        all_there
+    }
+
+    fn discover_topic(&mut self, topic: &str, kind: OutputKind) -> bool {
+        let metadata = match self.consumer.fetch_metadata(Some(topic), ASK) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                tracing::debug!(topic, error = explain(&error), "live reader: no answer about a topic");
+                return false;
+            }
+        };
+        let Some(found) = metadata.topics().first().filter(|found| found.error().is_none()) else {
+            return false;
+        };
+        let mut list = TopicPartitionList::new();
+        let mut complete = !found.partitions().is_empty();
+        let known = self.partitions.entry(topic.to_owned()).or_default();
+        for partition in found.partitions() {
+            if known.contains_key(&partition.id()) {
+                continue;
+            }
+            let Ok((low, high)) = self.consumer.fetch_watermarks(topic, partition.id(), ASK) else {
+                complete = false;
+                continue;
+            };
+            let from = Offset::Offset(low.max(high - self.options.tail));
+            if list.add_partition_offset(topic, partition.id(), from).is_ok() {
+                let new = Partition { kind, found_end: high, remembered: Remembered::default() };
+                known.insert(partition.id(), new);
+            }
+        }
+        if list.count() > 0
+            && let Err(error) = self.consumer.incremental_assign(&list)
+        {
+            tracing::warn!(topic, error = explain(&error), "live reader: partitions not read; trying again");
+            for element in list.elements() {
+                known.remove(&element.partition());
+            }
+            return false;
+        }
+        complete
+    }
+}
+
+fn take(
+    partitions: &mut Partitions,
+    options: &LiveOptions,
+    started_ms: i64,
+    message: &BorrowedMessage<'_>,
+) -> Option<LiveRecord> {
+    let partition = partitions.get_mut(message.topic())?.get_mut(&message.partition())?;
+    let id = message.headers().and_then(|headers| {
+        let header = headers.iter().find(|header| header.key == "id")?;
+        OutputId::parse(header.value?)
+    });
+    if let Some(id) = id
+        && !partition.remembered.is_new(id, options.remembered_ids)
+    {
+        return None;
+    }
+    let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
+    let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+    let mut bytes = BytesMut::with_capacity(key.len() + value.len());
+    bytes.extend_from_slice(key);
+    bytes.extend_from_slice(value);
+    let mut key_and_value: Bytes = bytes.freeze();
+    let key = key_and_value.split_to(key.len());
+    Some(LiveRecord {
+        kind: partition.kind,
+        partition: message.partition(),
+        offset: message.offset(),
+        id,
+        timestamp_ms,
+        key,
+        value: key_and_value,
+        replayed: message.offset() < partition.found_end && timestamp_ms < started_ms,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_remembered_up_to_the_bound() {
+        let mut remembered = Remembered::default();
+        assert!((0..10).all(|id| remembered.is_new(OutputId(id), 5)));
+        assert!(!remembered.is_new(OutputId(9), 5));
+        assert!(!remembered.is_new(OutputId(5), 5));
+        assert!(remembered.is_new(OutputId(4), 5), "forgotten");
+        assert_eq!(remembered.order.len(), remembered.known.len());
+    }
+}
