@@ -1,0 +1,286 @@
+//! The likelihood of GARCH and its search.
+
+use super::Garch;
+use crate::optimize::{Minimum, Stop, bfgs, bfgs_while};
+use crate::regression::solve_positive;
+use crate::{Budget, FitError};
+use statrs::function::gamma::ln_gamma;
+
+/// Weight of the exponential mean that stands for what was before the sample, and how much of the sample it sees.
+const DECAY: f64 = 0.94;
+const SEEN: usize = 75;
+/// Persistence stays below one by this.
+const STATIONARY: f64 = 1.0 - 1e-8;
+/// Degrees of freedom of Student's t stay between these.
+const NU: (f64, f64) = (2.05, 500.0);
+
+const SEARCH: Stop = Stop { gradient: 1e-2, decrease: 1e-4, iterations: 100 };
+const POLISH: Stop = Stop { gradient: 1e-4, decrease: 1e-8, iterations: 60 };
+
+/// A series centred and in units of its own size.
+pub(super) struct Sample {
+    values: Vec<f64>,
+    mean: f64,
+    /// Standard deviation; 0 where the series does not vary.
+    scale: f64,
+    backcast: f64,
+    observed: usize,
+    lags: usize,
+}
+
+/// What estimation found, in units of the series.
+pub(super) struct Estimate {
+    pub natural: Vec<f64>,
+    pub errors: Vec<f64>,
+    /// `NaN` where the series does not vary.
+    pub loglik: f64,
+    /// Squared error and variance before the sample.
+    pub backcast: f64,
+}
+
+impl Sample {
+    pub(super) fn new(y: &[f64], p: usize, q: usize) -> Self {
+        let present = || y.iter().filter(|v| !v.is_nan());
+        let observed = present().count();
+        let n = observed as f64;
+        // By parts of the largest: sums of values near the largest double are no doubles.
+        let unit = present().fold(0.0f64, |m, v| m.max(v.abs())).max(f64::MIN_POSITIVE);
+        let mean = present().map(|v| v / unit).sum::<f64>() / n;
+        let sd = (present().map(|v| (v / unit - mean) * (v / unit - mean)).sum::<f64>() / n).sqrt();
+        let scale = if sd > 1e-13 { sd } else { 0.0 };
+        let values: Vec<f64> = y.iter().map(|v| (v / unit - mean) / scale.max(f64::MIN_POSITIVE)).collect();
+        let (mut sum, mut weights, mut weight) = (0.0, 0.0, 1.0);
+        for v in values.iter().take(SEEN) {
+            if !v.is_nan() {
+                sum += weight * v * v;
+                weights += weight;
+            }
+            weight *= DECAY;
+        }
+        let backcast = if weights > 0.0 && sum > 0.0 { sum / weights } else { 1.0 };
+        Sample { values, mean: mean * unit, scale: scale * unit, backcast, observed, lags: p.max(q) }
+    }
+}
+
+/// Memory of the recursion: squares and variances, those before the sample first.
+struct Likelihood<'a> {
+    of: &'a Garch,
+    sample: &'a Sample,
+    squares: Vec<f64>,
+    variances: Vec<f64>,
+    natural: Vec<f64>,
+}
+
+impl<'a> Likelihood<'a> {
+    fn new(of: &'a Garch, sample: &'a Sample) -> Self {
+        let room = sample.values.len() + sample.lags;
+        let natural = vec![0.0; of.parameters()];
+        Likelihood { of, sample, squares: vec![0.0; room], variances: vec![0.0; room], natural }
+    }
+
+    /// Log-likelihood, negative, at natural parameters in units of the sample.
+    fn at(&mut self, natural: &[f64]) -> f64 {
+        let (p, q, m) = (self.of.p, self.of.q, self.sample.lags);
+        let (mu, omega) = (natural[0], natural[1]);
+        let (alpha, rest) = natural[2..].split_at(p);
+        let beta = &rest[..q];
+        self.squares[..m].fill(self.sample.backcast);
+        self.variances[..m].fill(self.sample.backcast);
+        // Logarithms of products, not products of logarithms: one in sixteen observations.
+        let (mut log_variance, mut variance_product) = (0.0, 1.0);
+        let (mut log_tail, mut tail_product) = (0.0, 1.0);
+        let mut quadratic = 0.0;
+        let spread = self.of.student.then(|| 1.0 / (rest[q] - 2.0));
+        for (t, y) in self.sample.values.iter().enumerate() {
+            let at = t + m;
+            let mut s2 = omega;
+            for (a, e2) in alpha.iter().zip(self.squares[at - p..at].iter().rev()) {
+                s2 += a * e2;
+            }
+            for (b, v) in beta.iter().zip(self.variances[at - q..at].iter().rev()) {
+                s2 += b * v;
+            }
+            self.variances[at] = s2;
+            if y.is_nan() {
+                self.squares[at] = s2;
+                continue;
+            }
+            let e2 = (y - mu) * (y - mu);
+            self.squares[at] = e2;
+            variance_product *= s2;
+            match spread {
+                None => quadratic += e2 / s2,
+                Some(spread) => tail_product *= 1.0 + e2 / s2 * spread,
+            }
+            if t % 16 == 15 {
+                log_variance += f64::ln(variance_product);
+                log_tail += f64::ln(tail_product);
+                (variance_product, tail_product) = (1.0, 1.0);
+            }
+        }
+        log_variance += variance_product.ln();
+        log_tail += tail_product.ln();
+        let n = self.sample.observed as f64;
+        let value = match spread {
+            None => 0.5 * (n * (2.0 * std::f64::consts::PI).ln() + log_variance + quadratic),
+            Some(_) => {
+                let nu = rest[q];
+                let constant = ln_gamma(0.5 * (nu + 1.0))
+                    - ln_gamma(0.5 * nu)
+                    - 0.5 * (std::f64::consts::PI * (nu - 2.0)).ln();
+                -n * constant + 0.5 * log_variance + 0.5 * (nu + 1.0) * log_tail
+            }
+        };
+        if value.is_nan() { f64::INFINITY } else { value }
+    }
+
+    fn free(&mut self, free: &[f64]) -> f64 {
+        let mut natural = std::mem::take(&mut self.natural);
+        constrain(self.of, free, &mut natural);
+        let value = self.at(&natural);
+        self.natural = natural;
+        value
+    }
+}
+
+fn logistic(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// Unconstrained: mean; log of the long-run variance; logit of the persistence; logits of the shares of the lags
+/// against the first; log of the degrees of freedom above two.
+fn constrain(of: &Garch, free: &[f64], out: &mut [f64]) {
+    let lags = of.p + of.q;
+    let persistence = logistic(free[2]) * STATIONARY;
+    let weights = || std::iter::once(1.0).chain(free[3..2 + lags].iter().map(|w| w.clamp(-30.0, 30.0).exp()));
+    let total: f64 = weights().sum();
+    out[0] = free[0];
+    out[1] = free[1].clamp(-60.0, 60.0).exp() * (1.0 - persistence);
+    for (slot, w) in out[2..].iter_mut().zip(weights()) {
+        *slot = persistence * w / total;
+    }
+    if of.student {
+        out[2 + lags] = (2.0 + free[2 + lags].clamp(-10.0, 10.0).exp()).clamp(NU.0, NU.1);
+    }
+}
+
+/// The unconstrained point of a persistence and a share of it in squared errors.
+fn start(of: &Garch, persistence: f64, share: f64) -> Vec<f64> {
+    let mut free = vec![0.0, 0.0, (persistence / (1.0 - persistence)).ln()];
+    // Earlier lags weigh more.
+    let alpha = |i: usize| share * 0.5f64.powi(i as i32);
+    let beta = |j: usize| (1.0 - share) * 0.5f64.powi(j as i32);
+    free.extend((1..of.p).map(|i| (alpha(i) / share).ln()));
+    free.extend((0..of.q).map(|j| (beta(j) / share).ln()));
+    if of.student {
+        free.push(6.0f64.ln());
+    }
+    free
+}
+
+/// Maximises the likelihood from the best of a grid.
+pub(super) fn estimate(of: &Garch, sample: &Sample, budget: &mut Budget) -> Result<Estimate, FitError> {
+    let k = of.parameters();
+    if sample.scale == 0.0 {
+        let mut natural = vec![0.0; k];
+        natural[0] = sample.mean;
+        if of.student {
+            natural[k - 1] = NU.1;
+        }
+        return Ok(Estimate { natural, errors: vec![f64::NAN; k], loglik: f64::NAN, backcast: 0.0 });
+    }
+    let mut likelihood = Likelihood::new(of, sample);
+    let shares: &[f64] = if of.q == 0 { &[1.0] } else { &[0.05, 0.1, 0.2, 0.4] };
+    let mut candidates: Vec<Minimum> = Vec::new();
+    for persistence in [0.3, 0.7, 0.9, 0.97] {
+        for share in shares {
+            if budget.evaluations == 0 {
+                budget.exhausted = true;
+                continue;
+            }
+            budget.evaluations -= 1;
+            let x = start(of, persistence, *share);
+            let value = likelihood.free(&x);
+            candidates.push(Minimum { x, value, inverse: Vec::new() });
+        }
+    }
+    candidates.retain(|c| c.value.is_finite());
+    candidates.sort_by(|a, b| a.value.total_cmp(&b.value));
+    let failed = || FitError::Numerical {
+        family: "GARCH",
+        reason: "the likelihood is not finite at any start: look for values out of all proportion".into(),
+    };
+    let first = candidates.into_iter().next().ok_or_else(failed)?;
+    let searched = bfgs(&mut |u| likelihood.free(u), first.x.clone(), SEARCH, budget);
+    let searched = if searched.value <= first.value { searched } else { first };
+    let best = if budget.exhausted {
+        searched
+    } else {
+        bfgs_while(&mut |u| likelihood.free(u), searched, POLISH, &|_| true, budget)
+    };
+    let mut natural = vec![0.0; k];
+    constrain(of, &best.x, &mut natural);
+    let errors = standard_errors(&mut likelihood, &natural, best.value, budget);
+    // Back to the units of the series.
+    let s = sample.scale;
+    let unit = |i: usize| match i {
+        0 => s,
+        1 => s * s,
+        _ => 1.0,
+    };
+    let errors = errors.iter().enumerate().map(|(i, e)| e * unit(i)).collect();
+    natural.iter_mut().enumerate().for_each(|(i, x)| *x *= unit(i));
+    natural[0] += sample.mean;
+    let loglik = -best.value - sample.observed as f64 * s.ln();
+    if !(s * s).is_finite() || s * s == 0.0 {
+        return Err(FitError::Numerical {
+            family: "GARCH",
+            reason: "the squares of the values are no finite numbers: rescale the series".into(),
+        });
+    }
+    Ok(Estimate { natural, errors, loglik, backcast: sample.backcast * s * s })
+}
+
+/// Square roots of the diagonal of the inverse observed information; `NaN` for parameters on their bound.
+fn standard_errors(
+    likelihood: &mut Likelihood<'_>,
+    natural: &[f64],
+    value: f64,
+    budget: &mut Budget,
+) -> Vec<f64> {
+    let lags = 2..2 + likelihood.of.p + likelihood.of.q;
+    let inside = |i: usize| !lags.contains(&i) || natural[i] > 1e-5;
+    let kept: Vec<usize> = (0..natural.len()).filter(|&i| inside(i)).collect();
+    let k = kept.len();
+    let mut errors = vec![f64::NAN; natural.len()];
+    let cost = (k * (k + 1)) as u64;
+    if budget.evaluations < cost {
+        return errors;
+    }
+    budget.evaluations -= cost;
+    let size: Vec<f64> =
+        kept.iter().map(|&i| 1e-4 * if i == 0 { 1.0 } else { natural[i].abs().max(1e-3) }).collect();
+    let mut moved = |i: usize, j: usize, sign: f64| {
+        let mut x = natural.to_vec();
+        x[kept[i]] += sign * size[i];
+        if i != j {
+            x[kept[j]] += sign * size[j];
+        }
+        likelihood.at(&x)
+    };
+    let mut hessian = vec![0.0; k * k];
+    let straight: Vec<f64> = (0..k).map(|i| moved(i, i, 1.0) + moved(i, i, -1.0) - 2.0 * value).collect();
+    for i in 0..k {
+        hessian[i * k + i] = straight[i] / (size[i] * size[i]);
+        for j in 0..i {
+            let along = moved(i, j, 1.0) + moved(i, j, -1.0) - 2.0 * value;
+            hessian[i * k + j] = (along - straight[i] - straight[j]) / (2.0 * size[i] * size[j]);
+        }
+    }
+    if let Some(solved) = solve_positive(&hessian, &vec![0.0; k]) {
+        for (&i, v) in kept.iter().zip(&solved.inverse_diagonal) {
+            errors[i] = v.sqrt();
+        }
+    }
+    errors
+}
