@@ -144,44 +144,27 @@ impl Cells {
         }
     }
 
+    /// Adds a value to a cell whose block is full: in a larger block, or in the same after summing it up.
     #[inline(never)]
     fn push_to_full(&mut self, at: u32, value: f64) {
-        let mut cell = self.cells[at];
-        let class = usize::from(cell.class);
-        if class + 1 < ROOM.len() {
-            let larger = self.blocks[class + 1].take();
-            let (smaller_blocks, larger_blocks) = self.blocks.split_at_mut(class + 1);
-            let target = larger_blocks[0].get_mut(larger);
-            if class == 0 {
-                target[0] = f64::from_bits(cell.content);
-                cell.content = u64::from(NONE);
-            } else {
-                target[..ROOM[class]].copy_from_slice(smaller_blocks[class].get(cell.block));
-                smaller_blocks[class].free.push(cell.block);
-            }
-            target[usize::from(cell.len)] = value;
-            cell.block = larger;
-            cell.class += 1;
-            cell.len += 1;
+        if usize::from(self.cells[at].class) + 1 < ROOM.len() {
+            self.enlarge(at);
         } else {
-            let values = self.blocks[class].get_mut(cell.block);
-            if cell.content as u32 == NONE {
-                cell.content = u64::from(
-                    self.summaries.reuse().unwrap_or_else(|| self.summaries.insert(Summary::default())),
-                );
-                self.summaries[cell.content as u32].moments = Moments::default();
-            }
-            let summary = &mut self.summaries[cell.content as u32];
+            let number = self.summary(at);
+            let cell = &mut self.cells[at];
+            let values = self.blocks[ROOM.len() - 1].get(cell.block);
+            let summary = &mut self.summaries[number];
             summary.moments.merge(&Moments::of(values));
             if self.percentiles {
-                for &value in values.iter() {
+                for &value in values {
                     summary.sketch.add(value, &mut self.chunks);
                 }
             }
-            values[0] = value;
-            cell.len = 1;
+            cell.len = 0;
         }
-        self.cells[at] = cell;
+        let cell = &mut self.cells[at];
+        self.blocks[usize::from(cell.class)].get_mut(cell.block)[usize::from(cell.len)] = value;
+        cell.len += 1;
     }
 
     /// Frees a list.
@@ -249,7 +232,8 @@ impl Cells {
         Portable { values, summary }
     }
 
-    /// Puts a copy at the end of a list: from there on it behaves as the cell that it was taken from.
+    /// Adds a copy to a list. Where its field is not in the list yet, the new cell behaves from there on as the one
+    /// that the copy was taken from.
     pub fn import(&mut self, head: &mut u32, field: u16, portable: &Portable) {
         let mut values = portable.values.iter();
         let Some(&first) = values.next() else { return };
@@ -262,38 +246,47 @@ impl Cells {
         let Some((moments, counts)) = &portable.summary else { return };
         // A cell with a summary has the largest block, however few values are in it now.
         while usize::from(self.cells[at].class) + 1 < ROOM.len() {
-            let len = usize::from(self.cells[at].len);
-            self.fill_class(at, len);
+            self.enlarge(at);
         }
-        let mut summary = Summary { moments: *moments, sketch: Sketch::default() };
+        let number = self.summary(at);
+        self.summaries[number].moments.merge(moments);
         for &(bucket, count) in counts {
             let (octave, place) = crate::sketch::split(bucket);
-            let chunk = summary.sketch.chunk(octave, &mut self.chunks);
-            self.chunks[chunk][place] = count;
+            let chunk = self.summaries[number].sketch.chunk(octave, &mut self.chunks);
+            let counter = &mut self.chunks[chunk][place];
+            *counter = counter.saturating_add(count);
         }
-        let number = match self.summaries.reuse() {
-            Some(number) => {
-                self.summaries[number] = summary;
-                number
-            }
-            None => self.summaries.insert(summary),
-        };
-        self.cells[at].content = u64::from(number);
     }
 
-    /// Moves a cell's values to the next larger block before its own is full.
-    fn fill_class(&mut self, at: u32, len: usize) {
-        let cell = self.cells[at];
-        let class = usize::from(cell.class);
-        let values: Vec<f64> = match class {
-            0 => vec![f64::from_bits(cell.content)],
-            _ => self.blocks[class].get(cell.block)[..len].to_vec(),
-        };
-        if class > 0 {
-            self.blocks[class].free.push(cell.block);
+    /// The summary of a cell of the largest class, a new one where there is none yet.
+    fn summary(&mut self, at: u32) -> u32 {
+        if self.cells[at].content as u32 == NONE {
+            let number = match self.summaries.reuse() {
+                Some(number) => number,
+                None => self.summaries.insert(Summary::default()),
+            };
+            // What was left in a used place: its vector stays, its counters were given back.
+            self.summaries[number].moments = Moments::default();
+            self.cells[at].content = u64::from(number);
         }
-        let block = self.blocks[class + 1].take();
-        self.blocks[class + 1].get_mut(block)[..len].copy_from_slice(&values);
-        self.cells[at] = Cell { block, class: cell.class + 1, content: u64::from(NONE), ..cell };
+        self.cells[at].content as u32
+    }
+
+    /// Moves a cell's values to a block of the next class.
+    fn enlarge(&mut self, at: u32) {
+        let cell = &mut self.cells[at];
+        let (class, len) = (usize::from(cell.class), usize::from(cell.len));
+        let larger = self.blocks[class + 1].take();
+        let (smaller_blocks, larger_blocks) = self.blocks.split_at_mut(class + 1);
+        let target = larger_blocks[0].get_mut(larger);
+        if class == 0 {
+            target[0] = f64::from_bits(cell.content);
+            cell.content = u64::from(NONE);
+        } else {
+            target[..len].copy_from_slice(&smaller_blocks[class].get(cell.block)[..len]);
+            smaller_blocks[class].free.push(cell.block);
+        }
+        cell.block = larger;
+        cell.class += 1;
     }
 }

@@ -15,11 +15,13 @@ mod keys;
 mod moments;
 mod panes;
 mod series;
+mod sessions;
 mod sketch;
 mod slab;
 mod spec;
 mod state;
 mod types;
+mod windows;
 
 pub use closed::{Closed, Outcome, Sink};
 pub use fields::MAX_FIELDS;

@@ -3,12 +3,11 @@
 use crate::closed::{Outcome, Sink};
 use crate::emit::{Emitter, Scratch};
 use crate::fields::{Fields, MAX_FIELDS};
-use crate::grid::Grid;
 use crate::group::Interned;
 use crate::keys::Keys;
-use crate::panes::Panes;
-use crate::spec::{SeriesSpec, SpecError, WindowKind};
+use crate::spec::{SeriesSpec, SpecError};
 use crate::state::{Reader, StateError, Writer};
+use crate::windows::Windows;
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ pub(crate) struct Series {
     name: Arc<str>,
     partial: bool,
     pub fields: Fields,
-    pub windows: Panes,
+    pub windows: Windows,
     /// Events refused as late, by key, since the key's last emission.
     pub late: HashMap<u32, u64, foldhash::fast::FixedState>,
     scratch: Scratch,
@@ -34,17 +33,12 @@ pub(crate) struct Series {
 impl Series {
     pub fn new(index: usize, spec: SeriesSpec, partial: bool) -> Result<Self, SpecError> {
         spec.validate()?;
-        let grid = match spec.window {
-            WindowKind::Tumbling { size_micros } => Grid::new(size_micros, size_micros),
-            WindowKind::Hopping { size_micros, advance_micros } => Grid::new(size_micros, advance_micros),
-            WindowKind::Session { gap_micros } => Grid::new(gap_micros, gap_micros),
-        };
         Ok(Series {
             index,
             name: spec.name.as_str().into(),
             partial,
             fields: Fields::new(spec.values.as_deref()),
-            windows: Panes::new(grid, spec.grace_micros, spec.empty_windows, spec.percentiles),
+            windows: Windows::new(&spec),
             late: HashMap::default(),
             scratch: Scratch::default(),
             worked: false,
@@ -62,7 +56,7 @@ impl Series {
         &'a mut self,
         keys: &'a Keys,
         types: &'a Keys,
-    ) -> (&'a mut Panes, &'a mut Fields, Emitter<'a>) {
+    ) -> (&'a mut Windows, &'a mut Fields, Emitter<'a>) {
         let emitter = Emitter {
             series_index: self.index,
             series: &self.name,
@@ -94,8 +88,7 @@ impl Series {
     ) -> Outcome {
         let watermark = self.watermark(newest);
         let (windows, fields, mut emitter) = self.split(keys, types);
-        let worked = windows.advance(watermark, fields, &mut emitter, sink);
-        let outcome = windows.observe(who, time, numbers, fields, &mut emitter, sink);
+        let (outcome, worked) = windows.observe(who, time, numbers, watermark, fields, &mut emitter, sink);
         self.worked |= worked;
         if outcome == Outcome::Late {
             self.count_late(who.key);

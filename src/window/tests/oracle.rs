@@ -2,13 +2,11 @@
 
 mod play;
 
-use play::{Play, SECOND, grace, hopping, lateness, tumbling};
+use play::{KEYS, Play, SECOND, Step, grace, hopping, lateness, step, tumbling};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tidecast_event::Aggregate;
 use tidecast_window::{EMPTY_WINDOWS_UNTIL_FORGOTTEN, Outcome, SeriesSpec, WindowKind};
-
-const KEYS: [&str; 4] = ["a", "b", "key", "key of more than sixteen bytes"];
 
 /// Windows by (end, key).
 #[derive(Default)]
@@ -154,24 +152,6 @@ impl Naive {
             self.emit(spec, end, &key);
         }
     }
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Event { key: usize, kind: bool, back: i64, ahead: i64, value: f64 },
-    Passes { ahead: i64 },
-    Idle,
-    Restart,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        20 => (0..KEYS.len(), any::<bool>(), 0..40i64, 0..4i64, -100.0..100.0f64)
-            .prop_map(|(key, kind, back, ahead, value)| Step::Event { key, kind, back: back.saturating_sub(20).max(0), ahead, value }),
-        2 => (0..25i64).prop_map(|ahead| Step::Passes { ahead }),
-        1 => Just(Step::Idle),
-        1 => Just(Step::Restart),
-    ]
 }
 
 fn spec() -> impl Strategy<Value = SeriesSpec> {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+use proptest::prelude::*;
 use std::cell::RefCell;
 use tidecast_event::{Aggregate, EventTime};
 use tidecast_window::{Group, Outcome, SeriesSpec, WindowKind};
@@ -125,4 +126,25 @@ pub fn shown(closed: &Aggregate) -> String {
     let seconds = |time: EventTime| time.0 / SECOND;
     let (start, end) = (seconds(closed.window_start), seconds(closed.window_end));
     format!("{} {start}-{end} {}/{sum} r{}{late}", closed.key, closed.event_count, closed.revision)
+}
+
+pub const KEYS: [&str; 4] = ["a", "b", "key", "key of more than sixteen bytes"];
+
+/// One thing that happens to a series: an event `back` seconds behind the stream's clock, and so on.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Event { key: usize, kind: bool, back: i64, ahead: i64, value: f64 },
+    Passes { ahead: i64 },
+    Idle,
+    Restart,
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => (0..KEYS.len(), any::<bool>(), 0..40i64, 0..4i64, -100.0..100.0f64)
+            .prop_map(|(key, kind, back, ahead, value)| Step::Event { key, kind, back: back.saturating_sub(20).max(0), ahead, value }),
+        2 => (0..25i64).prop_map(|ahead| Step::Passes { ahead }),
+        1 => Just(Step::Idle),
+        1 => Just(Step::Restart),
+    ]
 }
