@@ -60,6 +60,16 @@ impl Kafka {
         &self.bootstrap
     }
 
+    /// Uses a broker that is there already.
+    pub fn at(bootstrap: &str) -> Kafka {
+        Kafka { bootstrap: bootstrap.to_string(), own: None }
+    }
+
+    /// The process that keeps the broker of its own, whose child is the broker.
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.own.as_ref()?.running.as_ref()?.id())
+    }
+
     /// Starts the broker of its own (again, on the same port and data) and waits until it answers.
     pub fn start(&mut self) {
         let own = self.own.as_mut().expect("the suite's broker belongs to no single test");
@@ -85,7 +95,8 @@ impl Kafka {
         own.stop();
     }
 
-    fn config(&self) -> ClientConfig {
+    /// What every client of this broker begins with.
+    pub fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("allow.auto.create.topics", "false");
         config

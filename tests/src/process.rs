@@ -203,10 +203,13 @@ impl Drop for Tidecast {
 
 /// The binary under test.
 pub fn binary() -> PathBuf {
-    match std::env::var_os(BINARY) {
-        Some(path) => path.into(),
-        None => std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("tidecast"),
+    if let Some(path) = std::env::var_os(BINARY) {
+        return path.into();
     }
+    // A test lies in `deps`, below the folder of the programs; a program lies beside it.
+    let own = std::env::current_exe().unwrap();
+    let beside = own.with_file_name("tidecast");
+    if beside.exists() { beside } else { own.parent().unwrap().parent().unwrap().join("tidecast") }
 }
 
 async fn read(answer: reqwest::Response) -> Option<Answer> {

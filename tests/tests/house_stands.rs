@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway", &["config", "event", "ports"]),
     ("store", &["config", "event", "ports"]),
     ("notify", &["config", "event", "rules", "ports"]),
-    ("loadtest", &["event", "flights"]),
+    ("loadtest", &["tests"]),
     ("tests", &["flights"]),
 ];
 const PURE: &[&str] = &["event", "window", "forecast", "rules", "config"];

@@ -1,0 +1,203 @@
+//! How soon: events at a fixed rate carry the clock's time; for each window, from the sending of the event that moved its
+//! partition's watermark past the window's end to the arrival of its aggregate at a reader and at a WebSocket client.
+
+use crate::process::{cpu_seconds, resident_mb};
+use crate::table::{print, quantile};
+use crate::topics::{Inlet, outlet};
+use crate::workload::{LATENESS_MS, PARTITIONS, Reading};
+use anyhow::Result;
+use clap::Args;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::Offset;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, spawn};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidecast_tests::socket::Came;
+use tidecast_tests::{Kafka, Setup};
+
+/// What to run.
+#[derive(Args, Clone)]
+pub struct Options {
+    /// Events a second.
+    #[arg(long, default_value_t = 20_000)]
+    pub rate: u64,
+    /// Seconds to send.
+    #[arg(long, default_value_t = 60)]
+    pub seconds: u64,
+    /// Seconds at the beginning that are not counted.
+    #[arg(long, default_value_t = 15)]
+    pub warm_up: u64,
+    /// Without transactions.
+    #[arg(long)]
+    pub at_least_once: bool,
+}
+
+const SIZE_MS: i64 = 1_000;
+
+/// When the event was sent that moved a partition's watermark past the second given (epoch seconds).
+#[derive(Clone, Default)]
+pub(crate) struct Closings(Arc<Mutex<HashMap<(i32, i64), Instant>>>);
+
+impl Closings {
+    pub(crate) fn note(&self, partition: i32, second: i64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry((partition, second)).or_insert_with(Instant::now);
+    }
+
+    pub(crate) fn since(&self, partition: i32, second: i64) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(partition, second)).copied()
+    }
+}
+
+/// Windows that came, each with the moment it did.
+type Arrivals = Arc<Mutex<Vec<(i32, i64, Instant)>>>;
+
+#[derive(Deserialize)]
+struct Aggregate {
+    key: String,
+    window_end: f64,
+}
+
+impl Aggregate {
+    fn place(&self) -> Option<(i32, i64)> {
+        let source: u64 = self.key.strip_prefix("sensor_")?.parse().ok()?;
+        Some((Reading { source, behind_ms: 0, hundredths: 0 }.partition(), self.window_end as i64))
+    }
+}
+
+/// Runs and prints.
+pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
+    let setup = Setup::new("latency", kafka).with(&format!(
+        r#"
+        [kafka]
+        exactly_once = {}
+        [topics]
+        partitions = {PARTITIONS}
+        [[series]]
+        name = "readings"
+        key = "source"
+        window = {{ kind = "tumbling", size = "{SIZE_MS}ms" }}
+        lateness = "{LATENESS_MS}ms"
+        "#,
+        !options.at_least_once
+    ));
+    let mut tidecast = setup.start().await;
+    let (closings, stop) = (Closings::default(), Arc::new(AtomicBool::new(false)));
+    let (on_topic, ahead, on_socket) = (Arrivals::default(), Arrivals::default(), Arrivals::default());
+    let mut readers = Vec::new();
+    for (arrivals, committed) in [(&on_topic, true), (&ahead, false)] {
+        readers.push(watch(kafka, &setup.topic("aggregates"), committed, arrivals.clone(), stop.clone())?);
+    }
+    let mut socket = tidecast.subscribe_socket().await;
+    socket.subscribe(&[], &["aggregation"]).await;
+    let (frames, until) = (on_socket.clone(), stop.clone());
+    let client = tokio::spawn(async move {
+        while !until.load(Ordering::Relaxed) {
+            if let Some(Came::Message(message, _)) = socket.next(Duration::from_millis(100)).await
+                && let Ok(aggregate) = serde_json::from_value::<Aggregate>(message["data"].clone())
+                && let Some((partition, end)) = aggregate.place()
+            {
+                frames.lock().unwrap_or_else(PoisonError::into_inner).push((partition, end, Instant::now()));
+            }
+        }
+    });
+    let cpu = cpu_seconds(tidecast.pid());
+    let late_by = tokio::task::block_in_place(|| pace(kafka, &setup.topic("events"), options, &closings))?;
+    let cpu = cpu_seconds(tidecast.pid()) - cpu;
+    // The last windows are on their way; idle partitions close what is left, which is not counted.
+    tokio::time::timeout(Duration::from_secs(2), std::future::pending::<()>()).await.ok();
+    stop.store(true, Ordering::Relaxed);
+    for reader in readers {
+        tokio::task::block_in_place(|| reader.join()).ok();
+    }
+    client.await.ok();
+    let first = now_ms() / 1000 - (options.seconds + 2 - options.warm_up.min(options.seconds)) as i64;
+    let rows =
+        [("topic, read committed", on_topic), ("topic, read ahead", ahead), ("WebSocket frame", on_socket)]
+            .map(|(name, arrivals)| {
+                let mut waits = Vec::new();
+                for (partition, end, at) in arrivals.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                    if let Some(closed) =
+                        closings.since(*partition, *end).filter(|_| *end + LATENESS_MS / 1000 >= first)
+                    {
+                        waits.push(at.saturating_duration_since(closed).as_secs_f64() * 1e3);
+                    }
+                }
+                waits.sort_by(f64::total_cmp);
+                let cell = |share| format!("{:.1}", quantile(&waits, share));
+                vec![
+                    name.to_string(),
+                    waits.len().to_string(),
+                    cell(0.5),
+                    cell(0.95),
+                    cell(0.99),
+                    cell(0.999),
+                    cell(1.0),
+                ]
+            });
+    println!(
+        "{} events/s for {} s, {}; {:.0} % of a core, {:.0} MB; the pacer was late by {:.1} ms at most",
+        options.rate,
+        options.seconds,
+        if options.at_least_once { "at least once" } else { "exactly once" },
+        cpu / options.seconds as f64 * 100.0,
+        resident_mb(tidecast.pid(), "VmRSS"),
+        late_by
+    );
+    print(&["window closes to", "windows", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "max ms"], &rows);
+    tidecast.terminate(Duration::from_secs(20)).await;
+    Ok(())
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+fn watch(
+    kafka: &Kafka,
+    topic: &str,
+    committed: bool,
+    arrivals: Arrivals,
+    stop: Arc<AtomicBool>,
+) -> Result<JoinHandle<()>> {
+    let consumer = outlet(kafka, topic, committed, Offset::End)?;
+    Ok(spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
+            let at = Instant::now();
+            let aggregate = serde_json::from_slice::<Aggregate>(message.payload().unwrap_or_default());
+            if let Some((partition, end)) = aggregate.ok().and_then(|a| a.place()) {
+                arrivals.lock().unwrap_or_else(PoisonError::into_inner).push((partition, end, at));
+            }
+        }
+    }))
+}
+
+/// Sends at the rate asked for; returns by how many ms it was ever late. A slice of a millisecond at a time.
+fn pace(kafka: &Kafka, topic: &str, options: &Options, closings: &Closings) -> Result<f64> {
+    let inlet = Inlet::new(kafka, topic, 1)?;
+    let (start, start_ms) = (Instant::now(), now_ms());
+    let (mut line, mut late_by) = (Vec::with_capacity(160), 0f64);
+    for number in 0..options.rate * options.seconds {
+        let due = Duration::from_nanos(number * 1_000_000_000 / options.rate);
+        let now = start.elapsed();
+        if now < due {
+            std::thread::sleep((due - now).max(Duration::from_micros(500)));
+        } else {
+            late_by = late_by.max((now - due).as_secs_f64() * 1e3);
+        }
+        let reading = Reading::number(number);
+        let stream_ms = start_ms + due.as_millis() as i64;
+        if reading.behind_ms == 0 {
+            // The watermark now stands at this second, less the lateness.
+            closings.note(reading.partition(), (stream_ms - LATENESS_MS).div_euclid(1000));
+        }
+        reading.write(number, "sensor_data", stream_ms - reading.behind_ms, &mut line);
+        inlet.send(&reading.key(), reading.partition(), &line)?;
+    }
+    inlet.finish()?;
+    Ok(late_by)
+}

@@ -1,0 +1,40 @@
+//! `tidecast-loadtest`: the measurements, from a shell.
+
+use clap::{Parser, Subcommand};
+use tidecast_loadtest::{latency, models, rate};
+use tidecast_tests::Kafka;
+
+/// Measures the tidecast binary beside it (or TIDECAST_BIN) against a real Kafka and prints tables. Build with --release.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// A broker that is there already (host:port); without it one is started, and ended after the run.
+    #[arg(long, global = true)]
+    kafka: Option<String>,
+    #[command(subcommand)]
+    run: Run,
+}
+
+#[derive(Subcommand)]
+enum Run {
+    /// Reads a full topic as fast as it can and checks every window: events a second, CPU, memory.
+    Rate(rate::Options),
+    /// Events at a fixed rate with the clock's time: from the event that closes a window to its aggregate.
+    Latency(latency::Options),
+    /// Many models at once: memory, and how soon after its window each forecast comes.
+    Models(models::Options),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let kafka = match &arguments.kafka {
+        Some(address) => Kafka::at(address),
+        None => tokio::task::block_in_place(Kafka::own),
+    };
+    match arguments.run {
+        Run::Rate(options) => rate::run(&kafka, &options).await,
+        Run::Latency(options) => latency::run(&kafka, &options).await,
+        Run::Models(options) => models::run(&kafka, &options).await,
+    }
+}

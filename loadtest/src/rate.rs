@@ -1,0 +1,280 @@
+//! How fast: a full topic is read from the start to the last window's aggregate, and every window is checked.
+
+use crate::process::{cpu_seconds, machine_cpu_seconds, resident_mb};
+use crate::table::{print, short};
+use crate::topics::{Ends, Inlet, outlet};
+use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, expected, filled_at_ms, flush_at_ms};
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::Offset;
+use serde::Deserialize;
+use std::time::{Duration, Instant};
+use tidecast_tests::{Kafka, Setup};
+
+/// What to run.
+#[derive(Args, Clone)]
+pub struct Options {
+    /// Events in the topic.
+    #[arg(long, default_value_t = 4_000_000)]
+    pub events: u64,
+    /// Runs of each line; the table shows all of them.
+    #[arg(long, default_value_t = 3)]
+    pub runs: u32,
+    /// Windows.
+    #[arg(long, value_enum, default_value_t = Workload::Tumbling)]
+    pub workload: Workload,
+    /// Without transactions.
+    #[arg(long)]
+    pub at_least_once: bool,
+    /// A topic that an earlier run filled with the same number of events, to save the filling.
+    #[arg(long)]
+    pub topic: Option<String>,
+}
+
+/// Which windows.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Workload {
+    /// One second.
+    Tumbling,
+    /// Ten seconds every second.
+    Hopping,
+}
+
+impl Workload {
+    fn size_and_advance_ms(self) -> (i64, i64) {
+        match self {
+            Workload::Tumbling => (1_000, 1_000),
+            Workload::Hopping => (10_000, 1_000),
+        }
+    }
+}
+
+/// The last aggregate may be this long after the one before it.
+const QUIET: Duration = Duration::from_secs(6);
+const LIMIT: Duration = Duration::from_secs(600);
+
+struct Measured {
+    wall: f64,
+    cpu: f64,
+    broker_cpu: f64,
+    other_cpu: f64,
+    peak_mb: f64,
+    check: Check,
+}
+
+/// Runs and prints.
+pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
+    let topic = match &options.topic {
+        Some(topic) => topic.clone(),
+        None => fill(kafka, options.events).await?,
+    };
+    println!("topic {topic}: {} events, {SOURCES} keys, {PARTITIONS} partitions", options.events);
+    let mut rows = Vec::new();
+    let mut exact = true;
+    for _ in 0..options.runs {
+        let m = once(kafka, options, &topic).await?;
+        exact &= m.check.is_exact();
+        let events = options.events as f64;
+        rows.push(vec![
+            format!("{:?}", options.workload),
+            if options.at_least_once { "at least once" } else { "exactly once" }.to_string(),
+            short(events / m.wall),
+            format!("{:.2}", m.wall),
+            format!("{:.1}", m.cpu),
+            short(events / m.cpu),
+            format!("{:.0}", m.peak_mb),
+            format!("{:.1}", m.broker_cpu),
+            format!("{:.1}", m.other_cpu),
+            m.check.to_string(),
+        ]);
+    }
+    print(
+        &[
+            "windows",
+            "guarantee",
+            "events/s",
+            "wall s",
+            "CPU-s",
+            "events/CPU-s",
+            "peak MB",
+            "broker CPU-s",
+            "other CPU-s",
+            "exact",
+        ],
+        &rows,
+    );
+    if exact { Ok(()) } else { bail!("windows are not exact") }
+}
+
+async fn fill(kafka: &Kafka, events: u64) -> Result<String> {
+    let topic = tidecast_tests::kafka::unique("load");
+    kafka.create(&topic, PARTITIONS).await;
+    let inlet = Inlet::new(kafka, &topic, 20)?;
+    let mut line = Vec::with_capacity(160);
+    for number in 0..events {
+        let reading = Reading::number(number);
+        reading.write(number, "sensor_data", filled_at_ms(number, &reading), &mut line);
+        inlet.send(&reading.key(), reading.partition(), &line)?;
+    }
+    for source in 0..SOURCES {
+        let flush = Reading { source, behind_ms: 0, hundredths: 0 };
+        flush.write(events + source, "flush", flush_at_ms(events), &mut line);
+        inlet.send(&flush.key(), flush.partition(), &line)?;
+    }
+    inlet.finish()?;
+    Ok(topic)
+}
+
+async fn once(kafka: &Kafka, options: &Options, topic: &str) -> Result<Measured> {
+    let (size, advance) = options.workload.size_and_advance_ms();
+    let setup = Setup::new("rate", kafka).with(&format!(
+        r#"
+        [kafka]
+        exactly_once = {}
+        [topics]
+        partitions = {PARTITIONS}
+        [[series]]
+        name = "readings"
+        topic = "{topic}"
+        key = "source"
+        values = ["value"]
+        window = {{ kind = "hopping", size = "{size}ms", advance = "{advance}ms" }}
+        lateness = "{LATENESS_MS}ms"
+        idle_after = "10m"
+        "#,
+        !options.at_least_once
+    ));
+    let output = setup.topic("aggregates");
+    kafka.create(&output, PARTITIONS).await;
+    let ends = Ends::new(kafka, &output)?;
+    let broker = kafka.pid();
+    let broker_cpu = || broker.map_or(f64::NAN, cpu_seconds);
+    let (machine, broker_before, own_before) =
+        (machine_cpu_seconds(), broker_cpu(), cpu_seconds(std::process::id()));
+    let start = Instant::now();
+    let mut tidecast = setup.spawn(&[]);
+    let (mut seen, mut last) = (0, None);
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tick.tick().await;
+        let now = tokio::task::block_in_place(|| ends.sum())?;
+        if now > seen {
+            seen = now;
+            let cpu = cpu_seconds(tidecast.pid());
+            let broker_cpu = broker_cpu() - broker_before;
+            // This process' own children are counted as the binary and the broker.
+            let own = cpu_seconds(std::process::id())
+                - own_before
+                - cpu
+                - if broker.is_some() { broker_cpu } else { 0.0 };
+            let other =
+                machine_cpu_seconds() - machine - cpu - own - if broker.is_some() { broker_cpu } else { 0.0 };
+            last = Some((
+                start.elapsed().as_secs_f64(),
+                cpu,
+                broker_cpu,
+                other,
+                resident_mb(tidecast.pid(), "VmHWM"),
+            ));
+        }
+        let quiet = last.as_ref().map_or(0.0, |(at, ..)| start.elapsed().as_secs_f64() - at);
+        if quiet > QUIET.as_secs_f64() || !tidecast.is_running() || start.elapsed() > LIMIT {
+            break;
+        }
+    }
+    let Some((wall, cpu, broker_cpu, other_cpu, peak_mb)) = last else {
+        bail!("no output:\n{}", tidecast.log())
+    };
+    tidecast.terminate(Duration::from_secs(20)).await;
+    let check = tokio::task::block_in_place(|| check(kafka, &output, options.events, size, advance))?;
+    Ok(Measured { wall, cpu, broker_cpu, other_cpu, peak_mb, check })
+}
+
+/// What was found wrong; all zero is exact.
+#[derive(Default)]
+struct Check {
+    missing: usize,
+    doubled: u64,
+    wrong: u64,
+    extra: u64,
+}
+
+impl Check {
+    fn is_exact(&self) -> bool {
+        (self.missing, self.doubled, self.wrong, self.extra) == (0, 0, 0, 0)
+    }
+}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_exact() {
+            return f.write_str("yes");
+        }
+        let Check { missing, doubled, wrong, extra } = self;
+        write!(f, "no: {missing} missing, {doubled} doubled, {wrong} wrong, {extra} extra")
+    }
+}
+
+#[derive(Deserialize)]
+struct Aggregate<'a> {
+    key: &'a str,
+    window_start: f64,
+    event_count: u64,
+    aggregates: Fields,
+    revision: u64,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    value: Option<Numbers>,
+}
+
+#[derive(Deserialize)]
+struct Numbers {
+    sum: f64,
+    min: f64,
+    max: f64,
+}
+
+fn check(kafka: &Kafka, topic: &str, events: u64, size: i64, advance: i64) -> Result<Check> {
+    let mut windows = expected(events, size, advance);
+    let mut found = Check::default();
+    let consumer = outlet(kafka, topic, true, Offset::Beginning)?;
+    let mut left = kafka.partitions(topic).unwrap_or(0);
+    while left > 0 {
+        let message = match consumer.poll(Duration::from_secs(30)) {
+            Some(Ok(message)) => message,
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                left -= 1;
+                continue;
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => bail!("{topic}: nothing for 30 s"),
+        };
+        let aggregate: Aggregate<'_> = serde_json::from_slice(message.payload().unwrap_or_default())?;
+        let source =
+            aggregate.key.strip_prefix("sensor_").and_then(|number| number.parse().ok()).unwrap_or(u64::MAX);
+        let start = (aggregate.window_start * 1000.0).round() as i64;
+        if start + size > flush_at_ms(events) {
+            continue;
+        }
+        let Some(window) = windows.get_mut(&(source, start)) else {
+            found.extra += 1;
+            continue;
+        };
+        window.seen += u32::from(aggregate.revision == 0);
+        found.doubled += u64::from(window.seen > 1 || aggregate.revision > 0);
+        let near = |got: f64, hundredths: i64| {
+            (got - hundredths as f64 / 100.0).abs() < 1e-6 * (hundredths.abs() as f64).max(1.0)
+        };
+        let right = aggregate
+            .aggregates
+            .value
+            .is_some_and(|v| near(v.sum, window.sum) && near(v.min, window.min) && near(v.max, window.max));
+        found.wrong += u64::from(!right || aggregate.event_count != window.count);
+    }
+    found.missing = windows.values().filter(|window| window.seen == 0).count();
+    Ok(found)
+}

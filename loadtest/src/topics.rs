@@ -1,0 +1,91 @@
+//! Filling topics and watching them.
+
+use anyhow::{Context, Result};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::time::Duration;
+use tidecast_tests::Kafka;
+
+const ASK: Duration = Duration::from_secs(20);
+
+/// A producer into chosen partitions.
+pub struct Inlet {
+    producer: ThreadedProducer<DefaultProducerContext>,
+    topic: String,
+}
+
+impl Inlet {
+    /// `linger_ms` trades batches for time.
+    pub fn new(kafka: &Kafka, topic: &str, linger_ms: u32) -> Result<Inlet> {
+        let mut config = kafka.config();
+        config
+            .set("linger.ms", linger_ms.to_string())
+            .set("batch.size", "262144")
+            .set("enable.idempotence", "true");
+        config.set("queue.buffering.max.messages", "500000");
+        Ok(Inlet { producer: config.create()?, topic: topic.to_string() })
+    }
+
+    /// Queues one record; waits while the queue is full.
+    pub fn send(&self, key: &str, partition: i32, payload: &[u8]) -> Result<()> {
+        let mut record = BaseRecord::to(&self.topic).key(key).payload(payload).partition(partition);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                    record = back;
+                    self.producer.flush(Duration::from_millis(50)).ok();
+                }
+                Err((error, _)) => return Err(error).context(self.topic.clone()),
+            }
+        }
+    }
+
+    /// Waits until all of it is there.
+    pub fn finish(&self) -> Result<()> {
+        Ok(self.producer.flush(Duration::from_secs(120))?)
+    }
+}
+
+/// A consumer of all partitions of a topic, with big fetches and no group.
+pub fn outlet(kafka: &Kafka, topic: &str, committed: bool, from: Offset) -> Result<BaseConsumer> {
+    let mut config = kafka.config();
+    config.set("group.id", tidecast_tests::kafka::unique("loadtest")).set("enable.auto.commit", "false");
+    config.set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" });
+    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "5");
+    config.set("queued.min.messages", "1000000").set("fetch.queue.backoff.ms", "5");
+    let consumer: BaseConsumer = config.create()?;
+    let count = kafka.partitions(topic).with_context(|| format!("no topic {topic}"))?;
+    let mut list = TopicPartitionList::new();
+    for partition in 0..count {
+        list.add_partition_offset(topic, partition as i32, from)?;
+    }
+    consumer.assign(&list)?;
+    Ok(consumer)
+}
+
+/// Counts what a `read_committed` reader could see: the sum of the partitions' last stable offsets.
+pub struct Ends {
+    client: BaseConsumer,
+    topic: String,
+    partitions: i32,
+}
+
+impl Ends {
+    /// Of a topic that is there.
+    pub fn new(kafka: &Kafka, topic: &str) -> Result<Ends> {
+        let client = kafka.config().set("isolation.level", "read_committed").create()?;
+        let partitions = kafka.partitions(topic).with_context(|| format!("no topic {topic}"))? as i32;
+        Ok(Ends { client, topic: topic.to_string(), partitions })
+    }
+
+    /// The sum now.
+    pub fn sum(&self) -> Result<i64> {
+        let of = |partition| {
+            Ok::<i64, anyhow::Error>(self.client.fetch_watermarks(&self.topic, partition, ASK)?.1)
+        };
+        (0..self.partitions).map(of).sum()
+    }
+}
