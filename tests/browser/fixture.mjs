@@ -289,7 +289,7 @@ const dlq = Array.from({ length: 64 }, (_, i) => {
 });
 
 const HEADERS = (host) => ({
-  "content-security-policy": `default-src 'self'; connect-src 'self' ws://${host}:${WS_PORT}; base-uri 'none'; frame-ancestors 'none'`,
+  "content-security-policy": `default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self' ws://${host}:${WS_PORT}; base-uri 'none'; form-action 'self'; frame-ancestors 'none'`,
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
 });

@@ -28,13 +28,13 @@ const COLUMNS: Column<ModelRow>[] = [
 
 function StateCell({ model }: { model: ModelRow }) {
   if (!model.enabled) return <StateTag state="disabled" />;
-  if (model.state === "warming_up" && model.needed > 0) return <StateTag state={`warming up, ${model.needed} more`} />;
+  if (model.state === "warming_up" && model.needed > 0) return <StateTag state={`needs ${model.needed} more`} />;
   return <StateTag state={model.state} />;
 }
 
 /** Every model that the reader may see: searched, filtered and sorted here, for the list is small beside the windows. */
 export function Models() {
-  const models = useResource<ModelRow[]>((signal) => getAll("/api/models", MODELS_MAX, signal), ["models"], 15_000);
+  const models = useResource<ModelRow[]>((signal) => getAll("/api/models", MODELS_MAX, signal), ["models"], 30_000);
   const search = useRef<HTMLInputElement>(null);
   const q = query.value.get("q") ?? "";
   const type = query.value.get("type") ?? "";

@@ -20,7 +20,7 @@ export function SeverityTag({ severity }: { severity: string }) {
 
 /** The state of a model or rule, in words. */
 export function StateTag({ state }: { state: string }) {
-  const level = /fail|quarantin|error/.test(state) ? "bad" : /warm|fit|train/.test(state) ? "wait" : /disab|template/.test(state) ? "off" : "ok";
+  const level = /fail|quarantin|error/.test(state) ? "bad" : /warm|needs|fit|train/.test(state) ? "wait" : /disab|template/.test(state) ? "off" : "ok";
   return <span class={`dot-tag dot-${level}`}>{state.replaceAll("_", " ")}</span>;
 }
 

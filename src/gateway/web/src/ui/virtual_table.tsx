@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 export interface Column<T> {
   /** Names it in the address (`?sort=`) and to the style sheet. */
@@ -24,7 +24,9 @@ interface Props<T> {
 }
 
 /** Rows beyond the visible ones that are drawn on each side, so that scrolling shows no gap. */
-const SPARE = 8;
+const SPARE = 10;
+/** The drawn rows change by this many at once: not every pixel of a scroll is worth a rendering. */
+const STEP = 5;
 
 /** A table that draws only what is seen: ten thousand rows cost as much as thirty. Arrow keys walk through it. */
 export function VirtualTable<T>({ label, rows, columns, keyOf, hrefOf, sort, onSort, class: name }: Props<T>) {
@@ -44,8 +46,22 @@ export function VirtualTable<T>({ label, rows, columns, keyOf, hrefOf, sort, onS
     return () => watcher.disconnect();
   }, []);
 
-  const first = Math.max(0, Math.floor(view.top / view.row) - SPARE);
-  const last = Math.min(rows.length, Math.ceil((view.top + view.height) / view.row) + SPARE);
+  const step = Math.floor(view.top / view.row / STEP) * STEP;
+  const first = Math.max(0, step - SPARE);
+  const last = Math.min(rows.length, step + STEP + Math.ceil(view.height / view.row) + SPARE);
+  // A row that was drawn is drawn again as the same object, which Preact passes over at once.
+  const drawn = useMemo(() => new Map<number, ComponentChildren>(), [rows, columns, first >> 8]);
+  const draw = (row: T, index: number) => {
+    let made = drawn.get(index);
+    if (!made) {
+      made = <Row key={keyOf(row)} row={row} index={index} columns={columns} href={hrefOf(row)} />;
+      drawn.set(index, made);
+    }
+    return made;
+  };
+  const onScroll = (top: number) => {
+    if (Math.floor(top / view.row / STEP) * STEP !== step) setView({ ...view, top });
+  };
 
   useEffect(() => {
     if (wantFocus.current == null) return;
@@ -63,8 +79,8 @@ export function VirtualTable<T>({ label, rows, columns, keyOf, hrefOf, sort, onS
     if (y < node.scrollTop) node.scrollTop = y;
     else if (y + view.row > node.scrollTop + node.clientHeight) node.scrollTop = y + view.row - node.clientHeight;
     // A focused row that is scrolled away is no longer drawn; its table keeps the focus until the new row is.
-    const drawn = node.querySelector<HTMLElement>(`[data-row="${to}"] a`);
-    (drawn ?? node).focus({ preventScroll: true });
+    const link = node.querySelector<HTMLElement>(`[data-row="${to}"] a`);
+    (link ?? node).focus({ preventScroll: true });
     setView({ ...view, top: node.scrollTop });
   };
 
@@ -118,29 +134,40 @@ export function VirtualTable<T>({ label, rows, columns, keyOf, hrefOf, sort, onS
         class="vtable-body"
         tabIndex={0}
         aria-label={`${label}, rows`}
-        onScroll={(event) => setView({ ...view, top: event.currentTarget.scrollTop })}
+        onScroll={(event) => onScroll(event.currentTarget.scrollTop)}
         onKeyDown={onKeyDown}
       >
         <div role="presentation" style={{ blockSize: `${rows.length * view.row}px`, position: "relative" }}>
           <div role="presentation" style={{ transform: `translateY(${first * view.row}px)` }}>
-            {rows.slice(first, last).map((row, i) => (
-              <div key={keyOf(row)} role="row" class="vrow" aria-rowindex={first + i + 2} data-row={first + i}>
-                {columns.map((column, c) => (
-                  <div key={column.id} role="cell" data-col={column.id} class={column.numeric ? "num" : ""}>
-                    {c === 0 ? (
-                      <a class="cover" href={hrefOf(row)}>
-                        {column.cell(row)}
-                      </a>
-                    ) : (
-                      column.cell(row)
-                    )}
-                  </div>
-                ))}
-              </div>
-            ))}
+            {rows.slice(first, last).map((row, i) => draw(row, first + i))}
           </div>
         </div>
       </div>
+    </div>
+  );
+}
+
+interface RowProps<T> {
+  row: T;
+  index: number;
+  columns: Column<T>[];
+  href: string;
+}
+
+function Row<T>({ row, index, columns, href }: RowProps<T>) {
+  return (
+    <div role="row" class="vrow" aria-rowindex={index + 2} data-row={index}>
+      {columns.map((column, c) => (
+        <div key={column.id} role="cell" data-col={column.id} class={column.numeric ? "num" : ""}>
+          {c === 0 ? (
+            <a class="cover" href={href}>
+              {column.cell(row)}
+            </a>
+          ) : (
+            column.cell(row)
+          )}
+        </div>
+      ))}
     </div>
   );
 }
