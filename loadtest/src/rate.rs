@@ -129,6 +129,10 @@ async fn fill(kafka: &Kafka, events: u64) -> Result<String> {
 
 async fn once(kafka: &Kafka, options: &Options, topic: &str) -> Result<Measured> {
     let (size, advance) = options.workload.size_and_advance_ms();
+    let window = match options.workload {
+        Workload::Tumbling => format!(r#"{{ kind = "tumbling", size = "{size}ms" }}"#),
+        Workload::Hopping => format!(r#"{{ kind = "hopping", size = "{size}ms", advance = "{advance}ms" }}"#),
+    };
     let setup = Setup::new("rate", kafka).with(&format!(
         r#"
         [kafka]
@@ -140,7 +144,7 @@ async fn once(kafka: &Kafka, options: &Options, topic: &str) -> Result<Measured>
         topic = "{topic}"
         key = "source"
         values = ["value"]
-        window = {{ kind = "hopping", size = "{size}ms", advance = "{advance}ms" }}
+        window = {window}
         lateness = "{LATENESS_MS}ms"
         idle_after = "10m"
         "#,

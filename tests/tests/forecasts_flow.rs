@@ -20,7 +20,7 @@ model_type = "SeasonalNaive"
 series = "load:*"
 field = "value.avg"
 horizon = 4
-season_length = 4
+season = 4
 anomaly_threshold = 0.8
 
 [[rules]]
@@ -186,7 +186,7 @@ async fn a_model_made_while_running_takes_its_series_up() {
     let (topic, producer) = (setup.topic("events"), kafka.producer());
     let history: Vec<f64> = (0..24).map(pattern).collect();
     let model = json!({"model_id": "made", "model_type": "SeasonalNaive", "series": "load:a", "field": "value.avg", "history": history,
-        "horizon": 4, "season_length": 4});
+        "horizon": 4, "season": 4});
     tidecast.post("/api/models", model).await.expect(201);
     eventually("it is ready", WAIT, async || {
         let state = tidecast.get("/api/models/made").await;
