@@ -4,7 +4,7 @@ use crate::cluster::{Cluster, ProducerKind, explain};
 use crate::log::QuietContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -195,12 +195,9 @@ impl KafkaAdmin {
                 .partitions
                 .iter()
                 .map(|partition| {
-                    let (low, high) = client
-                        .inner()
-                        .fetch_watermarks(&name, partition.partition, LOOK)
-                        .map_err(|error| AdminError::Unreachable {
-                            servers: servers.clone(),
-                            why: explain(&error),
+                    let (low, high) =
+                        settled_watermarks(&client, &name, partition.partition).map_err(|error| {
+                            AdminError::Unreachable { servers: servers.clone(), why: explain(&error) }
                         })?;
                     Ok((partition.partition, low, high))
                 })
@@ -240,7 +237,28 @@ impl KafkaAdmin {
                 Err((name, code)) => refused.push((name, code.to_string())),
             }
         }
-        if refused.is_empty() { Ok(made) } else { Err(AdminError::Missing(refused)) }
+        if !refused.is_empty() {
+            return Err(AdminError::Missing(refused));
+        }
+        self.wait_for_leaders(&made).await?;
+        Ok(made)
+    }
+
+    /// A topic just made is known to every broker, and led, a moment later.
+    async fn wait_for_leaders(&self, topics: &[String]) -> Result<(), AdminError> {
+        let deadline = Instant::now() + LOOK;
+        loop {
+            let view = self.look(LOOK).await?;
+            let led = |name: &String| {
+                view.topics.get(name).is_some_and(|topic| {
+                    !topic.partitions.is_empty() && topic.partitions.iter().all(|partition| partition.leader >= 0)
+                })
+            };
+            if topics.iter().all(led) || Instant::now() >= deadline {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Deletes topics; for tests and for clearing up after a replay into topics of its own.
@@ -254,6 +272,30 @@ impl KafkaAdmin {
             .filter_map(|result| result.err().map(|(name, code)| (name, code.to_string())))
             .collect();
         if refused.is_empty() { Ok(()) } else { Err(AdminError::Client(format!("not deleted: {refused:?}"))) }
+    }
+}
+
+/// First and next offset, waiting while the partition's leader is being found.
+fn settled_watermarks(
+    client: &AdminClient<QuietContext>,
+    topic: &str,
+    partition: i32,
+) -> KafkaResult<(i64, i64)> {
+    use RDKafkaErrorCode as Code;
+    let deadline = Instant::now() + LOOK;
+    loop {
+        let found = client.inner().fetch_watermarks(topic, partition, LOOK);
+        let passes =
+            found.as_ref().err().and_then(KafkaError::rdkafka_error_code).is_some_and(|code| {
+                matches!(
+                    code,
+                    Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownTopicOrPartition
+                )
+            });
+        if !passes || Instant::now() >= deadline {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -1,8 +1,9 @@
 //! The broker under test, names that no other test has, and records put on it.
 
 use rdkafka::config::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::client::ClientContext;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidecast_kafka::{Cluster, ClusterOptions, KafkaAdmin, TopicSpec};
@@ -69,18 +70,37 @@ pub fn numbered(partition: i32, number: usize) -> Put {
 }
 
 pub fn put(topic: &str, records: &[Put]) {
-    let producer: BaseProducer = ClientConfig::new()
+    let producer: BaseProducer<Counted> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap())
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
         .set("linger.ms", "5")
-        .create()
+        .create_with_context(Counted)
         .unwrap();
     send_all(&producer, topic, records);
     producer.flush(Duration::from_secs(30)).unwrap();
+    assert_eq!(REFUSED.load(Ordering::Relaxed), 0, "the broker took every record of the fixtures");
 }
 
-fn send_all(producer: &BaseProducer, topic: &str, records: &[Put]) {
+/// Records of fixtures that the broker did not take.
+static REFUSED: AtomicU32 = AtomicU32::new(0);
+
+struct Counted;
+
+impl ClientContext for Counted {}
+
+impl ProducerContext for Counted {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            eprintln!("a fixture's record was refused: {error}");
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn send_all<C: ProducerContext<DeliveryOpaque = ()>>(producer: &BaseProducer<C>, topic: &str, records: &[Put]) {
     for record in records {
         let mut out: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(record.partition);
         out.key = record.key.as_deref();
