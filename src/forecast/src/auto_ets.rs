@@ -1,8 +1,10 @@
 //! Exponential smoothing chosen among the models of the taxonomy by AICc (Hyndman, Koehler, Snyder and Grose 2002).
 //!
-//! Candidates are those that R's `ets` tries: errors additive or multiplicative, trends none, additive or damped,
-//! seasons none, additive or multiplicative, without the combinations whose variance is unstable (additive errors
-//! with a multiplicative season), and without any that multiplies where the series is not above zero.
+//! Candidates are those that R's `ets` tries, but for trends that are never damped: errors additive or multiplicative,
+//! trends none or damped, seasons none, additive or multiplicative, without the combinations whose variance is
+//! unstable (additive errors with a multiplicative season), and without any that multiplies where the series is not
+//! above zero. Each is fitted with a weak prior. Both choices were made on the even-placed series of M3, where they
+//! take the sMAPE from 13.6 to 12.8; a model spelt out, such as `ETS(A,A,N)`, is fitted by plain maximum likelihood.
 
 use crate::ets::{Component, Error, Ets, FittedEts};
 use crate::{Budget, Fit, FitError};
@@ -33,9 +35,7 @@ impl AutoEts {
         };
         let mut candidates = Vec::new();
         for &seasonal in seasons {
-            for (trend, damped) in
-                [(Component::None, false), (Component::Additive, false), (Component::Additive, true)]
-            {
+            for (trend, damped) in [(Component::None, false), (Component::Additive, true)] {
                 for error in [Error::Additive, Error::Multiplicative] {
                     let unstable = error == Error::Additive && seasonal == Component::Multiplicative;
                     let ets = Ets { error, trend, damped, seasonal, period: m.max(1) };
@@ -73,7 +73,7 @@ impl Fit for AutoEts {
             let mut own =
                 Budget { evaluations: budget.evaluations - share * (count - 1 - i as u64), exhausted: false };
             let before = own.evaluations;
-            match ets.fit(y, &mut own) {
+            match ets.fit_shrunk(y, &mut own) {
                 Ok(fitted) if best.as_ref().is_none_or(|b| fitted.aicc() < b.aicc()) => best = Some(fitted),
                 Ok(_) => {}
                 Err(error) => last_error = Some(error),

@@ -1,10 +1,12 @@
 //! What a user names: a model by the names of the contract, parsed, fitted, and used without knowing its family.
 
 use crate::arima::{Arima, FittedArima};
+use crate::auto_arima::AutoArima;
 use crate::auto_ets::{self, AutoEts};
 use crate::croston::{CrostonSba, FittedCroston, Tsb};
 use crate::ensemble::{Combination, Ensemble, FittedEnsemble};
 use crate::ets::{Component, Error, Ets, FittedEts};
+use crate::garch::{FittedGarch, Garch};
 use crate::mstl::{FittedMstl, Mstl};
 use crate::seasonal_naive::{Drift, FittedDrift, FittedSeasonalNaive, SeasonalNaive};
 use crate::theta::{FittedTheta, Theta};
@@ -57,6 +59,7 @@ pub enum Fitted {
     Drift(FittedDrift),
     Theta(Box<FittedTheta>),
     Croston(Box<FittedCroston>),
+    Garch(Box<FittedGarch>),
     Mstl(Box<FittedMstl>),
     Ensemble(Box<FittedEnsemble>),
 }
@@ -71,6 +74,7 @@ macro_rules! each {
             Fitted::Drift($inner) => $call,
             Fitted::Theta($inner) => $call,
             Fitted::Croston($inner) => $call,
+            Fitted::Garch($inner) => $call,
             Fitted::Mstl($inner) => $call,
             Fitted::Ensemble($inner) => $call,
         }
@@ -124,13 +128,17 @@ impl Fit for Spec {
             Spec::Tsb => Tsb.needed(),
             Spec::Mstl { seasons, inner } => Mstl { seasons: seasons.clone(), inner: inner.clone() }.needed(),
             Spec::Arima(arima) => arima.needed(),
-            Spec::AutoArima { .. } | Spec::Garch { .. } => 2,
+            Spec::AutoArima { season } => AutoArima::new(*season).needed().max(2 * season),
+            Spec::Garch { p, q, student } => garch(*p, *q, *student).needed(),
         }
     }
 
     fn fit(&self, y: &[f64], budget: &mut Budget) -> Result<Fitted, FitError> {
         match self {
             Spec::Arima(arima) => Ok(Fitted::Arima(Box::new(arima.fit(y, budget)?))),
+            Spec::AutoArima { season } => {
+                Ok(Fitted::Arima(Box::new(AutoArima::new(*season).fit(y, budget)?)))
+            }
             Spec::Ets(ets) => Ok(Fitted::Ets(Box::new(ets.fit(y, budget)?))),
             Spec::SeasonalNaive { season } => {
                 Ok(Fitted::SeasonalNaive(SeasonalNaive { season: *season }.fit(y, budget)?))
@@ -155,14 +163,26 @@ impl Fit for Spec {
                 let ensemble = Ensemble { members: members(*season), combination: *combination };
                 Ok(Fitted::Ensemble(Box::new(ensemble.fit(y, budget)?)))
             }
-            other => Err(FitError::Specification(format!("{other} is not available in this build"))),
+            Spec::Garch { p, q, student } => {
+                Ok(Fitted::Garch(Box::new(garch(*p, *q, *student).fit(y, budget)?)))
+            }
         }
     }
 }
 
+fn garch(p: usize, q: usize, student: bool) -> Garch {
+    let garch = Garch::new(p, q);
+    if student { garch.student() } else { garch }
+}
+
 /// What an ensemble is made of, for a season.
 fn members(season: usize) -> Vec<Spec> {
-    vec![Spec::AutoEts { season }, Spec::DynamicOptimizedTheta { season }, Spec::Theta { season }]
+    vec![
+        Spec::AutoArima { season },
+        Spec::AutoEts { season },
+        Spec::DynamicOptimizedTheta { season },
+        Spec::Theta { season },
+    ]
 }
 
 impl Spec {
@@ -233,13 +253,9 @@ impl Spec {
             {
                 *season = period;
             }
-            Spec::Ets(ets) if ets.period <= 1 => {
-                ets.period = period;
-                // Plain `ETS` follows the season; one spelt out stays as it was spelt.
-                if *ets == (Ets { period, ..Ets::additive(1) }) {
-                    *ets = Ets::additive(period);
-                }
-            }
+            // Plain `ETS` follows the season; one spelt out keeps the terms it was spelt with.
+            Spec::Ets(ets) if ets.period == 0 => *ets = Ets::additive(period),
+            Spec::Ets(ets) if ets.period == 1 => ets.period = period,
             Spec::Mstl { seasons, .. } if seasons.is_empty() && period > 1 => seasons.push(period),
             _ => {}
         }
@@ -289,7 +305,7 @@ impl FromStr for Spec {
     type Err = FitError;
 
     /// `ARIMA(p,d,q)`, `ARIMA(p,d,q)(P,D,Q)m` (square brackets around m are taken too), `ETS(M,Ad,M)`,
-    /// `GARCH(p,q)`, `MSTL(24,168)` and the plain names, whatever their case.
+    /// `GARCH(p,q)` (with a `t` behind it for Student-t errors), `MSTL(24,168)` and the plain names, whatever their case.
     fn from_str(text: &str) -> Result<Spec, FitError> {
         let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         let name_ends = text.find('(').unwrap_or(text.len());
@@ -312,7 +328,7 @@ impl FromStr for Spec {
             }
             ("ets", [group]) => Spec::Ets(ets_letters(group).ok_or_else(|| unknown(&text))?),
             ("garch", [group]) => match numbers(group)?[..] {
-                [p, q] => Spec::Garch { p, q, student: false },
+                [p, q] => Spec::Garch { p, q, student: tail.eq_ignore_ascii_case("t") },
                 _ => return Err(unknown(&text)),
             },
             ("mstl", [group]) => Spec::Mstl { seasons: numbers(group)?, inner: remainder() },
@@ -327,7 +343,8 @@ impl FromStr for Spec {
             (_, []) => plain(&name).ok_or_else(|| unknown(&text))?,
             _ => return Err(unknown(&text)),
         };
-        if tail.is_empty() { spec.checked() } else { Err(unknown(&text)) }
+        let whole = tail.is_empty() || matches!(spec, Spec::Garch { student: true, .. });
+        if whole { spec.checked() } else { Err(unknown(&text)) }
     }
 }
 
@@ -339,7 +356,7 @@ fn remainder() -> Box<Spec> {
 fn plain(name: &str) -> Option<Spec> {
     Some(match name {
         "autoarima" => Spec::AutoArima { season: 1 },
-        "ets" => Spec::Ets(Ets::additive(1)),
+        "ets" => Spec::Ets(Ets { period: 0, ..Ets::additive(1) }),
         "autoets" => Spec::AutoEts { season: 1 },
         "theta" => Spec::Theta { season: 1 },
         "dynamicoptimizedtheta" | "dot" => Spec::DynamicOptimizedTheta { season: 1 },
@@ -411,7 +428,7 @@ impl fmt::Display for Spec {
             Spec::AutoEts { .. } => f.write_str("AutoETS"),
             Spec::Theta { .. } => f.write_str("Theta"),
             Spec::DynamicOptimizedTheta { .. } => f.write_str("DynamicOptimizedTheta"),
-            Spec::Garch { p, q, .. } => write!(f, "GARCH({p},{q})"),
+            Spec::Garch { p, q, student } => write!(f, "GARCH({p},{q}){}", if *student { "t" } else { "" }),
             Spec::SeasonalNaive { .. } => f.write_str("SeasonalNaive"),
             Spec::Naive => f.write_str("Naive"),
             Spec::Drift => f.write_str("Drift"),
@@ -443,6 +460,7 @@ mod tests {
             "Theta",
             "DynamicOptimizedTheta",
             "GARCH(1,1)",
+            "GARCH(1,1)t",
             "SeasonalNaive",
             "Naive",
             "Drift",
@@ -484,6 +502,7 @@ mod tests {
         let ets = "ETS".parse::<Spec>().unwrap().with_season(12);
         assert_eq!(ets.to_string(), "ETS(A,Ad,A)");
         assert_eq!(ets.season(), 12);
+        assert_eq!("ETS(A,Ad,N)".parse::<Spec>().unwrap().with_season(12).to_string(), "ETS(A,Ad,N)");
         assert_eq!(Spec::from_parts("SeasonalNaive", None, None, Some(7)).unwrap().season(), 7);
     }
 }

@@ -22,9 +22,20 @@ const ALPHA: (f64, f64) = (1e-4, 0.9999);
 const PHI: (f64, f64) = (0.8, 0.98);
 const STEPS_MAX: usize = 200;
 
+/// Weights of a Gaussian prior on the unconstrained coordinates, in observations' worth: it keeps the initial growth
+/// near the line through the first observations, and smoothing near usual values. Short series otherwise fit their
+/// first few values rather than what comes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prior {
+    /// On smoothing of level and season, and on damping, each around where the search begins.
+    pub smoothing: f64,
+    /// On smoothing of the trend, around a tenth of the level's, and on the initial growth.
+    pub trend: f64,
+}
+
 /// Searches from the best of a few smoothing levels; `None` if the likelihood is finite at none of them.
-pub fn fit(ets: &Ets, y: &[f64], budget: &mut Budget) -> Option<Found> {
-    let mut problem = Problem::new(ets, y);
+pub fn fit(ets: &Ets, y: &[f64], prior: Option<Prior>, budget: &mut Budget) -> Option<Found> {
+    let mut problem = Problem::new(ets, y, prior);
     let mut starts: Vec<(f64, Vec<f64>)> = [0.1, 0.35, 0.8]
         .iter()
         .filter_map(|&alpha| {
@@ -62,14 +73,17 @@ struct Problem<'a> {
     states: States,
     /// Keeps the objective bounded on a series that the model explains exactly.
     floor: f64,
+    /// Where the prior is centred and how heavy it is, a pair for each coordinate; empty without one.
+    prior: Vec<(f64, f64)>,
 }
 
 impl<'a> Problem<'a> {
-    fn new(ets: &Ets, y: &'a [f64]) -> Self {
+    fn new(ets: &Ets, y: &'a [f64], prior: Option<Prior>) -> Self {
         let start = start(ets, y);
         let states = start.states.clone();
         let floor = (1e-6 * start.unit).powi(2).max(1e-30);
-        Problem { ets: *ets, y, start, trace: Vec::new(), states, floor }
+        let prior = prior.map_or(Vec::new(), |prior| prior_of(ets, prior, y.len()));
+        Problem { ets: *ets, y, start, trace: Vec::new(), states, floor, prior }
     }
 
     fn origin(&self, alpha: f64) -> Vec<f64> {
@@ -142,9 +156,10 @@ impl<'a> Problem<'a> {
             && (self.ets.seasonal != Component::Multiplicative || states.season.iter().all(|s| *s > 1e-4))
     }
 
-    fn objective(&self, pass: &Pass) -> f64 {
+    fn objective(&self, pass: &Pass, x: &[f64]) -> f64 {
         let n = pass.count as f64;
-        (pass.sum_squares / n + self.floor).ln() + 2.0 / n * pass.sum_log
+        let prior: f64 = self.prior.iter().zip(x).map(|((at, weight), v)| weight * (v - at).powi(2)).sum();
+        (pass.sum_squares / n + self.floor).ln() + 2.0 / n * pass.sum_log + prior
     }
 
     fn value(&mut self, x: &[f64], budget: &mut Budget) -> Option<f64> {
@@ -158,7 +173,7 @@ impl<'a> Problem<'a> {
             None
         };
         self.states = states;
-        pass.map(|p| self.objective(&p)).filter(|f| f.is_finite())
+        pass.map(|p| self.objective(&p, x)).filter(|f| f.is_finite())
     }
 
     /// Value and gradient, the latter into `g`.
@@ -200,9 +215,33 @@ impl<'a> Problem<'a> {
         if let Some((last, others)) = raw.states.season.split_last() {
             others.iter().for_each(|s| put((s - last) * season_unit));
         }
-        let f = self.objective(&pass);
+        for ((at, weight), (g, v)) in self.prior.iter().zip(g.iter_mut().zip(x)) {
+            *g += 2.0 * weight * (v - at);
+        }
+        let f = self.objective(&pass, x);
         (f.is_finite() && g.iter().all(|v| v.is_finite())).then_some(f)
     }
+}
+
+/// Centre and weight of the prior of each coordinate, in the order of `Problem::decode_into`.
+fn prior_of(ets: &Ets, prior: Prior, n: usize) -> Vec<(f64, f64)> {
+    let (smoothing, trend) = (prior.smoothing / n as f64, prior.trend / n as f64);
+    let mut pairs = vec![(unsquash(0.3, ALPHA), smoothing)];
+    if ets.trend != Component::None {
+        pairs.push((unsquash(0.1, (0.0, 1.0)), trend));
+    }
+    if ets.damped {
+        pairs.push((unsquash(0.9, PHI), smoothing));
+    }
+    if ets.seasonal != Component::None {
+        pairs.push((unsquash(0.1, (0.0, 1.0)), smoothing));
+    }
+    pairs.push((0.0, 0.0));
+    if ets.trend != Component::None {
+        pairs.push((0.0, trend));
+    }
+    pairs.resize(ets.free_parameters(), (0.0, 0.0));
+    pairs
 }
 
 /// BFGS with a backtracking line search; stops where a step no longer gains, or the budget is used up.
@@ -266,7 +305,9 @@ fn minimise(problem: &mut Problem<'_>, f: f64, x: Vec<f64>, budget: &mut Budget)
         std::mem::swap(&mut x, &mut trial);
         std::mem::swap(&mut g, &mut g_new);
         f = value;
-        small = if gained < 1e-8 { small + 1 } else { 0 };
+        // A choice among models needs no more digits than the criterion it is made by.
+        let enough = if problem.prior.is_empty() { 1e-8 } else { 1e-5 };
+        small = if gained < enough { small + 1 } else { 0 };
         if small >= 2 || budget.exhausted {
             break;
         }

@@ -55,6 +55,7 @@ impl StreamModel {
             && self.recent.len() as u64 <= self.observations
             && self.level > 0.0
             && self.level < 1.0
+            && self.exogenous.is_consistent(self.recent.len())
             && self.conformal.is_consistent()
             && (1..=10_000).contains(&self.horizon)
     }

@@ -1,13 +1,15 @@
 //! A fit as a piece of work that can be done anywhere.
 
 use crate::conformal::{self, Conformal};
-use crate::{Budget, Fit, Fitted, Spec};
+use crate::{Budget, Fitted, Spec};
 
 /// Everything a fit needs: a bounded history and the model's specification.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FitJob {
     pub(super) spec: Spec,
     pub(super) history: Vec<f64>,
+    /// One column an exogenous series.
+    pub(super) exogenous: Vec<Vec<f64>>,
     pub(super) effective_at: u64,
     /// Horizon and level to calibrate intervals for; `None` where the running calibration goes on.
     pub(super) calibrate: Option<(usize, f64)>,
@@ -39,7 +41,10 @@ impl FitJob {
 
     /// Fits. A pure function of the job, bounded by the budget of evaluations.
     pub fn run(self) -> FitOutcome {
-        let fitted = self.spec.fit(&self.history, &mut Budget::default()).map_err(|error| error.to_string());
+        let fitted = self
+            .spec
+            .fit_with(&self.history, &self.exogenous, &mut Budget::default())
+            .map_err(|error| error.to_string());
         let calibration = match (&fitted, self.calibrate) {
             (Ok(_), Some((horizon, level))) => {
                 Some(conformal::calibrate(&self.spec, &self.history, horizon, level))

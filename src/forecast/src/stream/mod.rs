@@ -9,6 +9,7 @@
 //! change of level or variance that a CUSUM test on the standardised errors finds (Page 1954).
 
 mod codec;
+mod exogenous;
 mod fit_job;
 mod track;
 
@@ -19,6 +20,7 @@ use crate::anomaly::{self, AnomalyScore};
 use crate::conformal::{Conformal, ONE_SIGMA, standardised};
 use crate::quantile::ordered_step;
 use crate::{Fit, Fitted, Predict, Spec, Step, Summary};
+use exogenous::Exogenous;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use track::{Accuracy, Cusum};
@@ -90,6 +92,7 @@ pub struct StreamModel {
     observations: u64,
     /// Newest observations, `NaN` where missing; enough to rebuild a fit that was asked for.
     recent: VecDeque<f64>,
+    exogenous: Exogenous,
     fitted: Option<Fitted>,
     /// Standard deviation of the current one-step forecast when the model was installed.
     sigma: f64,
@@ -119,6 +122,13 @@ impl StreamModel {
     /// A model that has seen `config.history`. A family that is cheap to fit is live at once if that suffices; for
     /// another, [`StreamModel::take_fit`] gives the job of its first fit.
     pub fn new(config: StreamConfig) -> StreamModel {
+        StreamModel::with_exogenous(config, &[], 0)
+    }
+
+    /// As [`StreamModel::new`], for a model that also sees `count` exogenous series. `known` holds their values beside
+    /// `config.history`, observation by observation; where it is shorter, the first values it has stand in.
+    /// What is not known (`NaN`, or a history without any) is carried forward, and 0 before anything was known.
+    pub fn with_exogenous(config: StreamConfig, known: &[Vec<f64>], count: usize) -> StreamModel {
         let StreamConfig { spec, season, horizon, level, anomaly_threshold, history, seed } = config;
         let spec = spec.with_season(season);
         let horizon = horizon.clamp(1, 10_000);
@@ -132,6 +142,7 @@ impl StreamModel {
             seed,
             observations: history.len() as u64,
             recent: VecDeque::new(),
+            exogenous: Exogenous::new(count),
             fitted: None,
             sigma: 0.0,
             next: None,
@@ -145,6 +156,11 @@ impl StreamModel {
         let keep = model.kept();
         let from = history.len().saturating_sub(keep);
         model.recent.extend(history[from..].iter().map(|v| if v.is_finite() { *v } else { f64::NAN }));
+        let skipped = history.len() - known.len().min(history.len());
+        for t in 0..history.len() {
+            let values = known.get(t.saturating_sub(skipped)).map_or(&[][..], Vec::as_slice);
+            model.exogenous.push(values, keep);
+        }
         model.refit_at = model.spec.needed() as u64;
         model.ask_if_due();
         if model.spec.is_cheap() {
@@ -169,6 +185,12 @@ impl StreamModel {
 
     /// Takes the next observation (`NaN` or infinite: missing).
     pub fn observe(&mut self, y: f64) -> Observed {
+        self.observe_with(y, &[])
+    }
+
+    /// As [`StreamModel::observe`], with the values that the exogenous series have beside it, in their order; one
+    /// that is missing keeps its last value. The forecast that `y` is judged against was made without them.
+    pub fn observe_with(&mut self, y: f64, exogenous: &[f64]) -> Observed {
         let y = if y.is_finite() { y } else { f64::NAN };
         self.activate_due();
         let index = self.observations;
@@ -179,6 +201,7 @@ impl StreamModel {
             self.recent.pop_front();
         }
         self.recent.push_back(y);
+        self.exogenous.push(exogenous, self.kept());
         if self.fitted.is_some() {
             self.advance(y, true);
         }
@@ -197,6 +220,7 @@ impl StreamModel {
         Some(FitJob {
             spec: self.spec.clone(),
             history: self.recent.range(from..end).copied().collect(),
+            exogenous: self.exogenous.columns(from, end),
             effective_at: asked.effective_at,
             calibrate: self.fitted.is_none().then_some((self.horizon, self.level)),
         })
@@ -314,7 +338,7 @@ impl StreamModel {
             }
         }
         let Some(fitted) = &mut self.fitted else { return };
-        fitted.update(y);
+        fitted.update_with(y, self.exogenous.last());
         self.look_ahead(learn);
     }
 
@@ -365,8 +389,8 @@ impl StreamModel {
             Ok(mut fitted) => {
                 self.failure = None;
                 let since = (self.observations - asked.after) as usize;
-                for &y in self.recent.range(self.recent.len() - since..) {
-                    fitted.update(y);
+                for at in self.recent.len() - since..self.recent.len() {
+                    fitted.update_with(self.recent[at], self.exogenous.at(at));
                 }
                 let first = self.fitted.replace(fitted).is_none();
                 if first && let Some(calibration) = outcome.calibration {

@@ -143,3 +143,21 @@ fn a_live_model_is_small() {
     assert!(model.encode().len() <= 6 * 1024, "{}", model.encode().len());
     assert!(matches!(model.spec(), Spec::Ets(Ets { period: 1, .. })));
 }
+
+#[test]
+fn an_exogenous_series_explains_what_it_explains() {
+    let weather = |t: u64| ((t * 31) % 17) as f64;
+    let config = StreamConfig {
+        spec: "ARIMA(1,0,0)".parse().unwrap(),
+        season: 1,
+        history: vec![],
+        ..config("ETS", 0)
+    };
+    let mut model = StreamModel::with_exogenous(config, &[], 1);
+    for t in 0..200 {
+        model.observe_with(50.0 + 3.0 * weather(t) + (value(t) - 100.0) / 50.0, &[weather(t)]);
+        model = StreamModel::decode(&model.encode()).unwrap();
+    }
+    let summary = model.summary().unwrap();
+    assert!((summary.params["x1"] - 3.0).abs() < 0.05, "{:?}", summary.params);
+}
