@@ -225,7 +225,8 @@ fn a_wrong_value_says_what_was_found_and_what_is_allowed() {
 
 #[test]
 fn settings_at_odds_are_refused() {
-    let cases: [(&str, &[&str]); 24] = [
+    let cases: [(&str, &[&str]); 25] = [
+        ("[auth]\n", &["setting auth (tidecast.toml:1)", "an empty section"]),
         ("[kafka]\nacks = \"1\"\n", &["kafka.acks (tidecast.toml:2)", "exactly_once = true"]),
         ("[kafka]\nexactly_once = false\nacks = \"1\"\n", &["kafka.acks", "enable_idempotence = true"]),
         ("[kafka]\nenable_idempotence = false\n", &["kafka.enable_idempotence", "exactly_once"]),

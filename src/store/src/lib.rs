@@ -10,7 +10,8 @@ mod error;
 mod format;
 mod lines;
 mod naming;
+mod port;
 mod store;
 
 pub use error::StoreError;
-pub use store::{KEPT, Loaded, Saved, Snapshot, Store};
+pub use store::{FolderStore, KEPT, Loaded, Saved, Snapshot};

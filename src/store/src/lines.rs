@@ -1,12 +1,12 @@
 //! Lines that rules save: one JSON object each, in files below the state folder, bounded by rotation.
 
 use crate::error::StoreError;
-use crate::store::Store;
+use crate::store::FolderStore;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 
-impl Store {
+impl FolderStore {
     /// Puts a line at the end of `saved/<file>`. A file that would grow past `max_bytes` becomes `<file>.1` first, in
     /// the place of the one before. Not synced: these lines are for reading, the topics are the record.
     pub fn append_line(&self, file: &str, line: &str, max_bytes: u64) -> Result<PathBuf, StoreError> {

@@ -13,7 +13,7 @@ pub const KEPT: usize = 3;
 
 /// A state folder, held by this process alone until dropped (or until the process dies).
 #[derive(Debug)]
-pub struct Store {
+pub struct FolderStore {
     dir: PathBuf,
     /// Holds the lock for as long as it is open.
     _lock: File,
@@ -48,9 +48,9 @@ pub struct Saved {
     pub bytes: u64,
 }
 
-impl Store {
+impl FolderStore {
     /// Opens the folder, made where missing, and holds it against other processes.
-    pub fn open(dir: &Path) -> Result<Store, StoreError> {
+    pub fn open(dir: &Path) -> Result<FolderStore, StoreError> {
         let refuse = |source| StoreError::NotWritable { dir: dir.to_owned(), source };
         fs::create_dir_all(dir.join("snapshots")).map_err(refuse)?;
         let path = dir.join("lock");
@@ -72,7 +72,7 @@ impl Store {
         }
         lock.set_len(0).map_err(refuse)?;
         lock.write_all(std::process::id().to_string().as_bytes()).map_err(refuse)?;
-        let store = Store { dir: dir.to_owned(), _lock: lock };
+        let store = FolderStore { dir: dir.to_owned(), _lock: lock };
         store.remove_leftovers().map_err(refuse)?;
         Ok(store)
     }

@@ -4,15 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tidecast_event::TopicPartition;
-use tidecast_store::{KEPT, Store, StoreError};
+use tidecast_store::{FolderStore, KEPT, StoreError};
 
 fn flights() -> TopicPartition {
     TopicPartition::new("flights", 3)
 }
 
-fn open() -> (TempDir, Store) {
+fn open() -> (TempDir, FolderStore) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let store = FolderStore::open(folder.path()).unwrap();
     (folder, store)
 }
 
@@ -26,7 +26,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn found(store: &Store, committed: i64) -> Option<(i64, Vec<u8>)> {
+fn found(store: &FolderStore, committed: i64) -> Option<(i64, Vec<u8>)> {
     let loaded = store.load(&flights(), committed, 1).unwrap();
     loaded.snapshot.map(|snapshot| (snapshot.offset, snapshot.state))
 }
@@ -43,7 +43,7 @@ fn the_newest_at_or_before_the_committed_offset_is_found() {
     assert_eq!(found(&store, 29), Some((20, b"state 20".to_vec())));
     assert_eq!(found(&store, 9), None);
     drop(store);
-    let store = Store::open(folder.path()).unwrap();
+    let store = FolderStore::open(folder.path()).unwrap();
     assert_eq!(found(&store, 100), Some((30, b"state 30".to_vec())), "after a restart");
     assert!(store.load(&TopicPartition::new("flights", 4), 100, 1).unwrap().snapshot.is_none());
     store.forget(&flights()).unwrap();
@@ -127,13 +127,13 @@ fn a_newer_state_stops_and_an_older_one_is_told() {
 #[test]
 fn one_folder_one_process() {
     let (folder, store) = open();
-    let error = Store::open(folder.path()).unwrap_err();
+    let error = FolderStore::open(folder.path()).unwrap_err();
     let text = error.to_string();
     let pid = std::process::id();
     assert!(matches!(error, StoreError::InUse { holder: Some(holder), .. } if holder == pid), "{text}");
     assert!(text.contains("state.dir") && text.contains(&format!("({pid})")), "{text}");
     drop(store);
-    Store::open(folder.path()).unwrap();
+    FolderStore::open(folder.path()).unwrap();
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_folder_that_cannot_be_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    let text = Store::open(&file.join("below")).unwrap_err().to_string();
+    let text = FolderStore::open(&file.join("below")).unwrap_err().to_string();
     assert!(text.contains("cannot be used") && text.contains("state.dir") && !text.contains('\n'), "{text}");
 }
 
@@ -165,7 +165,7 @@ fn what_a_killed_writer_left_is_removed() {
     drop(store);
     let leftover = saved.file.with_file_name("000000000002-0000000000000000020.tmp");
     fs::write(&leftover, "half").unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let store = FolderStore::open(folder.path()).unwrap();
     assert!(!leftover.exists());
     assert_eq!(found(&store, 100), Some((10, b"good".to_vec())));
 }
@@ -193,4 +193,18 @@ fn saved_lines_are_bounded_and_stay_in_their_folder() {
     for name in ["../x", "", ".", "..", "a/b", ".hidden"] {
         assert!(store.append_line(name, "x", 500).is_err(), "{name}");
     }
+}
+
+#[test]
+fn the_actors_see_the_same_snapshots_through_their_port() {
+    use tidecast_ports::snapshot::SnapshotStore;
+    let (folder, store) = open();
+    let port: &dyn SnapshotStore = &store;
+    assert_eq!(port.newest(&flights(), 100), Ok(None));
+    port.save(&flights(), 10, b"ten").unwrap();
+    port.save(&flights(), 20, b"twenty").unwrap();
+    fs::write(files(folder.path()).pop().unwrap(), b"torn").unwrap();
+    let found = port.newest(&flights(), 100).unwrap().unwrap();
+    assert_eq!((found.offset, found.state.as_slice(), found.passed_over.len()), (10, &b"ten"[..], 1));
+    assert!(port.save(&flights(), -5, b"x").is_err());
 }

@@ -1,0 +1,26 @@
+//! The folder as the actors know it.
+
+use crate::store::FolderStore;
+use tidecast_event::TopicPartition;
+use tidecast_ports::snapshot::{Found, SnapshotStore};
+
+/// The actors put the version of their state into the state itself; the file's field is for those who do not.
+const STATE_VERSION: u32 = 1;
+
+impl SnapshotStore for FolderStore {
+    fn save(&self, partition: &TopicPartition, offset: i64, state: &[u8]) -> Result<(), String> {
+        FolderStore::save(self, partition, offset, STATE_VERSION, state)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    }
+
+    fn newest(&self, partition: &TopicPartition, at_most: i64) -> Result<Option<Found>, String> {
+        let loaded = self.load(partition, at_most, STATE_VERSION).map_err(|error| error.to_string())?;
+        let passed_over = loaded.warnings;
+        Ok(loaded.snapshot.map(|snapshot| Found {
+            offset: snapshot.offset,
+            state: snapshot.state,
+            passed_over,
+        }))
+    }
+}

@@ -1,0 +1,126 @@
+//! Traces: one sampled event's way from Kafka's record to the browser's frame, exported over OTLP.
+
+use crate::logging::TelemetryError;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use std::collections::HashMap;
+use std::time::Duration;
+use tidecast_config::{OtlpProtocol, Telemetry as Settings};
+use tracing::Subscriber;
+use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The target of spans that are exported; others are for the log alone.
+pub const TRACE_TARGET: &str = "tidecast_trace";
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+const HEADER: &str = "traceparent";
+
+/// What exports spans, when a collector is set.
+pub(crate) fn provider(
+    settings: &Settings,
+    instance: &str,
+) -> Result<Option<SdkTracerProvider>, TelemetryError> {
+    let Some(endpoint) = &settings.otlp_endpoint else { return Ok(None) };
+    let exporter = exporter(endpoint, settings.otlp_protocol).map_err(|error| {
+        TelemetryError::Exporter(format!("{error}; give scheme, host and port of an OTLP collector"))
+    })?;
+    let resource = Resource::builder()
+        .with_service_name("tidecast")
+        .with_attributes([
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.instance.id", instance.to_owned()),
+        ])
+        .build();
+    // Who sends us a sampled event wants to see it through; our own choice is for events without a context.
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.sample_rate)));
+    let builder = SdkTracerProvider::builder().with_resource(resource).with_sampler(sampler);
+    Ok(Some(builder.with_batch_exporter(exporter).build()))
+}
+
+fn exporter(endpoint: &str, protocol: OtlpProtocol) -> Result<SpanExporter, ExporterBuildError> {
+    match protocol {
+        OtlpProtocol::Grpc => {
+            SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(TIMEOUT).build()
+        }
+        OtlpProtocol::Http => SpanExporter::builder()
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(signal_address(endpoint))
+            .with_timeout(TIMEOUT)
+            .build(),
+    }
+}
+
+/// A collector's base address gets the path that OTLP over HTTP gives to traces; a whole address stays as it is.
+fn signal_address(endpoint: &str) -> String {
+    let path =
+        endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    match path.is_empty() {
+        true => format!("{}/v1/traces", endpoint.trim_end_matches('/')),
+        false => endpoint.to_owned(),
+    }
+}
+
+pub(crate) fn layer<S>(provider: &SdkTracerProvider) -> OpenTelemetryLayer<S, SdkTracer>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_opentelemetry::layer().with_tracer(provider.tracer("tidecast")).with_target(false)
+}
+
+/// The context that a record's `traceparent` header names (W3C, 55 characters); `None` for one that names none. Give
+/// it to the first span of the event's way: `span.set_parent(context)`.
+pub fn extract(header: &[u8]) -> Option<Context> {
+    let header = std::str::from_utf8(header).ok()?;
+    let carrier = HashMap::from([(HEADER.to_owned(), header.to_owned())]);
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
+    context.span().span_context().is_valid().then_some(context)
+}
+
+/// The `traceparent` of a span, to be sent along with what it made; `None` for one that is not traced.
+pub fn traceparent(span: &tracing::Span) -> Option<String> {
+    let context = span.context();
+    if !context.span().span_context().is_sampled() {
+        return None;
+    }
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&context, &mut carrier);
+    carrier.remove(HEADER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{extract, signal_address};
+    use opentelemetry::trace::TraceContextExt;
+
+    #[test]
+    fn a_base_address_gets_the_path_of_traces() {
+        assert_eq!(signal_address("http://h:4318"), "http://h:4318/v1/traces");
+        assert_eq!(signal_address("http://h:4318/"), "http://h:4318/v1/traces");
+        assert_eq!(signal_address("https://h/otlp/v1/traces"), "https://h/otlp/v1/traces");
+    }
+
+    #[test]
+    fn headers_that_name_no_context_are_none() {
+        let good = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let context = extract(good).expect("a W3C header");
+        let span = context.span().span_context().clone();
+        assert_eq!(span.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert!(span.is_sampled() && span.is_remote());
+        for wrong in [
+            &b""[..],
+            b"00-0-0-01",
+            b"\xff\xfe",
+            &good[..54],
+            b"00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
+            assert!(extract(wrong).is_none());
+        }
+    }
+}
