@@ -172,6 +172,12 @@ async function ruleIsMadeTriedAndRemoved({ page }) {
   await until(page, "a verdict", () => page.locator(".verdict").textContent(), (text) => /would fire/.test(text));
   await page.getByRole("button", { name: "Create" }).click();
   await page.waitForURL(`**/rules/${name}`);
+  // Two changes, one after the other: the second rests on what the first made.
+  for (const score of ["0.6", "0.7"]) {
+    await page.getByLabel("When").fill(`data.get('anomaly_score', 0) > ${score}`);
+    await page.getByRole("button", { name: "Save" }).click();
+    await until(page, "saved", () => page.locator(".page-head .note").textContent(), (text) => text === "Saved");
+  }
   await page.goto("/rules");
   const row = page.locator(".rule", { hasText: name });
   await row.waitFor();

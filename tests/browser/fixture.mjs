@@ -338,7 +338,7 @@ createServer(async (request, response) => {
     return json(200, { ...described(model), level: 0.95, anomaly_threshold: 0.8, horizon: STEPS, summary: { alpha: 0.31, gamma: 0.08, sigma2: 4.2 } });
   }
   if (path === "/api/rules" && request.method === "GET") return list(rules);
-  if (path === "/api/rules" && request.method === "POST") return rules.push(body), json(201, body);
+  if (path === "/api/rules" && request.method === "POST") return rules.push({ ...body, version: 1 }), json(201, body);
   if (path === "/api/rules/test") {
     if (body.rule.condition.includes("!!")) return problem(422, "Not a condition", "Syntax error at column 1: unexpected '!'.", "rule.condition");
     return json(200, { matched: true, condition: true, error: null, actions: [].concat(body.rule.action) });
@@ -348,7 +348,11 @@ createServer(async (request, response) => {
     const index = rules.findIndex((r) => r.name === decodeURIComponent(ofRule[1]));
     if (index < 0) return problem(404, "No such rule", "There is no rule of this name.");
     if (request.method === "DELETE") return rules.splice(index, 1), json(204);
-    if (request.method === "PUT") rules[index] = body;
+    if (request.method === "PUT") {
+      const wanted = request.headers["if-match"];
+      if (wanted && wanted !== `"${rules[index].version}"`) return problem(412, "Precondition Failed", "It has changed since.");
+      rules[index] = { ...body, version: rules[index].version + 1 };
+    }
     return json(200, rules[index]);
   }
   if (path === "/api/dlq") return list(dlq);

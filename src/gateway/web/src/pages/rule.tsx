@@ -45,7 +45,9 @@ export function RulePage({ name }: { name: string }) {
   );
 }
 
-function Editor({ rule, isNew }: { rule: Rule; isNew: boolean }) {
+function Editor({ rule: loaded, isNew }: { rule: Rule; isNew: boolean }) {
+  // What the draft is compared with, and what a change rests on: as loaded, then as last saved.
+  const [rule, setRule] = useState(loaded);
   const [draft, setDraft] = useState(rule);
   const [actionText, setActionText] = useState(shownAction(rule.action));
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -61,20 +63,26 @@ function Editor({ rule, isNew }: { rule: Rule; isNew: boolean }) {
 
   // Leaving with unsaved work is asked about by the browser itself.
   useEffect(() => {
-    if (!dirty || saved) return;
+    if (!dirty) return;
     const ask = (event: BeforeUnloadEvent) => event.preventDefault();
     addEventListener("beforeunload", ask);
     return () => removeEventListener("beforeunload", ask);
-  }, [dirty, saved]);
+  }, [dirty]);
 
   const save = async (event: Event) => {
     event.preventDefault();
     setProblem(null);
     try {
-      if (isNew) await call("POST", "/api/rules", whole);
-      else await call("PUT", `/api/rules/${encodeURIComponent(rule.name)}`, whole, { version: rule.version });
+      if (isNew) {
+        await call("POST", "/api/rules", whole);
+        navigate(rulePath(whole.name), "replace");
+        return;
+      }
+      const now = await call<Rule>("PUT", `/api/rules/${encodeURIComponent(rule.name)}`, whole, { version: rule.version });
+      setRule(now);
+      setDraft(now);
+      setActionText(shownAction(now.action));
       setSaved(true);
-      if (isNew) navigate(rulePath(whole.name), "replace");
     } catch (cause) {
       setProblem(cause instanceof Problem ? cause : new Problem(0, "Not saved", String(cause)));
     }
@@ -96,7 +104,7 @@ function Editor({ rule, isNew }: { rule: Rule; isNew: boolean }) {
       <div class="page-head">
         <h1>{isNew ? "New rule" : rule.name}</h1>
         <span class="note" role="status">
-          {saved ? "Saved" : dirty && !isNew ? "Changed, not saved" : ""}
+          {dirty && !isNew ? "Changed, not saved" : saved ? "Saved" : ""}
         </span>
       </div>
       <div class="rule-editor">
@@ -112,6 +120,7 @@ function Editor({ rule, isNew }: { rule: Rule; isNew: boolean }) {
                     {type}
                   </option>
                 ))}
+                <option value="*">every type</option>
               </select>
             </Field>
             <Field

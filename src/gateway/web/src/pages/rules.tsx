@@ -52,7 +52,7 @@ export function Rules() {
                         {rule.name}
                       </a>
                       <span class="rule-on">
-                        on {rule.event_type.toLowerCase().replaceAll("_", " ")}
+                        on {rule.event_type === "*" ? "every event" : rule.event_type.toLowerCase().replaceAll("_", " ")}
                         {rule.priority_filter ? `, ${rule.priority_filter.toLowerCase()} only` : ""}
                       </span>
                       <code class="rule-condition">{rule.condition || "always"}</code>
