@@ -6,6 +6,7 @@
 //! `ingest` sends through the ingest path, acknowledged; `commit` times transactions of 20 records and an offset.
 
 use bytes::Bytes;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -50,7 +51,11 @@ impl PartitionSink for Counter {
 }
 
 impl SourceHandler for Counter {
-    fn assigned(&mut self, _: &TopicPartition, broker: Assigned) -> Result<(i64, Box<dyn PartitionSink>), String> {
+    fn assigned(
+        &mut self,
+        _: &TopicPartition,
+        broker: Assigned,
+    ) -> Result<(i64, Box<dyn PartitionSink>), String> {
         Ok((broker.log_start, Box::new(self.clone())))
     }
 
@@ -67,7 +72,8 @@ impl SourceHandler for Counter {
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     ticks as f64 / 100.0
 }
 
@@ -180,22 +186,29 @@ fn commit(cluster: &Cluster, rounds: u64) {
         }
         let partition = TopicPartition::new(TOPIC, (round % 4) as i32);
         let begun = Instant::now();
-        publisher.commit(&[CommitOffset { partition, offset: round as i64, metadata: String::new() }]).unwrap();
+        publisher
+            .commit(&[CommitOffset { partition, offset: round as i64, metadata: String::new() }])
+            .unwrap();
         took.push(begun.elapsed().as_secs_f64() * 1e3);
         std::thread::sleep(Duration::from_millis(10));
     }
     took.sort_by(f64::total_cmp);
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
-    println!("commit of 20 records and an offset, ms: p50 {:.1} p90 {:.1} p99 {:.1}", at(0.5), at(0.9), at(0.99));
+    println!(
+        "commit of 20 records and an offset, ms: p50 {:.1} p90 {:.1} p99 {:.1}",
+        at(0.5),
+        at(0.9),
+        at(0.99)
+    );
     control.close();
     thread.join().unwrap();
 }
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, servers, what, rest @ ..] = &arguments[..] else {
         eprintln!("usage: kafka_speed HOST:PORT fill|source|ingest|commit [RECORDS]");
-        std::process::exit(2);
+        return ExitCode::from(2);
     };
     let count = rest.first().and_then(|count| count.parse().ok());
     let group = format!("kafka-speed-{}", now_ms());
@@ -224,4 +237,5 @@ fn main() {
             });
         }
     }
+    ExitCode::SUCCESS
 }

@@ -1,10 +1,13 @@
 //! Topics made or named when missing, and what the cluster looks like.
 
-use crate::cluster::{Cluster, ProducerKind, explain};
+use crate::cluster::{Cluster, explain};
 use crate::log::QuietContext;
+use crate::native::topic_rights;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -132,18 +135,26 @@ pub struct ClusterView {
 #[derive(Clone)]
 pub struct KafkaAdmin {
     cluster: Cluster,
-    client: Arc<AdminClient<QuietContext>>,
+    /// Asks. What changes the cluster is done by a client made for it: rdkafka's admin client reads neither its errors
+    /// nor its log lines, which would pile up.
+    looker: Arc<Looker>,
 }
+
+type Looker = BaseConsumer<QuietContext>;
 
 impl KafkaAdmin {
     /// Makes the client; the brokers need not be there yet.
     pub fn new(cluster: &Cluster) -> Result<Self, AdminError> {
-        let client = AdminClient::from_config_and_context(
-            &cluster.producer_config(ProducerKind::Free),
-            QuietContext::default(),
-        )
-        .map_err(|error| AdminError::Client(explain(&error)))?;
-        Ok(KafkaAdmin { cluster: cluster.clone(), client: Arc::new(client) })
+        let mut config = cluster.client_config();
+        config.set_log_level(RDKafkaLogLevel::Emerg);
+        let looker = BaseConsumer::from_config_and_context(&config, QuietContext::default())
+            .map_err(|error| AdminError::Client(explain(&error)))?;
+        Ok(KafkaAdmin { cluster: cluster.clone(), looker: Arc::new(looker) })
+    }
+
+    fn admin_client(&self) -> Result<AdminClient<QuietContext>, AdminError> {
+        AdminClient::from_config_and_context(&self.cluster.client_config(), QuietContext::default())
+            .map_err(|error| AdminError::Client(explain(&error)))
     }
 
     /// The cluster it speaks to.
@@ -153,13 +164,13 @@ impl KafkaAdmin {
 
     /// Brokers and topics, without offsets. Waits up to `within` for an answer.
     pub async fn look(&self, within: Duration) -> Result<ClusterView, AdminError> {
-        let (client, servers) = (Arc::clone(&self.client), self.cluster.bootstrap_servers());
+        let (client, servers) = (Arc::clone(&self.looker), self.cluster.bootstrap_servers());
         blocking(move || look(&client, &servers, within)).await
     }
 
     /// [`KafkaAdmin::look`], with each partition's first and next offset.
     pub async fn look_with_offsets(&self) -> Result<ClusterView, AdminError> {
-        let (client, servers) = (Arc::clone(&self.client), self.cluster.bootstrap_servers());
+        let (client, servers) = (Arc::clone(&self.looker), self.cluster.bootstrap_servers());
         blocking(move || {
             let mut view = look(&client, &servers, LOOK)?;
             let partitions = view.topics.values_mut().flat_map(|topic| {
@@ -171,8 +182,7 @@ impl KafkaAdmin {
                 if Instant::now() >= deadline {
                     break;
                 }
-                let watermarks =
-                    client.inner().fetch_watermarks(&topic, partition.partition, Duration::from_secs(2));
+                let watermarks = client.fetch_watermarks(&topic, partition.partition, Duration::from_secs(2));
                 if let Ok((low, high)) = watermarks {
                     (partition.low, partition.high) = (Some(low), Some(high));
                 }
@@ -185,7 +195,7 @@ impl KafkaAdmin {
     /// First and next offset of every partition of a topic.
     pub async fn watermarks(&self, topic: &str) -> Result<Vec<(i32, i64, i64)>, AdminError> {
         let (client, servers, name) =
-            (Arc::clone(&self.client), self.cluster.bootstrap_servers(), topic.to_owned());
+            (Arc::clone(&self.looker), self.cluster.bootstrap_servers(), topic.to_owned());
         blocking(move || {
             let view = look(&client, &servers, LOOK)?;
             let Some(topic) = view.topics.get(&name) else {
@@ -215,16 +225,9 @@ impl KafkaAdmin {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
-        let new: Vec<NewTopic<'_>> = missing
-            .iter()
-            .map(|spec| {
-                let replication = TopicReplication::Fixed(spec.replication);
-                let topic = NewTopic::new(&spec.name, spec.partitions, replication);
-                spec.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
-            })
-            .collect();
+        let new: Vec<NewTopic<'_>> = missing.iter().map(|spec| new_topic(spec)).collect();
         let options = AdminOptions::new().request_timeout(Some(LOOK)).operation_timeout(Some(LOOK));
-        let results = self.client.create_topics(&new, &options).await.map_err(|error| {
+        let results = self.admin_client()?.create_topics(&new, &options).await.map_err(|error| {
             let why = explain(&error);
             AdminError::Missing(missing.iter().map(|spec| (spec.name.clone(), why.clone())).collect())
         })?;
@@ -251,7 +254,8 @@ impl KafkaAdmin {
             let view = self.look(LOOK).await?;
             let led = |name: &String| {
                 view.topics.get(name).is_some_and(|topic| {
-                    !topic.partitions.is_empty() && topic.partitions.iter().all(|partition| partition.leader >= 0)
+                    !topic.partitions.is_empty()
+                        && topic.partitions.iter().all(|partition| partition.leader >= 0)
                 })
             };
             if topics.iter().all(led) || Instant::now() >= deadline {
@@ -261,10 +265,69 @@ impl KafkaAdmin {
         }
     }
 
+    /// What the brokers will not let us do with these topics and the consumer group, a line each that says what to
+    /// grant. Empty when all is well, or when the brokers do not tell.
+    pub async fn missing_permissions(&self, wanted: &[TopicSpec]) -> Vec<String> {
+        let view = match self.look(LOOK).await {
+            Ok(view) => view,
+            Err(error) => return vec![error.to_string()],
+        };
+        let (there, missing): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
+            wanted.iter().partition(|spec| view.topics.contains_key(&spec.name));
+        let mut lines = self.may_not_make(&missing).await;
+        let names: Vec<String> = there.iter().map(|spec| spec.name.clone()).collect();
+        let (client, cluster) = (Arc::clone(&self.looker), self.cluster.clone());
+        let asked = blocking(move || {
+            let mut lines = Vec::new();
+            for (name, rights) in topic_rights(client.client(), &names, LOOK) {
+                for (granted, right) in [(rights.read, "Read"), (rights.write, "Write")] {
+                    if !granted {
+                        lines.push(format!("topic {name}: {right} is not allowed; grant it to this user"));
+                    }
+                }
+            }
+            lines.extend(group_trouble(&cluster, names.first()));
+            Ok(lines)
+        })
+        .await;
+        match asked {
+            Ok(more) => lines.extend(more),
+            Err(error) => lines.push(error.to_string()),
+        }
+        lines
+    }
+
+    /// Tries to make topics without making them.
+    async fn may_not_make(&self, missing: &[&TopicSpec]) -> Vec<String> {
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let client = match self.admin_client() {
+            Ok(client) => client,
+            Err(error) => return vec![error.to_string()],
+        };
+        let new: Vec<NewTopic<'_>> = missing.iter().map(|spec| new_topic(spec)).collect();
+        let options =
+            AdminOptions::new().request_timeout(Some(LOOK)).operation_timeout(Some(LOOK)).validate_only(true);
+        let refused: Vec<(String, String)> = match client.create_topics(&new, &options).await {
+            Ok(results) => results
+                .into_iter()
+                .filter_map(Result::err)
+                .filter(|(_, code)| *code != RDKafkaErrorCode::TopicAlreadyExists)
+                .map(|(name, code)| (name, code.to_string()))
+                .collect(),
+            Err(error) => missing.iter().map(|spec| (spec.name.clone(), explain(&error))).collect(),
+        };
+        refused
+            .into_iter()
+            .map(|(name, why)| format!("topic {name} is missing and may not be made: {why}"))
+            .collect()
+    }
+
     /// Deletes topics; for tests and for clearing up after a replay into topics of its own.
     pub async fn delete_topics(&self, names: &[&str]) -> Result<(), AdminError> {
         let options = AdminOptions::new().request_timeout(Some(LOOK)).operation_timeout(Some(LOOK));
-        let results = self.client.delete_topics(names, &options).await.map_err(|error| {
+        let results = self.admin_client()?.delete_topics(names, &options).await.map_err(|error| {
             AdminError::Unreachable { servers: self.cluster.bootstrap_servers(), why: explain(&error) }
         })?;
         let refused: Vec<(String, String)> = results
@@ -275,23 +338,40 @@ impl KafkaAdmin {
     }
 }
 
+fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
+    let topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(spec.replication));
+    spec.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+}
+
+/// Asks for a committed offset, which a group that is forbidden does not get.
+fn group_trouble(cluster: &Cluster, topic: Option<&String>) -> Option<String> {
+    let group = &cluster.options().group_id;
+    let config = cluster.reader_config(group, "read_uncommitted");
+    let consumer: BaseConsumer<QuietContext> =
+        BaseConsumer::from_config_and_context(&config, QuietContext::default()).ok()?;
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic?, 0);
+    let error = consumer.committed_offsets(list, LOOK / 2).err()?;
+    // A group that is forbidden has no coordinator for us: the question times out, and the reason came beside it.
+    for _ in 0..64 {
+        let _ = consumer.poll(Duration::ZERO);
+    }
+    let why = consumer.context().last_error().unwrap_or_else(|| explain(&error));
+    Some(format!("group {group}: {why}; grant Read on it, or set kafka.group_id"))
+}
+
 /// First and next offset, waiting while the partition's leader is being found.
-fn settled_watermarks(
-    client: &AdminClient<QuietContext>,
-    topic: &str,
-    partition: i32,
-) -> KafkaResult<(i64, i64)> {
+fn settled_watermarks(client: &Looker, topic: &str, partition: i32) -> KafkaResult<(i64, i64)> {
     use RDKafkaErrorCode as Code;
     let deadline = Instant::now() + LOOK;
     loop {
-        let found = client.inner().fetch_watermarks(topic, partition, LOOK);
-        let passes =
-            found.as_ref().err().and_then(KafkaError::rdkafka_error_code).is_some_and(|code| {
-                matches!(
-                    code,
-                    Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownTopicOrPartition
-                )
-            });
+        let found = client.fetch_watermarks(topic, partition, LOOK);
+        let passes = found.as_ref().err().and_then(KafkaError::rdkafka_error_code).is_some_and(|code| {
+            matches!(
+                code,
+                Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownTopicOrPartition
+            )
+        });
         if !passes || Instant::now() >= deadline {
             return found;
         }
@@ -299,15 +379,17 @@ fn settled_watermarks(
     }
 }
 
-fn look(
-    client: &AdminClient<QuietContext>,
-    servers: &str,
-    within: Duration,
-) -> Result<ClusterView, AdminError> {
+fn look(client: &Looker, servers: &str, within: Duration) -> Result<ClusterView, AdminError> {
     let begun = Instant::now();
-    let metadata = client.inner().fetch_metadata(None, within).map_err(|error| {
+    client.context().forget();
+    let metadata = client.fetch_metadata(None, within);
+    // Serves what was reported meanwhile.
+    for _ in 0..64 {
+        let _ = client.poll(Duration::ZERO);
+    }
+    let metadata = metadata.map_err(|error| {
         // A timeout alone says little: the last trouble of the connection says why.
-        let why = client.inner().context().last_error().unwrap_or_else(|| explain(&error));
+        let why = client.context().last_error().unwrap_or_else(|| explain(&error));
         AdminError::Unreachable { servers: servers.to_owned(), why }
     })?;
     let brokers = metadata

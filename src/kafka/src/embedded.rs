@@ -3,13 +3,13 @@
 //! a broker for anything but trying out.
 
 use rdkafka::mocking::MockCluster;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 /// An embedded broker; ends when dropped.
 pub struct EmbeddedBroker {
     bootstrap_servers: String,
-    stop: Option<Sender<()>>,
+    stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -17,8 +17,8 @@ impl EmbeddedBroker {
     /// Starts a broker on a free loopback port with these topics (name, partitions). It makes no other topics.
     pub fn start(topics: &[(String, i32)]) -> Result<Self, String> {
         let topics = topics.to_vec();
-        let (stop, stopped) = channel::<()>();
-        let (started, is_started) = channel();
+        let (stop, stopped) = sync_channel::<()>(1);
+        let (started, is_started) = sync_channel(1);
         // The cluster is bound to the thread that made it.
         let thread = std::thread::Builder::new()
             .name("kafka-embedded".into())

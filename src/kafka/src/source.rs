@@ -5,6 +5,7 @@
 //! they are left there, so the partition's fetcher stops by itself, no other partition notices, and the poll loop
 //! never waits.
 
+mod assignment;
 mod context;
 mod lookup;
 mod partition;
@@ -16,8 +17,7 @@ use crate::wakeup::Wakeup;
 use context::SourceContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -87,17 +87,19 @@ pub enum SourceError {
     Panicked,
 }
 
-/// Told to the source's thread.
-pub(crate) enum Command {
-    Restart(TopicPartition),
-    RestartAll,
-    Subscribe(Vec<String>),
-    Close,
+/// What the source's thread is asked to do; asking twice is asking once, so that this is bounded by itself.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    pub restart: BTreeSet<TopicPartition>,
+    pub restart_all: bool,
+    pub subscribe: BTreeSet<String>,
+    pub close: bool,
 }
 
 /// What the source's thread shares with others.
 #[derive(Default)]
 pub(crate) struct Shared {
+    pub wanted: Mutex<Wanted>,
     /// Partitions owned now, with the leader epoch of the last record read, -1 before the first.
     pub owned: Mutex<HashMap<TopicPartition, i32>>,
 }
@@ -105,7 +107,6 @@ pub(crate) struct Shared {
 /// A handle on a running source. Cheap to clone.
 #[derive(Clone)]
 pub struct SourceControl {
-    commands: Sender<Command>,
     wakeup: Arc<Wakeup>,
     shared: Arc<Shared>,
     consumer: Weak<BaseConsumer<SourceContext>>,
@@ -114,23 +115,25 @@ pub struct SourceControl {
 impl SourceControl {
     /// Drops the partition's sink and starts it again from what is committed: `assigned` comes once more.
     pub fn restart(&self, partition: TopicPartition) {
-        self.tell(Command::Restart(partition));
+        self.want(|wanted| {
+            wanted.restart.insert(partition);
+        });
     }
 
     /// [`SourceControl::restart`] for every partition owned: after a publisher asked for [`tidecast_ports::Recover::Restart`].
     pub fn restart_all(&self) {
-        self.tell(Command::RestartAll);
+        self.want(|wanted| wanted.restart_all = true);
     }
 
     /// Reads these topics as well.
     pub fn subscribe(&self, topics: Vec<String>) {
-        self.tell(Command::Subscribe(topics));
+        self.want(|wanted| wanted.subscribe.extend(topics));
     }
 
     /// Orderly end: `revoking` for all, then the group is left (an instance with a lasting name keeps its place until
     /// its session ends), then [`SourceThread::join`] returns.
     pub fn close(&self) {
-        self.tell(Command::Close);
+        self.want(|wanted| wanted.close = true);
     }
 
     /// Wakes the source: a sink may have room again.
@@ -154,9 +157,8 @@ impl SourceControl {
         GroupHandle { consumer: self.consumer.clone(), shared: Arc::clone(&self.shared) }
     }
 
-    fn tell(&self, command: Command) {
-        // Nobody listens once the thread has ended: then there is nothing to restart or close.
-        let _ = self.commands.send(command);
+    fn want(&self, change: impl FnOnce(&mut Wanted)) {
+        change(&mut self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner));
         self.wakeup.wake();
     }
 }
@@ -193,7 +195,6 @@ pub struct Source {
     options: SourceOptions,
     wakeup: Arc<Wakeup>,
     shared: Arc<Shared>,
-    commands: Receiver<Command>,
     control: SourceControl,
     instance: Option<String>,
 }
@@ -253,14 +254,12 @@ impl Source {
         let main = Arc::clone(&wakeup);
         consumer.set_nonempty_callback(move || main.wake());
         let consumer = Arc::new(consumer);
-        let (sender, commands) = channel();
         let control = SourceControl {
-            commands: sender,
             wakeup: Arc::clone(&wakeup),
             shared: Arc::clone(&shared),
             consumer: Arc::downgrade(&consumer),
         };
-        Ok(Source { consumer, options, wakeup, shared, commands, control, instance })
+        Ok(Source { consumer, options, wakeup, shared, control, instance })
     }
 
     /// A handle on it, good before and after the start.

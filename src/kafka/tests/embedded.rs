@@ -1,18 +1,18 @@
 //! The embedded broker, with the source, ingest and tables on it as `tidecast dev` uses them.
 
 use bytes::Bytes;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 use tidecast_event::TopicPartition;
 use tidecast_kafka::{
-    Cluster, ClusterOptions, ConfigTopic, EmbeddedBroker, Ingest, KafkaAdmin, Publishing, SingleSender, Source,
-    SourceOptions, TopicSpec,
+    Cluster, ClusterOptions, ConfigTopic, EmbeddedBroker, Ingest, KafkaAdmin, Publishing, SingleSender,
+    Source, SourceOptions, TopicSpec,
 };
 use tidecast_ports::source::Assigned;
 use tidecast_ports::{EventIngest, PartitionSink, RecordBatch, SourceHandler};
 
-struct Handler(Sender<Vec<u8>>);
-struct Sink(Sender<Vec<u8>>);
+struct Handler(SyncSender<Vec<u8>>);
+struct Sink(SyncSender<Vec<u8>>);
 
 impl PartitionSink for Sink {
     fn has_room(&self) -> bool {
@@ -28,7 +28,11 @@ impl PartitionSink for Sink {
 }
 
 impl SourceHandler for Handler {
-    fn assigned(&mut self, _: &TopicPartition, broker: Assigned) -> Result<(i64, Box<dyn PartitionSink>), String> {
+    fn assigned(
+        &mut self,
+        _: &TopicPartition,
+        broker: Assigned,
+    ) -> Result<(i64, Box<dyn PartitionSink>), String> {
         Ok((broker.log_start, Box::new(Sink(self.0.clone()))))
     }
 
@@ -47,7 +51,7 @@ fn events_go_in_and_come_out_and_tables_are_kept() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let source = Source::prepare(&cluster, SourceOptions::new(["events"], || 0)).unwrap();
     let control = source.control();
-    let (sender, received) = channel();
+    let (sender, received) = sync_channel(8);
     let thread = source.start(Box::new(Handler(sender))).unwrap();
     runtime.block_on(async {
         let admin = KafkaAdmin::new(&cluster).unwrap();

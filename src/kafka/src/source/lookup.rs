@@ -6,8 +6,8 @@ use crate::cluster::explain;
 use crate::wakeup::Wakeup;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
 use tidecast_ports::source::{Assigned, Committed};
@@ -16,76 +16,104 @@ use tidecast_ports::source::{Assigned, Committed};
 /// broker does.
 const ASK: Duration = Duration::from_secs(5);
 
-pub(crate) enum Question {
-    /// Where do these partitions stand? The number comes back with the answer.
-    Where(Vec<(TopicPartition, u64)>),
-    /// Do the brokers answer, and do these topics exist for us?
-    Well(Vec<String>),
-}
-
 pub(crate) enum Answer {
+    /// Where a partition stands, with the number that came with the question.
     Where(TopicPartition, u64, Result<Assigned, String>),
+    /// Whether the brokers answer, and the topics exist for us.
     Well(Result<(), String>),
 }
 
-/// The asking thread's two ends.
-pub(crate) struct Lookup {
-    questions: Sender<Question>,
-    answers: Receiver<Answer>,
+/// Questions not yet asked: asking again replaces, so that there are never more than partitions.
+#[derive(Default)]
+struct Waiting {
+    wheres: BTreeMap<TopicPartition, u64>,
+    well: Option<Vec<String>>,
+    ended: bool,
+}
+
+#[derive(Default)]
+struct Desk {
+    waiting: Mutex<Waiting>,
+    asked: Condvar,
+    answers: Mutex<Vec<Answer>>,
+}
+
+impl Desk {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The asking thread; it ends when this value is dropped and its last question is answered.
+pub(crate) struct Lookup(Arc<Desk>);
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        self.0.waiting().ended = true;
+        self.0.asked.notify_one();
+    }
 }
 
 impl Lookup {
-    /// Starts the thread; it ends when this value is dropped and its last question is answered.
+    /// Starts the thread.
     pub fn start(consumer: &Arc<BaseConsumer<SourceContext>>, wakeup: Arc<Wakeup>) -> std::io::Result<Self> {
-        let (questions, asked) = channel();
-        let (answered, answers) = channel();
+        let desk = Arc::new(Desk::default());
+        let lookup = Lookup(Arc::clone(&desk));
         let consumer = Arc::downgrade(consumer);
-        std::thread::Builder::new().name("kafka-lookup".into()).spawn(move || {
-            serve(&consumer, &asked, |answer| {
-                let told = answered.send(answer).is_ok();
-                wakeup.wake();
-                told
-            });
-        })?;
-        Ok(Lookup { questions, answers })
+        std::thread::Builder::new()
+            .name("kafka-lookup".into())
+            .spawn(move || serve(&consumer, &desk, &wakeup))?;
+        Ok(lookup)
     }
 
-    pub fn ask(&self, question: Question) {
-        // The thread ends only after this value: a failed send cannot be.
-        let _ = self.questions.send(question);
+    /// Where do these partitions stand? The number comes back with the answer.
+    pub fn ask_where(&self, partitions: Vec<(TopicPartition, u64)>) {
+        self.0.waiting().wheres.extend(partitions);
+        self.0.asked.notify_one();
     }
 
-    pub fn answer(&self) -> Option<Answer> {
-        self.answers.try_recv().ok()
+    /// Do the brokers answer, and do these topics exist for us?
+    pub fn ask_well(&self, topics: Vec<String>) {
+        self.0.waiting().well = Some(topics);
+        self.0.asked.notify_one();
+    }
+
+    /// What was answered since the last call.
+    pub fn answers(&self) -> Vec<Answer> {
+        std::mem::take(&mut *self.0.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn serve(
-    consumer: &Weak<BaseConsumer<SourceContext>>,
-    questions: &Receiver<Question>,
-    mut tell: impl FnMut(Answer) -> bool,
-) {
-    while let Ok(question) = questions.recv() {
+fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wakeup) {
+    let tell = |answer| {
+        desk.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+        wakeup.wake();
+    };
+    loop {
+        let (wheres, well) = {
+            let mut waiting = desk.waiting();
+            while waiting.wheres.is_empty() && waiting.well.is_none() && !waiting.ended {
+                waiting = desk.asked.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            }
+            if waiting.ended {
+                return;
+            }
+            (std::mem::take(&mut waiting.wheres), waiting.well.take())
+        };
         let Some(consumer) = consumer.upgrade() else { return };
-        match question {
-            Question::Where(partitions) => {
-                let committed = committed(&consumer, &partitions);
-                for (at, (partition, number)) in partitions.into_iter().enumerate() {
-                    let found = match &committed {
-                        Ok(committed) => assigned(&consumer, &partition, committed[at].clone()),
-                        Err(why) => Err(why.clone()),
-                    };
-                    if !tell(Answer::Where(partition, number, found)) {
-                        return;
-                    }
-                }
+        if !wheres.is_empty() {
+            let partitions: Vec<(TopicPartition, u64)> = wheres.into_iter().collect();
+            let committed = committed(&consumer, &partitions);
+            for (at, (partition, number)) in partitions.into_iter().enumerate() {
+                let found = match &committed {
+                    Ok(committed) => assigned(&consumer, &partition, committed[at].clone()),
+                    Err(why) => Err(why.clone()),
+                };
+                tell(Answer::Where(partition, number, found));
             }
-            Question::Well(topics) => {
-                let well = topics.iter().try_for_each(|topic| topic_is_well(&consumer, topic));
-                if !tell(Answer::Well(well)) {
-                    return;
-                }
-            }
+        }
+        if let Some(topics) = well {
+            tell(Answer::Well(topics.iter().try_for_each(|topic| topic_is_well(&consumer, topic))));
         }
     }
 }

@@ -1,25 +1,23 @@
 //! The source's thread: one loop that serves callbacks, changes of the assignment, commands and partitions, and sleeps
 //! when none has anything.
 
+use super::assignment::offset_list;
 use super::context::{Change, SourceContext};
-use super::lookup::{Answer, Lookup, Question};
-use super::partition::{Partition, Reader, State, Step};
-use super::{Command, Shared, Source, SourceError, SourceOptions};
+use super::lookup::{Answer, Lookup};
+use super::partition::{Partition, State, Step};
+use super::{Shared, Source, SourceError, SourceOptions};
 use crate::cluster::explain;
-use crate::native::{PartitionQueue, Scratch};
+use crate::native::Scratch;
 use crate::source::trouble::{Kind, Trouble};
 use crate::wakeup::Wakeup;
-use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
 use tidecast_ports::SourceHandler;
-use tidecast_ports::source::Assigned;
 
 /// The main queue is looked at this often even when nothing woke us.
 const MAIN_QUEUE_EVERY: Duration = Duration::from_millis(100);
@@ -31,19 +29,18 @@ const BLOCKED_WAIT: Duration = Duration::from_millis(2);
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) struct SourceLoop {
-    consumer: Arc<BaseConsumer<SourceContext>>,
-    handler: Box<dyn SourceHandler>,
-    options: SourceOptions,
-    wakeup: Arc<Wakeup>,
-    shared: Arc<Shared>,
-    commands: Receiver<Command>,
-    instance: Option<String>,
-    partitions: BTreeMap<TopicPartition, Partition>,
-    next_number: u64,
-    scratch: Scratch,
-    trouble: Option<Trouble>,
-    fatal: Option<SourceError>,
-    lookup: Option<Lookup>,
+    pub(super) consumer: Arc<BaseConsumer<SourceContext>>,
+    pub(super) handler: Box<dyn SourceHandler>,
+    pub(super) options: SourceOptions,
+    pub(super) wakeup: Arc<Wakeup>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) instance: Option<String>,
+    pub(super) partitions: BTreeMap<TopicPartition, Partition>,
+    pub(super) next_number: u64,
+    pub(super) scratch: Scratch,
+    pub(super) trouble: Option<Trouble>,
+    pub(super) fatal: Option<SourceError>,
+    pub(super) lookup: Option<Lookup>,
 }
 
 /// Lets the consumer close by itself when the loop unwinds.
@@ -66,7 +63,6 @@ impl SourceLoop {
             options: source.options,
             wakeup: source.wakeup,
             shared: source.shared,
-            commands: source.commands,
             instance: source.instance,
             partitions: BTreeMap::new(),
             next_number: 0,
@@ -85,7 +81,7 @@ impl SourceLoop {
         self.subscribe()?;
         let mut main_queue_at = Instant::now();
         loop {
-            if self.commands_say_close() {
+            if self.asked_to_close() {
                 return self.close();
             }
             let now = Instant::now();
@@ -115,25 +111,24 @@ impl SourceLoop {
         self.consumer.subscribe(&topics).map_err(|error| SourceError::Client(explain(&error)))
     }
 
-    fn commands_say_close(&mut self) -> bool {
-        while let Ok(command) = self.commands.try_recv() {
-            match command {
-                Command::Restart(partition) => self.restart(&[partition]),
-                Command::RestartAll => {
-                    let all: Vec<TopicPartition> = self.partitions.keys().cloned().collect();
-                    self.restart(&all);
-                }
-                Command::Subscribe(topics) => {
-                    for topic in topics {
-                        if !self.options.topics.contains(&topic) {
-                            self.options.topics.push(topic);
-                        }
-                    }
-                    if let Err(error) = self.subscribe() {
-                        tracing::error!(%error, "cannot subscribe to more topics");
-                    }
-                }
-                Command::Close => return true,
+    /// Does what was asked for; tells whether it was to close.
+    fn asked_to_close(&mut self) -> bool {
+        let wanted = std::mem::take(&mut *self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        if wanted.close {
+            return true;
+        }
+        let restart: Vec<TopicPartition> = if wanted.restart_all {
+            self.partitions.keys().cloned().collect()
+        } else {
+            wanted.restart.into_iter().collect()
+        };
+        self.restart(&restart);
+        let new = wanted.subscribe.into_iter().filter(|topic| !self.options.topics.contains(topic));
+        let new: Vec<String> = new.collect();
+        if !new.is_empty() {
+            self.options.topics.extend(new);
+            if let Err(error) = self.subscribe() {
+                tracing::error!(%error, "cannot subscribe to more topics");
             }
         }
         false
@@ -179,114 +174,20 @@ impl SourceLoop {
             tracing::debug!(?code, words, "Kafka consumer");
             return;
         };
-        let trouble = Trouble::new(kind, code, words, &self.consumer_servers());
-        if self.trouble.as_ref().is_none_or(|known| known.message != trouble.message) {
-            self.handler.connection(Some(&trouble.message));
+        if self.trouble.as_ref().is_some_and(|known| known.covers(code, words)) {
+            return;
         }
+        let trouble = Trouble::new(kind, code, words, &self.topic_names());
+        self.handler.connection(Some(&trouble.message));
         self.trouble = Some(trouble);
     }
 
-    fn consumer_servers(&self) -> String {
+    fn topic_names(&self) -> String {
         self.options.topics.join(", ")
     }
 
-    fn assigned(&mut self, partitions: Vec<TopicPartition>) {
-        if self.trouble.as_ref().is_some_and(|trouble| trouble.kind == Kind::Group) {
-            self.well_again();
-        }
-        // Answers the group now; each partition joins the assignment with its offset as soon as that is known.
-        let answered = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Eager => self.consumer.assign(&TopicPartitionList::new()),
-            _ => self.consumer.incremental_assign(&TopicPartitionList::new()),
-        };
-        if let Err(error) = answered {
-            self.fatal = Some(SourceError::Fatal(format!("an assignment was refused: {}", explain(&error))));
-            return;
-        }
-        self.ask(partitions);
-        self.share_owned();
-    }
-
-    /// Asks where the partitions stand, in one question.
-    fn ask(&mut self, partitions: Vec<TopicPartition>) {
-        if partitions.is_empty() {
-            return;
-        }
-        let mut numbered = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            self.next_number += 1;
-            let entry = Partition { number: self.next_number, state: State::Asked };
-            self.partitions.insert(partition.clone(), entry);
-            numbered.push((partition, self.next_number));
-        }
-        self.question(Question::Where(numbered));
-    }
-
-    fn question(&self, question: Question) {
-        if let Some(lookup) = &self.lookup {
-            lookup.ask(question);
-        }
-    }
-
-    fn revoked(&mut self, partitions: Vec<TopicPartition>) {
-        let lost = self.consumer.assignment_lost();
-        let reading: Vec<TopicPartition> = partitions
-            .iter()
-            .filter(|partition| {
-                self.partitions.get(partition).is_some_and(|owned| matches!(owned.state, State::Reading(_)))
-            })
-            .cloned()
-            .collect();
-        if !reading.is_empty() {
-            if lost {
-                self.handler.lost(&reading);
-            } else {
-                self.handler.revoking(&reading, self.options.revoke_grace);
-            }
-        }
-        for partition in &partitions {
-            self.partitions.remove(partition);
-        }
-        self.share_owned();
-        let answered = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Eager => self.consumer.unassign(),
-            _ => self.consumer.incremental_unassign(&list(&reading)),
-        };
-        if let Err(error) = answered {
-            self.fatal = Some(SourceError::Fatal(format!("a revocation was refused: {}", explain(&error))));
-        }
-    }
-
-    /// Starts partitions again from what is committed.
-    fn restart(&mut self, partitions: &[TopicPartition]) {
-        let owned: Vec<TopicPartition> =
-            partitions.iter().filter(|partition| self.partitions.contains_key(partition)).cloned().collect();
-        let reading: Vec<TopicPartition> = owned
-            .iter()
-            .filter(|partition| matches!(self.partitions[*partition].state, State::Reading(_)))
-            .cloned()
-            .collect();
-        self.stop_reading(&reading);
-        self.ask(owned);
-    }
-
-    /// Takes partitions out of the assignment and drops their sinks; the group still counts them as ours.
-    fn stop_reading(&mut self, partitions: &[TopicPartition]) {
-        if partitions.is_empty() {
-            return;
-        }
-        if let Err(error) = self.consumer.incremental_unassign(&list(partitions)) {
-            self.fatal = Some(SourceError::Fatal(format!("a restart was refused: {}", explain(&error))));
-        }
-        for partition in partitions {
-            if let Some(owned) = self.partitions.get_mut(partition) {
-                owned.state = State::Stopped;
-            }
-        }
-    }
-
     fn serve_answers(&mut self) {
-        while let Some(answer) = self.lookup.as_ref().and_then(Lookup::answer) {
+        for answer in self.lookup.as_ref().map(Lookup::answers).unwrap_or_default() {
             match answer {
                 Answer::Where(partition, number, found) => {
                     let current = self
@@ -313,64 +214,9 @@ impl SourceLoop {
         }
     }
 
-    fn well_again(&mut self) {
+    pub(super) fn well_again(&mut self) {
         self.trouble = None;
         self.handler.connection(None);
-    }
-
-    /// The broker's answer came: lets the handler choose where to begin, and reads from there.
-    fn begin(&mut self, partition: &TopicPartition, found: Result<Assigned, String>) {
-        let begun = found.and_then(|assigned| {
-            let (log_start, log_end) = (assigned.log_start, assigned.log_end);
-            let (from, sink) = self.handler.assigned(partition, assigned)?;
-            Ok((from, sink, log_start, log_end))
-        });
-        let (from, mut sink, log_start, log_end) = match begun {
-            Ok(begun) => begun,
-            Err(why) => {
-                tracing::warn!(%partition, why, retry_seconds = self.options.retry.as_secs_f64(), "partition not started");
-                self.set_state(partition, State::Retry(Instant::now() + self.options.retry));
-                return;
-            }
-        };
-        if from < log_start || from > log_end {
-            drop(sink);
-            self.stop_out_of_range(partition, from, &format!("the log holds {log_start} to {log_end}"));
-            return;
-        }
-        let Some(queue) = PartitionQueue::split(&self.consumer, partition, &self.wakeup) else {
-            self.fatal = Some(SourceError::Fatal(format!("{partition} has no queue")));
-            return;
-        };
-        let wakeup = Arc::clone(&self.wakeup);
-        sink.wake_with(Arc::new(move || wakeup.wake()));
-        let assigned =
-            offset_list(partition, from).and_then(|assignment| self.consumer.incremental_assign(&assignment));
-        match assigned {
-            Ok(()) => self.set_state(partition, State::Reading(Reader::new(queue, sink, from))),
-            Err(error) => {
-                tracing::warn!(%partition, error = explain(&error), "partition not started");
-                self.set_state(partition, State::Retry(Instant::now() + self.options.retry));
-            }
-        }
-    }
-
-    fn set_state(&mut self, partition: &TopicPartition, state: State) {
-        if let Some(owned) = self.partitions.get_mut(partition) {
-            owned.state = state;
-        }
-    }
-
-    fn stop_out_of_range(&mut self, partition: &TopicPartition, from: i64, found: &str) {
-        let why = format!(
-            "offset {from} of {partition} is not in the log ({found}). Records between may be lost (retention, a topic made \
-             anew). Reading of this partition stops rather than skip them silently: set the group's offset with \
-             kafka-consumer-groups --reset-offsets to where it should go on, remove this partition's snapshots, and \
-             start again"
-        );
-        self.set_state(partition, State::Stopped);
-        tracing::error!(%partition, "{why}");
-        self.handler.stopped(partition, &why);
     }
 
     fn serve_retries(&mut self, now: Instant) {
@@ -388,8 +234,8 @@ impl SourceLoop {
             }
             due
         });
-        if ask {
-            self.question(Question::Well(self.options.topics.clone()));
+        if ask && let Some(lookup) = &self.lookup {
+            lookup.ask_well(self.options.topics.clone());
         }
     }
 
@@ -446,15 +292,6 @@ impl SourceLoop {
         }
     }
 
-    fn share_owned(&self) {
-        let mut owned = self.shared.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        owned.clear();
-        owned.extend(self.partitions.iter().map(|(partition, entry)| {
-            let epoch = if let State::Reading(reader) = &entry.state { reader.leader_epoch } else { -1 };
-            (partition.clone(), epoch)
-        }));
-    }
-
     fn sleep_until(&self, main_queue_at: Instant, blocked: bool) -> Instant {
         let now = Instant::now();
         let retries = self.partitions.values().filter_map(|owned| match &owned.state {
@@ -496,18 +333,4 @@ impl SourceLoop {
         self.share_owned();
         Ok(())
     }
-}
-
-fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
-        list.add_partition(&partition.topic, partition.partition);
-    }
-    list
-}
-
-fn offset_list(partition: &TopicPartition, offset: i64) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
-    Ok(list)
 }

@@ -40,6 +40,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Trouble {
     pub kind: Kind,
+    code: RDKafkaErrorCode,
     pub message: String,
     /// When to ask the brokers next; `None` while a question is on its way.
     pub ask_at: Option<Instant>,
@@ -78,6 +79,17 @@ impl Trouble {
             }
             _ => format!("a topic is missing: {words}: make it, or let tidecast make it ({topics})"),
         };
-        Trouble { kind, message, ask_at: Some(Instant::now()) }
+        Trouble { kind, code, message, ask_at: Some(Instant::now()) }
+    }
+
+    /// Whether a new report adds nothing: the same again, or that no broker answers when the reason is known already.
+    pub fn covers(&self, code: RDKafkaErrorCode, words: &str) -> bool {
+        match self.kind {
+            // The words name the topic.
+            Kind::Topics => self.code == code && self.message.contains(words),
+            // The words carry times and counts.
+            Kind::Brokers => self.code == code || code == RDKafkaErrorCode::AllBrokersDown,
+            Kind::Group => self.code == code,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The broker under test, names that no other test has, and records put on it.
 
-use rdkafka::config::ClientConfig;
 use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -46,7 +46,7 @@ pub fn topic(name: &str, partitions: i32) -> String {
 pub fn make(spec: &TopicSpec) {
     let admin = KafkaAdmin::new(&cluster("admin")).unwrap();
     let made = runtime().block_on(admin.ensure_topics(std::slice::from_ref(spec))).unwrap();
-    assert_eq!(made, [spec.name.clone()]);
+    assert_eq!(made, std::slice::from_ref(&spec.name));
 }
 
 /// A record to be put on a topic.
@@ -100,7 +100,11 @@ impl ProducerContext for Counted {
     }
 }
 
-fn send_all<C: ProducerContext<DeliveryOpaque = ()>>(producer: &BaseProducer<C>, topic: &str, records: &[Put]) {
+fn send_all<C: ProducerContext<DeliveryOpaque = ()>>(
+    producer: &BaseProducer<C>,
+    topic: &str,
+    records: &[Put],
+) {
     for record in records {
         let mut out: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(record.partition);
         out.key = record.key.as_deref();

@@ -31,9 +31,13 @@ fn bench(letters: usize) -> Bench {
         let offset = n.to_string();
         let reason = if n % 5 == 0 { "late" } else { "invalid_json" };
         let mut headers = OwnedHeaders::new();
-        for (key, value) in
-            [("reason", reason), ("detail", "why"), ("topic", &input), ("partition", "1"), ("offset", &offset)]
-        {
+        for (key, value) in [
+            ("reason", reason),
+            ("detail", "why"),
+            ("topic", &input),
+            ("partition", "1"),
+            ("offset", &offset),
+        ] {
             headers = headers.insert(Header { key, value: Some(value) });
         }
         if n == 1 {
@@ -82,7 +86,10 @@ fn letters_are_listed_newest_first_page_by_page() {
         let offsets: Vec<i64> = all.iter().map(|letter| letter.offset).collect();
         assert_eq!(offsets, (0..60).rev().collect::<Vec<i64>>());
         let letter = &all[56];
-        assert_eq!((letter.reason.as_str(), letter.topic.as_str(), letter.partition), ("invalid_json", &*bench.input, 1));
+        assert_eq!(
+            (letter.reason.as_str(), letter.topic.as_str(), letter.partition),
+            ("invalid_json", &*bench.input, 1)
+        );
         assert_eq!((letter.payload.as_deref(), letter.key.as_deref()), (Some("payload 3"), Some("k")));
         assert_eq!(letter.timestamp, "2023-11-14T22:13:20.003Z");
         assert!(all[58].truncated && !all[56].truncated);
@@ -120,9 +127,11 @@ fn a_letter_goes_back_once_whoever_asks() {
         let unknown = bench.letters.replay(by_id("2-9999")).await.unwrap();
         assert_eq!((unknown.replayed, unknown.skipped), (0, 1));
     });
-    let mut back: Vec<String> = broker::read_committed(&bench.input).into_iter().map(|seen| seen.3.unwrap()).collect();
+    let mut back: Vec<String> =
+        broker::read_committed(&bench.input).into_iter().map(|seen| seen.3.unwrap()).collect();
     back.sort();
-    let mut expected: Vec<String> = (0..30).filter(|n| ![1, 2].contains(n)).map(|n| format!("payload {n}")).collect();
+    let mut expected: Vec<String> =
+        (0..30).filter(|n| ![1, 2].contains(n)).map(|n| format!("payload {n}")).collect();
     expected.push("\u{fffd}\u{2}".to_owned());
     expected.push(r#"{"mended":true}"#.to_owned());
     expected.sort();
@@ -134,7 +143,8 @@ fn a_request_that_says_nothing_or_too_much_is_refused() {
     let bench = bench(1);
     broker::runtime().block_on(async {
         let two_ways = ReplayRequest { all: true, ..by_id("0-0") };
-        let edited = ReplayRequest { all: true, payload: Some(serde_json::json!(1)), ..ReplayRequest::default() };
+        let edited =
+            ReplayRequest { all: true, payload: Some(serde_json::json!(1)), ..ReplayRequest::default() };
         for request in [ReplayRequest::default(), two_ways, edited, by_id("zero")] {
             assert!(matches!(bench.letters.replay(request).await, Err(ControlError::Invalid { .. })));
         }

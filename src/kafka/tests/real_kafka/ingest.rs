@@ -18,7 +18,8 @@ fn event(source: usize, number: usize) -> Bytes {
 fn events_are_acknowledged_keyed_by_source_and_kept_as_they_came() {
     let topic = broker::topic("ingest", 3);
     let publishing = Publishing::default();
-    let ingest = Ingest::to_topic(&broker::cluster("ingest"), &topic, DAY_MICROS, false, publishing.clone()).unwrap();
+    let ingest =
+        Ingest::to_topic(&broker::cluster("ingest"), &topic, DAY_MICROS, false, publishing.clone()).unwrap();
     broker::runtime().block_on(async {
         let mut waiting = Vec::new();
         for call in 0..20 {
@@ -48,7 +49,8 @@ fn events_are_acknowledged_keyed_by_source_and_kept_as_they_came() {
 fn what_cannot_be_used_is_refused_alone() {
     let topic = broker::topic("refused", 1);
     let ingest =
-        Ingest::to_topic(&broker::cluster("ingest"), &topic, DAY_MICROS, false, Publishing::default()).unwrap();
+        Ingest::to_topic(&broker::cluster("ingest"), &topic, DAY_MICROS, false, Publishing::default())
+            .unwrap();
     broker::runtime().block_on(async {
         let future = Bytes::from(r#"{"source":"s","type":"t","timestamp":"2036-01-01T00:00:00Z","data":{}}"#);
         let events = vec![event(1, 1), Bytes::from("{"), event(2, 2), Bytes::new(), future];

@@ -42,7 +42,10 @@ fn the_tail_is_told_as_replayed_and_what_follows_as_new() {
     let reader = LiveReader::start_with(&broker::cluster("live"), options(&topic), seen.clone()).unwrap();
     let tail = seen.wait("the tail", |seen| seen.len() >= 20);
     assert_eq!(tail.len(), 20, "ten of each partition");
-    assert!(tail.iter().all(|record| record.replayed && record.offset >= 40 && record.kind == OutputKind::Forecast));
+    assert!(
+        tail.iter()
+            .all(|record| record.replayed && record.offset >= 40 && record.kind == OutputKind::Forecast)
+    );
     let first = &tail[0];
     let number = first.offset as usize * 2 + first.partition as usize;
     let put = numbered(first.partition, number);
@@ -71,7 +74,10 @@ fn records_come_ahead_of_the_commit_and_repeats_are_dropped() {
     let send = |name: &str| {
         let id = OutputId::of(&[name.as_bytes()]).to_string();
         let headers = OwnedHeaders::new().insert(Header { key: "id", value: Some(&id) });
-        producer.send(BaseRecord::to(&topic).key("k").payload(name).headers(headers)).map_err(|(e, _)| e).unwrap();
+        producer
+            .send(BaseRecord::to(&topic).key("k").payload(name).headers(headers))
+            .map_err(|(e, _)| e)
+            .unwrap();
     };
     producer.begin_transaction().unwrap();
     send("a");

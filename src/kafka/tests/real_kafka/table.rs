@@ -49,9 +49,9 @@ fn another_instance_sees_a_change() {
     let (topic, cluster) = (table_topic(), broker::cluster(&broker::unique("table")));
     broker::runtime().block_on(async {
         let (one, _) = open(&cluster, &topic).await;
-        let (told, mut is_told) = tokio::sync::mpsc::unbounded_channel();
+        let (told, mut is_told) = tokio::sync::mpsc::channel(8);
         let sender = SingleSender::new(&cluster, Publishing::default()).unwrap();
-        let on_change = Box::new(move |change: Change| told.send(change.key).unwrap());
+        let on_change = Box::new(move |change: Change| told.try_send(change.key).unwrap());
         let two = ConfigTopic::open(&cluster, &topic, sender, on_change).await.unwrap();
         one.put("rule", b"x").await.unwrap();
         assert_eq!(is_told.recv().await.as_deref(), Some("rule"));

@@ -1,0 +1,186 @@
+//! The life of an assignment: asked for, begun, restarted, revoked.
+
+use super::SourceError;
+use super::partition::{Partition, Reader, State};
+use super::thread::SourceLoop;
+use super::trouble::Kind;
+use crate::cluster::explain;
+use crate::native::PartitionQueue;
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+use tidecast_event::TopicPartition;
+use tidecast_ports::source::Assigned;
+
+impl SourceLoop {
+    pub(super) fn assigned(&mut self, partitions: Vec<TopicPartition>) {
+        if self.trouble.as_ref().is_some_and(|trouble| trouble.kind == Kind::Group) {
+            self.well_again();
+        }
+        // Answers the group now; each partition joins the assignment with its offset as soon as that is known.
+        let answered = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Eager => self.consumer.assign(&TopicPartitionList::new()),
+            _ => self.consumer.incremental_assign(&TopicPartitionList::new()),
+        };
+        if let Err(error) = answered {
+            self.fatal = Some(SourceError::Fatal(format!("an assignment was refused: {}", explain(&error))));
+            return;
+        }
+        self.ask(partitions);
+        self.share_owned();
+    }
+
+    /// Asks where the partitions stand, in one question.
+    pub(super) fn ask(&mut self, partitions: Vec<TopicPartition>) {
+        if partitions.is_empty() {
+            return;
+        }
+        let mut numbered = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            self.next_number += 1;
+            let entry = Partition { number: self.next_number, state: State::Asked };
+            self.partitions.insert(partition.clone(), entry);
+            numbered.push((partition, self.next_number));
+        }
+        if let Some(lookup) = &self.lookup {
+            lookup.ask_where(numbered);
+        }
+    }
+
+    pub(super) fn revoked(&mut self, partitions: Vec<TopicPartition>) {
+        let lost = self.consumer.assignment_lost();
+        let reading: Vec<TopicPartition> = partitions
+            .iter()
+            .filter(|partition| {
+                self.partitions.get(partition).is_some_and(|owned| matches!(owned.state, State::Reading(_)))
+            })
+            .cloned()
+            .collect();
+        if !reading.is_empty() {
+            if lost {
+                self.handler.lost(&reading);
+            } else {
+                self.handler.revoking(&reading, self.options.revoke_grace);
+            }
+        }
+        for partition in &partitions {
+            self.partitions.remove(partition);
+        }
+        self.share_owned();
+        let answered = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Eager => self.consumer.unassign(),
+            _ => self.consumer.incremental_unassign(&list(&reading)),
+        };
+        if let Err(error) = answered {
+            self.fatal = Some(SourceError::Fatal(format!("a revocation was refused: {}", explain(&error))));
+        }
+    }
+
+    /// Starts partitions again from what is committed.
+    pub(super) fn restart(&mut self, partitions: &[TopicPartition]) {
+        let owned: Vec<TopicPartition> =
+            partitions.iter().filter(|partition| self.partitions.contains_key(partition)).cloned().collect();
+        let reading: Vec<TopicPartition> = owned
+            .iter()
+            .filter(|partition| matches!(self.partitions[*partition].state, State::Reading(_)))
+            .cloned()
+            .collect();
+        self.stop_reading(&reading);
+        self.ask(owned);
+    }
+
+    /// Takes partitions out of the assignment and drops their sinks; the group still counts them as ours.
+    pub(super) fn stop_reading(&mut self, partitions: &[TopicPartition]) {
+        if partitions.is_empty() {
+            return;
+        }
+        if let Err(error) = self.consumer.incremental_unassign(&list(partitions)) {
+            self.fatal = Some(SourceError::Fatal(format!("a restart was refused: {}", explain(&error))));
+        }
+        for partition in partitions {
+            if let Some(owned) = self.partitions.get_mut(partition) {
+                owned.state = State::Stopped;
+            }
+        }
+    }
+
+    /// The broker's answer came: lets the handler choose where to begin, and reads from there.
+    pub(super) fn begin(&mut self, partition: &TopicPartition, found: Result<Assigned, String>) {
+        let begun = found.and_then(|assigned| {
+            let (log_start, log_end) = (assigned.log_start, assigned.log_end);
+            let (from, sink) = self.handler.assigned(partition, assigned)?;
+            Ok((from, sink, log_start, log_end))
+        });
+        let (from, mut sink, log_start, log_end) = match begun {
+            Ok(begun) => begun,
+            Err(why) => {
+                tracing::warn!(%partition, why, retry_seconds = self.options.retry.as_secs_f64(), "partition not started");
+                self.set_state(partition, State::Retry(Instant::now() + self.options.retry));
+                return;
+            }
+        };
+        if from < log_start || from > log_end {
+            drop(sink);
+            self.stop_out_of_range(partition, from, &format!("the log holds {log_start} to {log_end}"));
+            return;
+        }
+        let Some(queue) = PartitionQueue::split(&self.consumer, partition, &self.wakeup) else {
+            self.fatal = Some(SourceError::Fatal(format!("{partition} has no queue")));
+            return;
+        };
+        let wakeup = Arc::clone(&self.wakeup);
+        sink.wake_with(Arc::new(move || wakeup.wake()));
+        let assigned =
+            offset_list(partition, from).and_then(|assignment| self.consumer.incremental_assign(&assignment));
+        match assigned {
+            Ok(()) => self.set_state(partition, State::Reading(Reader::new(queue, sink, from))),
+            Err(error) => {
+                tracing::warn!(%partition, error = explain(&error), "partition not started");
+                self.set_state(partition, State::Retry(Instant::now() + self.options.retry));
+            }
+        }
+    }
+
+    pub(super) fn set_state(&mut self, partition: &TopicPartition, state: State) {
+        if let Some(owned) = self.partitions.get_mut(partition) {
+            owned.state = state;
+        }
+    }
+
+    pub(super) fn stop_out_of_range(&mut self, partition: &TopicPartition, from: i64, found: &str) {
+        let why = format!(
+            "offset {from} of {partition} is not in the log ({found}). Records between may be lost (retention, a topic made \
+             anew). Reading of this partition stops rather than skip them silently: set the group's offset with \
+             kafka-consumer-groups --reset-offsets to where it should go on, remove this partition's snapshots, and \
+             start again"
+        );
+        self.set_state(partition, State::Stopped);
+        tracing::error!(%partition, "{why}");
+        self.handler.stopped(partition, &why);
+    }
+
+    pub(super) fn share_owned(&self) {
+        let mut owned = self.shared.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        owned.clear();
+        owned.extend(self.partitions.iter().map(|(partition, entry)| {
+            let epoch = if let State::Reading(reader) = &entry.state { reader.leader_epoch } else { -1 };
+            (partition.clone(), epoch)
+        }));
+    }
+}
+
+pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.partition);
+    }
+    list
+}
+
+pub(super) fn offset_list(partition: &TopicPartition, offset: i64) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
+    Ok(list)
+}
