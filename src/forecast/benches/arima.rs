@@ -5,7 +5,7 @@
 //!     venv/bin/python benches/arima_competitors.py DATA     # the same fits elsewhere, and DATA/m3-monthly-loglik.jsonl
 //!     TIDECAST_BENCH_DATA=DATA cargo bench -p tidecast-forecast --bench arima -- likelihoods
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group};
+use criterion::{BatchSize, Criterion, Throughput};
 use serde_json::Value;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -157,12 +157,12 @@ fn likelihoods() {
     }
 }
 
-criterion_group!(speed, fits, online);
-
 fn main() {
     if std::env::args().any(|a| a == "likelihoods") {
         return likelihoods();
     }
-    speed();
-    Criterion::default().configure_from_args().final_summary();
+    let mut speed = Criterion::default().configure_from_args();
+    fits(&mut speed);
+    online(&mut speed);
+    speed.final_summary();
 }

@@ -5,6 +5,8 @@
 //! the best so far; the one chosen is fitted again with every start. Models with a root near the unit circle are
 //! left out: such a root is a difference, or over-differencing, in disguise.
 
+#![allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN must fail the test, not pass it")]
+
 pub mod unit_root;
 
 use crate::arima::{Arima, Effort, FittedArima, Found, Problem, is_stationary};

@@ -61,9 +61,9 @@ impl Differencing {
 
 /// Coefficients of `(1 - B)^n`, constant first.
 pub(crate) fn binomial(n: usize) -> Vec<f64> {
-    let mut c = vec![1.0];
+    let mut c = vec![0.0; n + 1];
+    c[0] = 1.0;
     for _ in 0..n {
-        c.push(0.0);
         for i in (1..c.len()).rev() {
             c[i] -= c[i - 1];
         }

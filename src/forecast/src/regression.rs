@@ -1,5 +1,7 @@
 //! Least squares on small problems: positive definite systems by Cholesky, with what rounding leaves of rank.
 
+#![allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN must fail the test, not pass it")]
+
 /// Solution of a positive definite system.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Solved {

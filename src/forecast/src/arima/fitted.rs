@@ -81,20 +81,20 @@ impl FittedArima {
             fitted.regressors.copy_from_slice(&row);
         };
         let mut first = Vec::with_capacity(lost);
-        for t in leading..leading + lost {
+        for (t, y) in y.iter().enumerate().skip(leading).take(lost) {
             take(self, t);
             self.time += 1;
-            first.push(y[t] - self.deterministic(self.time, &self.regressors));
+            first.push(y - self.deterministic(self.time, &self.regressors));
         }
         self.levels = Levels::start(&self.shape, self.arma(), self.recursion(), &first);
         for _ in 0..leading + lost {
             each(f64::NAN, f64::NAN, f64::NAN);
         }
-        for t in leading + lost..y.len() {
+        for (t, y) in y.iter().enumerate().skip(leading + lost) {
             take(self, t);
             let (mean, sd) = self.one_step();
-            each(y[t], mean, sd);
-            self.step(y[t]);
+            each(*y, mean, sd);
+            self.step(*y);
         }
     }
 

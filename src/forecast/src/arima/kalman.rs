@@ -43,8 +43,8 @@ impl Dense {
         let mut psi = vec![0.0; r];
         psi_weights(ar, ma, &mut psi);
         let mut covariance = vec![0.0; r * r];
-        for distance in 0..r {
-            let mut value = gamma[distance];
+        for (distance, gamma) in gamma.iter().enumerate() {
+            let mut value = *gamma;
             for i in 0..r - distance {
                 let j = i + distance;
                 covariance[i * r + j] = value;
@@ -97,7 +97,7 @@ impl Dense {
             *slot = slot.max(self.psi[i] * self.psi[i]);
         }
         self.since += 1;
-        if self.since % LOOK == 0 && self.excess() < SETTLED {
+        if self.since.is_multiple_of(LOOK) && self.excess() < SETTLED {
             self.settled = true;
             self.gain = self.steady_gain();
         }

@@ -4,6 +4,8 @@
 //! Differencing comes first; the likelihood is that of the differenced series, with the innovation variance and the
 //! regression coefficients concentrated out (Box and Jenkins 1970; Harvey 1989; [`likelihood`] tells the recursion).
 
+#![allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN must fail the test, not pass it")]
+
 pub mod diagnostics;
 mod estimate;
 pub mod fitted;

@@ -25,6 +25,8 @@ pub(super) struct Sample {
     scale: f64,
     backcast: f64,
     observed: usize,
+    /// Places of missing values.
+    missing: Vec<usize>,
     lags: usize,
 }
 
@@ -58,7 +60,8 @@ impl Sample {
             weight *= DECAY;
         }
         let backcast = if weights > 0.0 && sum > 0.0 { sum / weights } else { 1.0 };
-        Sample { values, mean: mean * unit, scale: scale * unit, backcast, observed, lags: p.max(q) }
+        let missing = (0..y.len()).filter(|&t| y[t].is_nan()).collect();
+        Sample { values, mean: mean * unit, scale: scale * unit, backcast, observed, missing, lags: p.max(q) }
     }
 }
 
@@ -80,58 +83,57 @@ impl<'a> Likelihood<'a> {
 
     /// Log-likelihood, negative, at natural parameters in units of the sample.
     fn at(&mut self, natural: &[f64]) -> f64 {
-        let (p, q, m) = (self.of.p, self.of.q, self.sample.lags);
-        let (mu, omega) = (natural[0], natural[1]);
+        let (p, q) = (self.of.p, self.of.q);
         let (alpha, rest) = natural[2..].split_at(p);
-        let beta = &rest[..q];
+        self.recursion(natural[0], natural[1], alpha, &rest[..q]);
+        let m = self.sample.lags;
+        let (squares, variances) = (&self.squares[m..], &self.variances[m..]);
+        let n = self.sample.observed as f64;
+        let missing = || self.sample.missing.iter().map(|&t| variances[t].ln()).sum::<f64>();
+        let log_variance = log_sum(variances.iter().copied()) - missing();
+        let value = if self.of.student {
+            let nu = rest[q];
+            let spread = 1.0 / (nu - 2.0);
+            // A missing value stands there with its variance as its square.
+            let gaps = self.sample.missing.len() as f64 * (1.0 + spread).ln();
+            let tail = log_sum(squares.iter().zip(variances).map(|(e2, s2)| 1.0 + e2 / s2 * spread)) - gaps;
+            let constant = ln_gamma(0.5 * (nu + 1.0))
+                - ln_gamma(0.5 * nu)
+                - 0.5 * (std::f64::consts::PI * (nu - 2.0)).ln();
+            -n * constant + 0.5 * log_variance + 0.5 * (nu + 1.0) * tail
+        } else {
+            let quadratic: f64 = squares.iter().zip(variances).map(|(e2, s2)| e2 / s2).sum();
+            let gaps = self.sample.missing.len() as f64;
+            0.5 * (n * (2.0 * std::f64::consts::PI).ln() + log_variance + quadratic - gaps)
+        };
+        if value.is_finite() { value } else { f64::INFINITY }
+    }
+
+    /// Squared errors and variances along the sample.
+    fn recursion(&mut self, mu: f64, omega: f64, alpha: &[f64], beta: &[f64]) {
+        let m = self.sample.lags;
         self.squares[..m].fill(self.sample.backcast);
         self.variances[..m].fill(self.sample.backcast);
-        // Logarithms of products, not products of logarithms: one in sixteen observations.
-        let (mut log_variance, mut variance_product) = (0.0, 1.0);
-        let (mut log_tail, mut tail_product) = (0.0, 1.0);
-        let mut quadratic = 0.0;
-        let spread = self.of.student.then(|| 1.0 / (rest[q] - 2.0));
+        if let (&[alpha], &[beta]) = (alpha, beta) {
+            // By far the most used, and all of its memory is two numbers.
+            let (mut e2, mut s2) = (self.sample.backcast, self.sample.backcast);
+            let out = self.squares[m..].iter_mut().zip(&mut self.variances[m..]);
+            for (y, (square, variance)) in self.sample.values.iter().zip(out) {
+                s2 = omega + alpha * e2 + beta * s2;
+                e2 = if y.is_nan() { s2 } else { (y - mu) * (y - mu) };
+                (*square, *variance) = (e2, s2);
+            }
+            return;
+        }
         for (t, y) in self.sample.values.iter().enumerate() {
             let at = t + m;
-            let mut s2 = omega;
-            for (a, e2) in alpha.iter().zip(self.squares[at - p..at].iter().rev()) {
-                s2 += a * e2;
-            }
-            for (b, v) in beta.iter().zip(self.variances[at - q..at].iter().rev()) {
-                s2 += b * v;
-            }
+            let lagged = |of: &[f64], by: &[f64]| -> f64 {
+                by.iter().zip(of[at - by.len()..at].iter().rev()).map(|(a, v)| a * v).sum()
+            };
+            let s2 = omega + lagged(&self.squares, alpha) + lagged(&self.variances, beta);
             self.variances[at] = s2;
-            if y.is_nan() {
-                self.squares[at] = s2;
-                continue;
-            }
-            let e2 = (y - mu) * (y - mu);
-            self.squares[at] = e2;
-            variance_product *= s2;
-            match spread {
-                None => quadratic += e2 / s2,
-                Some(spread) => tail_product *= 1.0 + e2 / s2 * spread,
-            }
-            if t % 16 == 15 {
-                log_variance += f64::ln(variance_product);
-                log_tail += f64::ln(tail_product);
-                (variance_product, tail_product) = (1.0, 1.0);
-            }
+            self.squares[at] = if y.is_nan() { s2 } else { (y - mu) * (y - mu) };
         }
-        log_variance += variance_product.ln();
-        log_tail += tail_product.ln();
-        let n = self.sample.observed as f64;
-        let value = match spread {
-            None => 0.5 * (n * (2.0 * std::f64::consts::PI).ln() + log_variance + quadratic),
-            Some(_) => {
-                let nu = rest[q];
-                let constant = ln_gamma(0.5 * (nu + 1.0))
-                    - ln_gamma(0.5 * nu)
-                    - 0.5 * (std::f64::consts::PI * (nu - 2.0)).ln();
-                -n * constant + 0.5 * log_variance + 0.5 * (nu + 1.0) * log_tail
-            }
-        };
-        if value.is_nan() { f64::INFINITY } else { value }
     }
 
     fn free(&mut self, free: &[f64]) -> f64 {
@@ -141,6 +143,20 @@ impl<'a> Likelihood<'a> {
         self.natural = natural;
         value
     }
+}
+
+/// The sum of logarithms, as logarithms of products of sixteen: values of a sample are within a few powers of ten.
+fn log_sum(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut product, mut count) = (0.0, 1.0f64, 0);
+    for v in values {
+        product *= v;
+        count += 1;
+        if count == 16 {
+            sum += product.ln();
+            (product, count) = (1.0, 0);
+        }
+    }
+    sum + product.ln()
 }
 
 fn logistic(x: f64) -> f64 {
