@@ -2,6 +2,7 @@
 
 use crate::check;
 use crate::error::{ConfigError, Origin};
+use crate::kafka_settings::{Acks, Kafka, Sasl, SecurityProtocol, Ssl};
 use crate::keys::KEYS;
 use crate::model::ModelSpec;
 use crate::rule::RuleSpec;

@@ -2,7 +2,8 @@
 
 use crate::build::acks;
 use crate::error::ConfigError;
-use crate::settings::{Acks, AuthKeys, Listener, ListenerName, SecurityProtocol, Settings};
+use crate::kafka_settings::{Acks, SecurityProtocol};
+use crate::settings::{AuthKeys, Listener, ListenerName, Settings};
 use crate::table::Values;
 use crate::written::quoted;
 use secrecy::ExposeSecret;

@@ -220,7 +220,11 @@ impl Kind {
                             return fault(index, "an address with a user in it".into(), "host:port".into());
                         }
                         None => {
-                            return fault(index, quoted(item), "host:port with a port from 1 to 65535".into());
+                            return fault(
+                                index,
+                                quoted(item),
+                                "host:port with a port from 1 to 65535".into(),
+                            );
                         }
                     }
                 }

@@ -8,6 +8,7 @@ mod check;
 mod dotenv;
 mod duration;
 mod error;
+mod kafka_settings;
 mod keys;
 mod kind;
 mod model;
@@ -24,6 +25,7 @@ mod written;
 
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigError, Fault, Origin};
+pub use kafka_settings::{Acks, Kafka, Sasl, SecurityProtocol, Ssl};
 pub use model::{ModelSpec, ModelType};
 pub use model_order::Order;
 pub use reference::reference;
@@ -31,7 +33,7 @@ pub use rule::RuleSpec;
 pub use series::{EmptyWindows, MAX_FUTURE, SeriesSpec, WindowSpec};
 pub use series_ref::{Regressor, SeriesRef};
 pub use settings::{
-    Acks, Admin, Auth, AuthKeys, Kafka, Limits, Listener, ListenerName, LogFormat, Monitoring, OtlpProtocol,
-    RealtimeMl, Role, Sasl, SecurityProtocol, Settings, Ssl, State, Telemetry, Topics, WebSocket,
+    Admin, Auth, AuthKeys, Limits, Listener, ListenerName, LogFormat, Monitoring, OtlpProtocol, RealtimeMl,
+    Role, Settings, State, Telemetry, Topics, WebSocket,
 };
 pub use sources::Sources;

@@ -75,9 +75,12 @@ pub(crate) fn flatten(
     let node = node.parsed().unwrap_or(node);
     match node.raw {
         // An operator who opens `[auth]` does not mean "let everybody in".
-        Raw::Map(entries) if entries.is_empty() && prefix == "auth" => {
-            Err(ConfigError::new(prefix, &node.origin, "an empty section", "the key that tokens are checked with"))
-        }
+        Raw::Map(entries) if entries.is_empty() && prefix == "auth" => Err(ConfigError::new(
+            prefix,
+            &node.origin,
+            "an empty section",
+            "the key that tokens are checked with",
+        )),
         Raw::Map(entries) => {
             for (name, child) in entries {
                 flatten(keys, &format!("{below}{name}"), child, out)?;

@@ -27,6 +27,8 @@ pub(crate) fn provider(
     instance: &str,
 ) -> Result<Option<SdkTracerProvider>, TelemetryError> {
     let Some(endpoint) = &settings.otlp_endpoint else { return Ok(None) };
+    // The HTTP client panics without one; an error says that somebody installed theirs before, which will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let exporter = exporter(endpoint, settings.otlp_protocol).map_err(|error| {
         TelemetryError::Exporter(format!("{error}; give scheme, host and port of an OTLP collector"))
     })?;
