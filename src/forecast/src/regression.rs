@@ -9,12 +9,19 @@ pub struct Solved {
     pub x: Vec<f64>,
     /// Diagonal of the inverse of the matrix.
     pub inverse_diagonal: Vec<f64>,
+    /// Logarithms of the pivots: the first `k` sum to the log-determinant of the leading `k` by `k` block.
+    pub log_pivots: Vec<f64>,
 }
 
 /// Solves `a x = b`, `a` symmetric positive definite, row-major; only its lower triangle is read.
 ///
 /// `None` where the matrix is not positive definite to working precision (columns that are collinear).
 pub fn solve_positive(a: &[f64], b: &[f64]) -> Option<Solved> {
+    solve_positive_from(a, b, 0)
+}
+
+/// As [`solve_positive`], with the diagonal of the inverse only from element `from` on.
+pub(crate) fn solve_positive_from(a: &[f64], b: &[f64], from: usize) -> Option<Solved> {
     let k = b.len();
     // Unit diagonal first: units of the regressors must not decide what counts as collinear.
     let scale: Vec<f64> = (0..k).map(|i| a[i * k + i].sqrt()).collect();
@@ -52,13 +59,14 @@ pub fn solve_positive(a: &[f64], b: &[f64]) -> Option<Solved> {
         *x /= s;
     }
     let mut inverse_diagonal = Vec::with_capacity(k);
-    for (i, s) in scale.iter().enumerate() {
+    for (i, s) in scale.iter().enumerate().skip(from) {
         let mut unit = vec![0.0; k];
         unit[i] = 1.0;
         forward(&mut unit);
         inverse_diagonal.push(unit.iter().map(|v| v * v).sum::<f64>() / (s * s));
     }
-    Some(Solved { x, inverse_diagonal })
+    let log_pivots = (0..k).map(|i| 2.0 * (l[i * k + i] * scale[i]).ln()).collect();
+    Some(Solved { x, inverse_diagonal, log_pivots })
 }
 
 /// Ordinary least squares of `y` on `columns` (each as long as `y`): coefficients and the sum of squared residuals.
@@ -105,5 +113,7 @@ mod tests {
         assert!((solved.x[0] - 1.0).abs() < 1e-14 && (solved.x[1] - 2.0).abs() < 1e-14);
         assert!((solved.inverse_diagonal[0] - 0.375).abs() < 1e-14);
         assert!((solved.inverse_diagonal[1] - 0.5).abs() < 1e-14);
+        assert!((solved.log_pivots[0] - 4f64.ln()).abs() < 1e-14, "the leading block is 4");
+        assert!((solved.log_pivots.iter().sum::<f64>() - 8f64.ln()).abs() < 1e-14, "the determinant is 8");
     }
 }

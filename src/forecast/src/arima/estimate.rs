@@ -132,7 +132,9 @@ pub(crate) fn estimate(
         candidates.push(Minimum { x, value, inverse: Vec::new() });
         budget.evaluations = budget.evaluations.saturating_sub(2);
     }
-    let long = of.len().saturating_mul(lags) > HEAVY;
+    // Each missing value costs about what the rest costs, up to a whole covariance.
+    let gaps = 1 + (of.len() - of.observed).min(lags);
+    let long = of.len().saturating_mul(lags).saturating_mul(gaps) > HEAVY;
     let (searches, probed) = match effort {
         Effort::Full if long => (1, 0),
         Effort::Full => (SEARCHES, PROBES),
@@ -155,7 +157,7 @@ pub(crate) fn estimate(
     let best = if effort == Effort::Full && !budget.exhausted {
         let finish = eased(if long { FINISH } else { POLISH }, of.len());
         let polished = bfgs_while(&mut |u| objective.exact(u), best, finish, &|_| true, budget);
-        released(&mut objective, polished, finish, budget)
+        if long { polished } else { released(&mut objective, polished, finish, budget) }
     } else {
         best
     };

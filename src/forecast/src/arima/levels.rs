@@ -16,7 +16,7 @@ const NEGLIGIBLE: f64 = 1e-9;
 /// Standard deviation given to an unknown first value, in innovations: as good as not known.
 const UNKNOWN: f64 = 1e4;
 /// Arithmetic spent on the covariance when the first missing value asks for it.
-const COVARIANCE_WORK: usize = 400_000_000;
+const COVARIANCE_WORK: usize = 200_000_000;
 /// Values past this are taken as missing: their products are no doubles.
 const LARGEST: f64 = 1e300;
 
@@ -281,7 +281,7 @@ impl Levels {
                 for i in 0..n {
                     let scaled = f * l[i];
                     if scaled != 0.0 {
-                        let row = &mut covariance[i * n..(i + 1) * n];
+                        let row = &mut covariance[i * n..=i * n + i];
                         row.iter_mut().zip(&l).for_each(|(slot, l)| *slot += scaled * l);
                     }
                 }
@@ -299,6 +299,11 @@ impl Levels {
                 if largest < 1e-7 {
                     break;
                 }
+            }
+        }
+        for i in 0..n {
+            for j in 0..i {
+                covariance[j * n + i] = covariance[i * n + j];
             }
         }
         *self = Levels::Gaps { forecasts, dense: Box::new(Dense::new(ar, psi, covariance)) };

@@ -11,10 +11,13 @@
 use super::kalman::Dense;
 use super::polynomial::{Autocovariance, Sparse, degree};
 use super::rotation::Rotation;
-use crate::regression::solve_positive;
+use crate::regression::solve_positive_from;
 
 /// `l` below this changes the gain and the variance by its square: nothing in double precision.
 pub(super) const NEGLIGIBLE: f64 = 1e-9;
+
+/// Values that the columns of pulses may have in all.
+const PULSES: usize = 2_000_000;
 
 /// What a likelihood is evaluated on: the differenced series and its differenced regressors, all of one length.
 #[derive(Debug, Clone)]
@@ -25,15 +28,28 @@ pub(crate) struct Columns {
     pub gaps: bool,
     /// Values of the series that are there.
     pub observed: usize,
+    /// The same without gaps: zeros in their place, then a pulse for each, then the regressors; empty where there
+    /// are no gaps or too many.
+    pulsed: Vec<Vec<f64>>,
 }
 
 impl Columns {
     pub(crate) fn new(series: Vec<f64>, regressors: Vec<Vec<f64>>) -> Self {
-        let observed = series.iter().filter(|v| !v.is_nan()).count();
-        let gaps = observed < series.len();
+        let missing: Vec<usize> = (0..series.len()).filter(|&t| series[t].is_nan()).collect();
+        let observed = series.len() - missing.len();
+        let pulsed = if missing.is_empty() || missing.len().saturating_mul(series.len()) > PULSES {
+            Vec::new()
+        } else {
+            let filled = series.iter().map(|v| if v.is_nan() { 0.0 } else { *v }).collect();
+            let pulse = |&t: &usize| (0..series.len()).map(|at| f64::from(u8::from(at == t))).collect();
+            std::iter::once(filled)
+                .chain(missing.iter().map(pulse))
+                .chain(regressors.iter().cloned())
+                .collect()
+        };
         let mut columns = vec![series];
         columns.extend(regressors);
-        Columns { columns, gaps, observed }
+        Columns { columns, gaps: !missing.is_empty(), observed, pulsed }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -70,8 +86,22 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// The exact log-likelihood; `None` where the process is not stationary or arithmetic failed.
     pub(crate) fn exact(&mut self, of: &Columns, ar: &Sparse, ma: &Sparse) -> Option<Evaluation> {
-        let log_det = if of.gaps { self.with_gaps(of, ar, ma)? } else { self.without_gaps(of, ar, ma)? };
-        self.concentrate(of, log_det)
+        if !of.gaps {
+            let log_det = self.without_gaps(&of.columns, ar, ma)?;
+            return self.concentrate(of.observed, 0, log_det);
+        }
+        // A missing value is a coefficient of its own, integrated out: cheaper than a covariance while there are fewer
+        // of them than the state is long.
+        let pulses = of.len() - of.observed;
+        let state = degree(ar).max(degree(ma) + 1);
+        if pulses < state && !of.pulsed.is_empty() {
+            let log_det = self.without_gaps(&of.pulsed, ar, ma)?;
+            if let Some(found) = self.concentrate(of.observed, pulses, log_det) {
+                return Some(found);
+            }
+        }
+        let log_det = self.with_gaps(of, ar, ma)?;
+        self.concentrate(of.observed, 0, log_det)
     }
 
     /// As [`Workspace::exact`] without what only the end of a search needs: -log-likelihood, infinite where it fails.
@@ -88,7 +118,7 @@ impl Workspace {
         if n <= from + of.columns.len() {
             return f64::INFINITY;
         }
-        self.prepare(of, 0);
+        self.prepare(&of.columns, 0);
         for (column, v) in of.columns.iter().zip(&mut self.predicted) {
             v.fill(0.0);
             difference_equation(column, v, from, ar, ma);
@@ -102,16 +132,16 @@ impl Workspace {
             }
             accumulate(&mut self.cross, &self.now, 1.0);
         }
-        let value = self.concentrate(of, 0.0).map_or(f64::INFINITY, |e| -e.loglik);
+        let value = self.concentrate(of.observed, 0, 0.0).map_or(f64::INFINITY, |e| -e.loglik);
         if value.is_nan() { f64::INFINITY } else { value }
     }
 
-    fn prepare(&mut self, of: &Columns, extra: usize) {
-        let k = of.columns.len();
+    fn prepare(&mut self, columns: &[Vec<f64>], extra: usize) {
+        let k = columns.len();
         self.predicted.resize(k, Vec::new());
         for column in &mut self.predicted {
             column.clear();
-            column.resize(of.len() + extra, 0.0);
+            column.resize(columns[0].len() + extra, 0.0);
         }
         self.now.clear();
         self.now.resize(k, 0.0);
@@ -119,21 +149,22 @@ impl Workspace {
         self.cross.resize(k * k, 0.0);
     }
 
-    fn without_gaps(&mut self, of: &Columns, ar: &Sparse, ma: &Sparse) -> Option<f64> {
-        let n = of.len();
+    fn without_gaps(&mut self, columns: &[Vec<f64>], ar: &Sparse, ma: &Sparse) -> Option<f64> {
+        let n = columns[0].len();
         let r = degree(ar).max(degree(ma) + 1).max(1);
         self.gamma.clear();
         self.gamma.resize(r + 1, 0.0);
         if !self.acov.write(ar, ma, &mut self.gamma) {
             return None;
         }
-        if let [only] = &of.columns[..] {
+        if let [only] = columns {
             let sums = self.rotation.run(only, &self.gamma, ar, ma)?;
             self.cross.clear();
             self.cross.push(sums.squares);
+            self.now.clear();
             return Some(sums.log_det);
         }
-        self.prepare(of, r);
+        self.prepare(columns, r);
         self.gain.clear();
         self.gain.extend(self.gamma[1..].iter().map(|g| g / self.gamma[0]));
         self.l.clear();
@@ -145,7 +176,7 @@ impl Workspace {
         let mut settled: Option<usize> = None;
         for t in 0..n {
             if settled.is_some_and(|since| t >= since + r) {
-                return Some(self.settled(of, t, f, log_det + f64::ln(product), ar, ma));
+                return Some(self.settled(columns, t, f, log_det + f64::ln(product), ar, ma));
             }
             let len = r.min(n - 1 - t);
             let grows = t + r < n;
@@ -160,10 +191,11 @@ impl Workspace {
                 if grows {
                     predicted[t + r] = tail(predicted, t + r, ar);
                 }
-                let v = of.columns[c][t] - predicted[t];
+                let v = columns[c][t] - predicted[t];
                 predicted[t] = v;
                 self.now[c] = v;
-                if c > 0 {
+                // A pulse is nothing until its time comes.
+                if c > 0 && v != 0.0 {
                     for (x, g) in predicted[t + 1..][..len].iter_mut().zip(&*gain) {
                         *x += g * v;
                     }
@@ -211,11 +243,19 @@ impl Workspace {
     }
 
     /// The rest of the sample from `t`, once gain and variance no longer move.
-    fn settled(&mut self, of: &Columns, t: usize, f: f64, log_det: f64, ar: &Sparse, ma: &Sparse) -> f64 {
-        for (column, v) in of.columns.iter().zip(&mut self.predicted) {
+    fn settled(
+        &mut self,
+        columns: &[Vec<f64>],
+        t: usize,
+        f: f64,
+        log_det: f64,
+        ar: &Sparse,
+        ma: &Sparse,
+    ) -> f64 {
+        for (column, v) in columns.iter().zip(&mut self.predicted) {
             difference_equation(column, v, t, ar, ma);
         }
-        let n = of.len();
+        let n = columns[0].len();
         for at in t..n {
             for (slot, v) in self.now.iter_mut().zip(&self.predicted) {
                 *slot = v[at];
@@ -228,7 +268,7 @@ impl Workspace {
     fn with_gaps(&mut self, of: &Columns, ar: &Sparse, ma: &Sparse) -> Option<f64> {
         let mut dense = Dense::stationary(ar, ma, &mut self.acov)?;
         let r = dense.dimension();
-        self.prepare(of, r);
+        self.prepare(&of.columns, r);
         let n = of.len();
         let (mut log_det, mut product) = (0.0, 1.0);
         for t in 0..n {
@@ -261,11 +301,13 @@ impl Workspace {
         Some(log_det + product.ln())
     }
 
-    /// Regression coefficients and innovation variance out of the sums of products of innovations.
-    fn concentrate(&mut self, of: &Columns, log_det: f64) -> Option<Evaluation> {
-        let k = of.columns.len();
-        let n = of.observed as f64;
+    /// Regression coefficients and innovation variance out of the sums of products of innovations. The first `pulses`
+    /// regressors stand for missing values: they are integrated out, which adds the log-determinant of their block.
+    fn concentrate(&mut self, observed: usize, pulses: usize, log_det: f64) -> Option<Evaluation> {
+        let k = self.now.len().max(1);
+        let n = observed as f64;
         let mut rest = self.cross[0];
+        let mut log_det = log_det;
         let (mut beta, mut variance) = (Vec::new(), Vec::new());
         if k > 1 {
             let normal: Vec<f64> = (1..k)
@@ -273,9 +315,10 @@ impl Workspace {
                 .map(|(i, j)| self.cross[i * k + j])
                 .collect();
             let right: Vec<f64> = (1..k).map(|i| self.cross[i * k]).collect();
-            let solved = solve_positive(&normal, &right)?;
+            let solved = solve_positive_from(&normal, &right, pulses)?;
             rest -= solved.x.iter().zip(&right).map(|(b, r)| b * r).sum::<f64>();
-            beta = solved.x;
+            log_det += solved.log_pivots[..pulses].iter().sum::<f64>();
+            beta = solved.x[pulses..].to_vec();
             variance = solved.inverse_diagonal;
         }
         let sigma2 = rest.max(0.0) / n;
@@ -311,9 +354,45 @@ fn difference_equation(w: &[f64], v: &mut [f64], from: usize, ar: &Sparse, ma: &
 fn accumulate(cross: &mut [f64], v: &[f64], weight: f64) {
     let k = v.len();
     for i in 0..k {
+        if v[i] == 0.0 {
+            continue;
+        }
         let scaled = v[i] * weight;
         for j in 0..=i {
             cross[i * k + j] += scaled * v[j];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_values_integrated_out_and_filtered_over_are_one_likelihood() {
+        let mut series: Vec<f64> = (0..90).map(|t| ((t * t * 7) % 23) as f64 / 11.0 - 1.0).collect();
+        for t in [0, 17, 40, 41, 42, 60, 89] {
+            series[t] = f64::NAN;
+        }
+        let trend = (0..90).map(|t| f64::from(t) / 90.0).collect();
+        let of = Columns::new(series, vec![vec![1.0; 90], trend]);
+        let (mut ar, mut ma) = (Sparse::new(), Sparse::new());
+        super::super::polynomial::product(&[0.5], &[0.6], 12, -1.0, &mut ar);
+        super::super::polynomial::product(&[-0.3], &[], 12, 1.0, &mut ma);
+        let mut work = Workspace::default();
+        let pulsed = work.exact(&of, &ar, &ma).unwrap();
+        let log_det = work.with_gaps(&of, &ar, &ma).unwrap();
+        let filtered = work.concentrate(of.observed, 0, log_det).unwrap();
+        assert!((pulsed.loglik - filtered.loglik).abs() < 1e-9, "{pulsed:?} {filtered:?}");
+        assert!((pulsed.sigma2 / filtered.sigma2 - 1.0).abs() < 1e-10);
+        assert_eq!(pulsed.beta.len(), 2);
+        for (a, b) in pulsed
+            .beta
+            .iter()
+            .zip(&filtered.beta)
+            .chain(pulsed.beta_variance.iter().zip(&filtered.beta_variance))
+        {
+            assert!((a - b).abs() < 1e-9, "{pulsed:?} {filtered:?}");
         }
     }
 }
