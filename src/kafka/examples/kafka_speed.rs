@@ -3,6 +3,7 @@
 //!     cargo run --release -p tidecast-kafka --example kafka_speed -- HOST:PORT fill|source|ingest|commit [RECORDS]
 //!
 //! `fill` makes topic `kafka-speed` and puts records on it; `source` reads it from the start with a new group;
+//! `BATCH` (records of a batch) and `QUEUE` (bytes waiting) change it; `BATCH_BYTES` the producer's batches.
 //! `ingest` sends through the ingest path, acknowledged; `commit` times transactions of 20 records and an offset.
 
 use bytes::Bytes;
@@ -228,6 +229,9 @@ fn main() -> ExitCode {
                 options.producer.batch_bytes = 262_144;
                 options.producer.linger = Duration::from_millis(20);
                 options.producer.compression = "none".into();
+            }
+            if let Some(size) = std::env::var("BATCH_BYTES").ok().and_then(|size| size.parse().ok()) {
+                options.producer.batch_bytes = size;
             }
             let cluster = Cluster::new(options);
             let admin = KafkaAdmin::new(&cluster).unwrap();

@@ -254,16 +254,26 @@ impl KafkaPublisher {
         let Some(consumer) = self.group.consumer() else { return Err(self.source_is_gone()) };
         consumer
             .commit(&list, CommitMode::Sync)
-            .map_err(|error| self.broken_by(failure("the input's offsets were not committed", &error)))?;
+            .map_err(|error| self.not_committed("the input's offsets were not committed", &error))?;
         // A sync commit answers for the request; each partition has an answer of its own.
         for element in list.elements() {
             if let Err(error) = element.error() {
                 let what =
                     format!("the offset of {}[{}] was not committed", element.topic(), element.partition());
-                return Err(self.broken_by(failure(&what, &error)));
+                return Err(self.not_committed(&what, &error));
             }
         }
         Ok(())
+    }
+
+    /// The records are acknowledged, the offsets are not. While a rebalance is being settled the same commit may be
+    /// tried again a moment later.
+    fn not_committed(&mut self, what: &str, error: &KafkaError) -> PublishError {
+        let mut failed = failure(what, error);
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::RebalanceInProgress) {
+            failed.recover = Recover::Retry;
+        }
+        self.broken_by(failed)
     }
 
     fn source_is_gone(&mut self) -> PublishError {

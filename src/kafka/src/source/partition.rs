@@ -53,6 +53,8 @@ pub(crate) struct Reader {
     pub leader_epoch: i32,
     /// Given back by the sink.
     refused: Option<RecordBatch>,
+    /// The library's position is of this life of the partition, and not of the one before a restart.
+    position_is_ours: bool,
     /// Since when nothing waits.
     quiet_since: Option<Instant>,
     told_end: Option<Instant>,
@@ -60,7 +62,16 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub fn new(queue: PartitionQueue<SourceContext>, sink: Box<dyn PartitionSink>, from: i64) -> Self {
-        Reader { queue, sink, next: from, leader_epoch: -1, refused: None, quiet_since: None, told_end: None }
+        Reader {
+            queue,
+            sink,
+            next: from,
+            leader_epoch: -1,
+            refused: None,
+            position_is_ours: false,
+            quiet_since: None,
+            told_end: None,
+        }
     }
 
     /// Hands over what waits, one batch at most.
@@ -86,12 +97,12 @@ impl Reader {
             options.pool.give(batch);
             if drained.messages > 0 { Step::Moved } else { Step::Idle }
         } else {
+            self.position_is_ours = true;
             batch.polled_at_nanos = (options.clock)();
             self.deliver(batch)
         };
         if step == Step::Idle {
-            // Markers may have been passed without a record.
-            self.next = self.next.max(self.queue.position().unwrap_or(0));
+            self.pass_markers();
             self.quiet_since.get_or_insert(now);
             self.tell_end(now);
         } else {
@@ -101,6 +112,21 @@ impl Reader {
             Some((code, words)) => Step::Failed(code, words),
             None => step,
         }
+    }
+
+    /// Takes over the library's position, which markers move without a record. It is reset a moment after a restart:
+    /// until it was seen reset, or records came, it may be that of an earlier life, ahead of ours.
+    fn pass_markers(&mut self) {
+        match self.queue.position() {
+            None => self.position_is_ours = true,
+            Some(position) if self.position_is_ours => self.next = self.next.max(position),
+            Some(_) => {}
+        }
+    }
+
+    /// The partition was put back to [`Reader::next`].
+    pub fn put_back(&mut self) {
+        self.position_is_ours = false;
     }
 
     fn deliver(&mut self, batch: RecordBatch) -> Step {

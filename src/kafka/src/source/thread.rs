@@ -281,6 +281,11 @@ impl SourceLoop {
             // The library goes on trying; what it says is told until the topic is well again. An error taken in a batch
             // moves the library's position as a record would: the partition is put back to where it really is.
             self.failed(code, words);
+            if let Some(State::Reading(reader)) =
+                self.partitions.get_mut(partition).map(|owned| &mut owned.state)
+            {
+                reader.put_back();
+            }
             let back = offset_list(partition, next).and_then(|list| {
                 self.consumer.incremental_unassign(&list)?;
                 self.consumer.incremental_assign(&list)

@@ -115,6 +115,8 @@ pub fn options(topic: &str) -> SourceOptions {
 
 struct Sink {
     partition: i32,
+    /// The fixtures' records have no gaps among them: each life of a partition must give one after the other.
+    next: i64,
     recorder: Recorder,
 }
 
@@ -131,7 +133,7 @@ impl SourceHandler for Recorder {
                 return Err("not yet".to_owned());
             }
             let from = broker.committed.map_or(broker.log_start, |committed| committed.offset);
-            let sink = Sink { partition: partition.partition, recorder: self.clone() };
+            let sink = Sink { partition: partition.partition, next: from, recorder: self.clone() };
             Ok((from, Box::new(sink) as Box<dyn PartitionSink>))
         })
     }
@@ -170,6 +172,14 @@ impl PartitionSink for Sink {
                 traceparent: batch.traceparent(meta).map(<[u8]>::to_vec),
             })
             .collect();
+        for record in &records {
+            assert_eq!(
+                record.offset, self.next,
+                "a record of partition {} was skipped or came twice",
+                self.partition
+            );
+            self.next += 1;
+        }
         assert_eq!(batch.offsets().end, records.last().unwrap().offset + 1);
         assert!(batch.next_offset >= batch.offsets().end);
         self.recorder.with(|written| {

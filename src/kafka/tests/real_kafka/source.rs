@@ -202,6 +202,45 @@ fn a_second_member_takes_some_and_gives_them_back_without_stopping_the_others() 
 }
 
 #[test]
+fn members_come_and_go_under_load_and_nothing_is_skipped_or_doubled() {
+    const ROUNDS: usize = 4;
+    let topic = broker::topic("load", 4);
+    let cluster = broker::cluster(&broker::unique("load"));
+    let first = Recorder::default();
+    let one = first.start(&cluster, options(&topic));
+    first.wait("all partitions", |written| written.assigned.len() == 4);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let load = std::thread::spawn({
+        let (topic, stop) = (topic.clone(), std::sync::Arc::clone(&stop));
+        move || {
+            let mut sent = 0;
+            // Small puts with pauses between them, so that rebalances fall on partitions at their end too.
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                broker::put(&topic, &(0..400).map(|n| numbered(n % 4, n as usize)).collect::<Vec<_>>());
+                sent += 100;
+            }
+            sent
+        }
+    });
+    // Each sink checks that every offset follows the one before it.
+    for round in 1..=ROUNDS {
+        let second = Recorder::default();
+        let two = second.start(&cluster, options(&topic));
+        second.wait("half of them", |written| written.assigned.len() == 2);
+        second.wait_for_records(1_000);
+        two.close();
+        first.wait("the rest back", |written| written.assigned.len() == 4 + 2 * round);
+        first.with(|written| assert_eq!(written.revoking.len(), 2 * round));
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let sent = load.join().unwrap();
+    first.wait("the end of all", |written| {
+        (0..4).all(|partition| written.caught_up.get(&partition) == Some(&sent))
+    });
+    one.close();
+}
+
+#[test]
 fn a_member_with_a_lasting_name_comes_back_to_its_partitions_at_once() {
     let topic = broker::topic("lasting", 2);
     let cluster = broker::static_member(&broker::unique("lasting"), "worker-0");
