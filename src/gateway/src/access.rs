@@ -20,6 +20,8 @@ pub enum Right {
     Administer,
     /// Read `/metrics`.
     ReadMetrics,
+    /// A ticket for a WebSocket, whichever of the two the caller may use.
+    TakeTicket,
 }
 
 /// A role of a token.
@@ -58,6 +60,7 @@ impl Role {
             Right::Publish => matches!(self, Role::Publisher | Role::Operator | Role::Admin),
             Right::Operate => matches!(self, Role::Operator | Role::Admin),
             Right::Administer => self == Role::Admin,
+            Right::TakeTicket => self != Role::Metrics,
             Right::ReadMetrics => matches!(self, Role::Metrics | Role::Operator | Role::Admin),
         }
     }
@@ -136,6 +139,7 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::GET, "/api/alerts", Right::View),
     (Method::GET, "/stream/metrics", Right::View),
     (Method::GET, "/ws/ingest", Right::Publish),
+    (Method::POST, "/api/ws-tickets", Right::TakeTicket),
     (Method::POST, "/api/events", Right::Publish),
     (Method::POST, "/api/forecasts", Right::Publish),
     (Method::POST, "/api/anomalies", Right::Publish),

@@ -32,6 +32,13 @@ pub(crate) async fn dress(State(app): State<Arc<App>>, request: Request, next: N
     response
 }
 
+/// The route whose caller may show a token in its first message.
+const WEBSOCKET_ROUTE: &str = "/ws/ingest";
+
+/// Where a connection comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) std::net::IpAddr);
+
 /// Whether the listener of a router is bound to this machine alone.
 #[derive(Clone, Copy)]
 pub(crate) struct IsLoopback(pub(crate) bool);
@@ -64,7 +71,19 @@ pub(crate) async fn authorize(State(app): State<Arc<App>>, mut request: Request,
     if right == Right::Anyone {
         return next.run(request).await;
     }
-    let caller = app.authenticator.caller(request.headers());
+    let is_websocket = route == WEBSOCKET_ROUTE;
+    let caller = app.authenticator.caller(request.headers(), request.uri(), is_websocket);
+    if let Err(wait) = app.pace.count(&name_of(&caller, &request), Instant::now()) {
+        let most = app.settings().limits.rest_calls_per_second;
+        let detail = format!("rate_limited: at most {most} calls a second (limits.rest_calls_per_second)");
+        return Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            .with_header("retry-after", wait.as_secs_f64().ceil().to_string())
+            .into_response();
+    }
+    if is_websocket && matches!(caller, Ok(None)) {
+        // Who it is comes with the first message.
+        return next.run(request).await;
+    }
     let decision =
         caller.and_then(|caller| access::authorize(Some(right), caller.as_deref()).map(|()| caller));
     match decision {
@@ -83,6 +102,16 @@ pub(crate) async fn authorize(State(app): State<Arc<App>>, mut request: Request,
                 .into_response()
         }
     }
+}
+
+/// Who is counted: the subject, or the address.
+fn name_of(caller: &Result<Option<Arc<Caller>>, Refusal>, request: &Request) -> String {
+    if let Ok(Some(caller)) = caller
+        && let Some(subject) = &caller.subject
+    {
+        return format!("subject {subject}");
+    }
+    request.extensions().get::<Peer>().map_or_else(String::new, |Peer(address)| address.to_string())
 }
 
 fn wrong_method(method: &Method, route: &str) -> Response {

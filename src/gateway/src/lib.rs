@@ -13,12 +13,14 @@ mod ingest;
 pub mod listeners;
 pub mod live;
 pub mod metrics;
+mod pace;
 mod pages;
 mod problem;
 mod rest;
 mod serve;
 mod services;
 mod sse;
+mod tickets;
 pub mod websocket;
 
 pub use listeners::Listeners;

@@ -3,9 +3,11 @@
 use crate::access::{self, Refusal};
 use crate::auth::Authenticator;
 use crate::browser;
+use crate::gate::Peer;
 use crate::listeners::{Listeners, accept};
 use crate::live::outbox::Closing;
 use crate::live::pulse::{self, Due};
+use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::rest;
 use crate::services::{App, Services};
@@ -21,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -52,10 +55,12 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ConfigError> {
     let authenticator = Authenticator::new(&services.settings)?;
+    let pace = Pace::new(services.settings.limits.rest_calls_per_second);
     let websocket_address = listeners.websocket.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
     let app = Arc::new(App {
         services,
         authenticator,
+        pace,
         websocket_address,
         tasks: TaskTracker::new(),
         stopping: CancellationToken::new(),
@@ -65,6 +70,10 @@ pub async fn serve(
     let app_router = rest::app_router(app.clone(), loopback(ListenerName::App));
     let admin_router = rest::admin_router(app.clone(), loopback(ListenerName::Admin));
     let clock = tokio::spawn(pulse::run(app.services.hub.clone()));
+    let flushing = tokio::spawn({
+        let hub = app.services.hub.clone();
+        async move { hub.flusher.run().await }
+    });
     let accepting = [
         tokio::spawn(accept_http(listeners.app, app_router, app.clone(), APP_CONNECTIONS_MAX)),
         tokio::spawn(accept_http(listeners.admin, admin_router, app.clone(), ADMIN_CONNECTIONS_MAX)),
@@ -81,6 +90,7 @@ pub async fn serve(
         tracing::warn!(connections = app.tasks.len(), "some connections did not end in time and are cut");
     }
     clock.abort();
+    flushing.abort();
     Ok(())
 }
 
@@ -113,7 +123,8 @@ async fn serve_http(stream: TcpStream, router: axum::Router, stopping: Cancellat
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
-    let service = TowerToHyperService::new(router);
+    let peer = stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
+    let service = TowerToHyperService::new(router.layer(axum::Extension(Peer(peer))));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
@@ -280,7 +291,7 @@ impl Door {
                 return refuse("handshake", problem);
             }
         };
-        let caller = self.app.authenticator.caller(request.headers());
+        let caller = self.app.authenticator.caller(request.headers(), request.uri(), true);
         let caller = match caller {
             Ok(None) => None,
             Ok(Some(caller)) => match access::authorize(Some(access::SUBSCRIBE), Some(&caller)) {

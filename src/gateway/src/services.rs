@@ -3,6 +3,7 @@
 use crate::auth::Authenticator;
 use crate::live::Hub;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidecast_config::Settings;
@@ -44,6 +45,7 @@ pub struct Services {
 pub(crate) struct App {
     pub(crate) services: Services,
     pub(crate) authenticator: Authenticator,
+    pub(crate) pace: Pace,
     /// Where the WebSocket listener is bound.
     pub(crate) websocket_address: SocketAddr,
     /// Tasks that outlive their request (WebSockets); waited for at the end.

@@ -2,9 +2,10 @@
 
 use crate::live::Hub;
 use crate::live::index::Pattern;
-use crate::live::outbox::Outbox;
+use crate::live::outbox::{Closing, Outbox};
+use crate::live::pulse::Due;
 use crate::problem::Problem;
-use crate::rest::extract::Params;
+use crate::rest::extract::{Params, Who};
 use crate::services::App;
 use axum::body::Body;
 use axum::extract::State;
@@ -17,7 +18,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Between two comments that keep proxies from closing a quiet stream.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
@@ -87,6 +88,7 @@ impl Stream for EventStream {
 ))]
 pub(crate) async fn stream_metrics(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     Params(query): Params<StreamQuery>,
 ) -> Result<Response, Problem> {
     let series = query.series.as_deref();
@@ -106,6 +108,14 @@ pub(crate) async fn stream_metrics(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "5"));
     }
     let outbox = hub.join(COMMENT_EVERY);
+    if let Some(expires) = caller.expires {
+        let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+        outbox.set_deadline(Some((
+            Instant::now() + left,
+            Closing { code: 4401, reason: "the token has expired" },
+        )));
+        hub.pulse.schedule(&outbox, Due::Deadline, left);
+    }
     hub.stream(&outbox, series.unwrap_or(DEFAULT_SERIES));
     hub.metrics.streams.inc();
     let body = Body::from_stream(EventStream { hub, outbox, greeted: false });

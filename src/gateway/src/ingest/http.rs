@@ -1,7 +1,8 @@
 //! `POST /api/events`, `/api/forecasts` and `/api/anomalies`.
 
+use crate::access::Caller;
 use crate::problem::{FieldProblem, Problem};
-use crate::rest::extract::Whole;
+use crate::rest::extract::{Who, Whole};
 use crate::rest::schemas;
 use crate::services::App;
 use axum::Json;
@@ -81,7 +82,17 @@ fn refusal(index: usize, rejection: &Rejection) -> FieldProblem {
     (status = 422, description = "Nothing could be used; nothing is stored", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Kafka did not take them", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn events(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Problem> {
+pub(crate) async fn events(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    body: Whole,
+) -> Result<Response, Problem> {
+    if !caller.may_see_topic(&app.settings().topics.events) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "the token's topics do not include the events topic",
+        ));
+    }
     let events = split(&body)?;
     drop(body);
     if events.is_empty() {
@@ -174,6 +185,17 @@ fn check_common(
     Ok(())
 }
 
+/// A model that the token does not name is as one that does not exist.
+fn check_seen(caller: &Caller, prefix: &str, model_id: &str) -> Result<(), Problem> {
+    match caller.may_see_model(model_id) {
+        true => Ok(()),
+        false => {
+            Err(Problem::field(format!("{prefix}model_id"), format!("there is no model \"{model_id}\""))
+                .with_status(StatusCode::NOT_FOUND))
+        }
+    }
+}
+
 fn prefix(index: usize, many: bool) -> String {
     if many { format!("[{index}].") } else { String::new() }
 }
@@ -196,7 +218,11 @@ fn made<T: Serialize>(mut messages: Vec<T>, many: bool) -> Response {
     (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Kafka did not take them", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn forecasts(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Problem> {
+pub(crate) async fn forecasts(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    body: Whole,
+) -> Result<Response, Problem> {
     const KNOWN: [&str; 7] = [
         "model_id",
         "timestamp",
@@ -209,6 +235,7 @@ pub(crate) async fn forecasts(State(app): State<Arc<App>>, body: Whole) -> Resul
     let (messages, many) = one_or_many::<ForecastMessage>(&body, &KNOWN)?;
     for (index, message) in messages.iter().enumerate() {
         let prefix = prefix(index, many);
+        check_seen(&caller, &prefix, &message.model_id)?;
         let interval = message.confidence_interval;
         check_common(&prefix, &message.model_id, &message.timestamp, interval, "confidence_interval")?;
         if message.forecast_horizon == 0 {
@@ -227,7 +254,11 @@ pub(crate) async fn forecasts(State(app): State<Arc<App>>, body: Whole) -> Resul
     (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Kafka did not take them", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn anomalies(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Problem> {
+pub(crate) async fn anomalies(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    body: Whole,
+) -> Result<Response, Problem> {
     const KNOWN: [&str; 9] = [
         "model_id",
         "timestamp",
@@ -242,6 +273,7 @@ pub(crate) async fn anomalies(State(app): State<Arc<App>>, body: Whole) -> Resul
     let (messages, many) = one_or_many::<Anomaly>(&body, &KNOWN)?;
     for (index, message) in messages.iter().enumerate() {
         let prefix = prefix(index, many);
+        check_seen(&caller, &prefix, &message.model_id)?;
         check_common(
             &prefix,
             &message.model_id,

@@ -3,6 +3,7 @@
 //! One future per connection owns the socket, what is on its way to Kafka, and the answers. It reads no further while
 //! more than its credit is on the way; it never waits for its client to read an answer.
 
+use crate::access::{Caller, Right};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::services::App;
@@ -15,17 +16,18 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::Stream;
 use futures::stream::FuturesOrdered;
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde_json::json;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
-use tidecast_ports::{EventIngest, IngestError};
+use std::time::{Duration, Instant, SystemTime};
+use tidecast_ports::IngestError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// Between two rounds of answers.
 const ANSWER_EVERY: Duration = Duration::from_millis(100);
@@ -39,6 +41,9 @@ const READ_BYTES_LEAST: usize = 4 << 10;
 /// How long the end waits for Kafka, and then for the client.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a client has for its first `auth` message, and how long such a message may be.
+const AUTH_PATIENCE: Duration = Duration::from_secs(5);
+const AUTH_BYTES_MAX: usize = 16 << 10;
 
 /// Opens a WebSocket for events: one a frame, text or binary, JSON or MessagePack, stored as it came. Answers are
 /// `{"type":"ack","data":{"accepted":n}}`, cumulative, and `{"type":"error","data":{"code","message","index"}}`.
@@ -54,31 +59,25 @@ pub(crate) async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -
     let Some(upgrade) = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>() else {
         return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "WebSocket is spoken over HTTP/1.1 here"));
     };
-    let settings = app.settings();
-    let limits = IngestLimits {
-        frame_bytes_max: settings.kafka.max_request_size as usize,
-        events_per_second_max: settings.limits.ingest_events_per_second,
-    };
+    let caller = request.extensions().get::<Arc<Caller>>().cloned();
+    if let Some(caller) = &caller
+        && !caller.may_see_topic(&app.settings().topics.events)
+    {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "the token's topics do not include the events topic",
+        ));
+    }
     let task = app.clone();
     app.tasks.spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let metrics = task.metrics().clone();
-        let ingest = task.services.ingest.clone();
-        Connection::new(TokioIo::new(upgraded), ingest, metrics, limits, task.stopping.clone()).await;
+        if let Ok(upgraded) = upgrade.await {
+            Connection::new(TokioIo::new(upgraded), task, caller).await;
+        }
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     response.headers_mut().remove(header::CONTENT_LENGTH);
     response.headers_mut().extend(accept_headers(accept));
     Ok(response)
-}
-
-/// Limits of one connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct IngestLimits {
-    /// Bytes of an event.
-    pub(crate) frame_bytes_max: usize,
-    /// Events a second.
-    pub(crate) events_per_second_max: u32,
 }
 
 struct Batch {
@@ -100,11 +99,22 @@ enum Phase {
     Closed,
 }
 
+/// What a token comes in, before the first event or when the last one runs out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthMessage {
+    r#type: String,
+    token: String,
+}
+
 struct Connection<S> {
     socket: S,
-    ingest: Arc<dyn EventIngest>,
+    app: Arc<App>,
     metrics: Metrics,
-    limits: IngestLimits,
+    caller: Option<Arc<Caller>>,
+    /// When the wait for a token, or the token's life, is over.
+    access_ends: Option<Instant>,
+    events_per_second_max: u32,
     decoder: Decoder,
     input: BytesMut,
     phase: Phase,
@@ -132,22 +142,29 @@ impl<S> Drop for Connection<S> {
     }
 }
 
+/// When a caller's token runs out, on the clock that does not jump.
+fn end_of(caller: &Caller) -> Option<Instant> {
+    let left = caller.expires?.duration_since(SystemTime::now()).unwrap_or_default();
+    Some(Instant::now() + left)
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn new(
-        socket: S,
-        ingest: Arc<dyn EventIngest>,
-        metrics: Metrics,
-        limits: IngestLimits,
-        stopping: CancellationToken,
-    ) -> Self {
+    fn new(socket: S, app: Arc<App>, caller: Option<Arc<Caller>>) -> Self {
+        let metrics = app.metrics().clone();
         metrics.ingest_connections.inc();
         let now = Instant::now();
+        let access_ends = match &caller {
+            Some(caller) => end_of(caller),
+            None => Some(now + AUTH_PATIENCE),
+        };
+        let settings = app.settings();
         Connection {
             socket,
-            ingest,
             metrics,
-            limits,
-            decoder: Decoder::new(limits.frame_bytes_max),
+            caller,
+            access_ends,
+            events_per_second_max: settings.limits.ingest_events_per_second,
+            decoder: Decoder::new(settings.kafka.max_request_size as usize),
             input: BytesMut::new(),
             phase: Phase::Open,
             frames: 0,
@@ -162,11 +179,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             timer_at: now,
             ends_at: None,
-            stopping: Box::pin(stopping.cancelled_owned()),
+            stopping: Box::pin(app.stopping.clone().cancelled_owned()),
             second_started: now,
             this_second: 0,
             close_sent: false,
+            app,
         }
+    }
+
+    /// Takes a token that came as a message. `false`: it is an event like any other.
+    fn take_token(&mut self, text: &[u8]) -> bool {
+        if !self.app.authenticator.is_required() || text.len() > AUTH_BYTES_MAX {
+            return false;
+        }
+        let Ok(AuthMessage { r#type, token }) = serde_json::from_slice(text) else { return false };
+        if r#type != "auth" {
+            return false;
+        }
+        match self.app.authenticator.check(&token) {
+            Err(_) => self.end(4401),
+            Ok(caller)
+                if !caller.may(Right::Publish)
+                    || !caller.may_see_topic(&self.app.settings().topics.events) =>
+            {
+                self.end(4403);
+            }
+            Ok(caller) => {
+                self.access_ends = end_of(&caller);
+                self.caller = Some(caller);
+            }
+        }
+        true
     }
 
     fn end(&mut self, code: u16) {
@@ -188,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Over the limit of events a second: what is left of the second is waited for, so that the client is slowed.
     fn paused_until(&self) -> Option<Instant> {
-        let over = self.this_second >= self.limits.events_per_second_max;
+        let over = self.this_second >= self.events_per_second_max;
         let until = self.second_started + Duration::from_secs(1);
         (over && Instant::now() < until).then_some(until)
     }
@@ -208,6 +251,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut bytes = 0;
         while self.phase == Phase::Open && self.bytes_on_the_way + bytes < CREDIT_BYTES {
             match self.decoder.decode(&mut self.input) {
+                Ok(Some(Message::Text(text))) if self.take_token(&text) => {}
+                Ok(Some(Message::Text(_) | Message::Binary(_))) if self.caller.is_none() => self.end(4401),
                 Ok(Some(Message::Text(event) | Message::Binary(event))) => {
                     bytes += event.len() + 64;
                     events.push(event);
@@ -238,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.this_second = before.saturating_add(u32::try_from(events.len()).unwrap_or(u32::MAX));
         let index = self.frames;
         self.frames += events.len() as u64;
-        let (results, acknowledged) = self.ingest.ingest_batch(events, super::http::now_ms());
+        let (results, acknowledged) = self.app.services.ingest.ingest_batch(events, super::http::now_ms());
         let mut accepted = 0;
         for (place, result) in results.into_iter().enumerate() {
             match result {
@@ -248,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
         }
-        let most = self.limits.events_per_second_max;
+        let most = self.events_per_second_max;
         if before < most && self.this_second >= most {
             let message = format!("at most {most} events a second; the connection is read from at that rate");
             self.refuse("rate_limited", &message, self.frames);
@@ -330,7 +375,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
         let news = self.accepted > self.told || !self.refusals.is_empty() || self.untold > 0;
         let answer = (news && self.output.is_empty()).then_some(self.next_answer);
-        let Some(at) = [answer, self.paused_until(), self.ends_at].into_iter().flatten().min() else {
+        let access = self.access_ends.filter(|_| self.phase == Phase::Open);
+        let Some(at) = [answer, self.paused_until(), self.ends_at, access].into_iter().flatten().min() else {
             return;
         };
         if at != self.timer_at {
@@ -346,6 +392,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         for _ in 0..16 {
             if self.phase == Phase::Open && self.stopping.as_mut().poll(cx).is_ready() {
                 self.end(1012);
+            }
+            if self.access_ends.is_some_and(|at| at <= Instant::now()) {
+                self.end(4401);
             }
             let mut progress = self.poll_acknowledged(cx);
             let may_read = self.bytes_on_the_way < CREDIT_BYTES && self.paused_until().is_none();
@@ -403,7 +452,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // An error of the socket is a lost connection: there is nobody to tell. What is on the way gets to Kafka.
+        // An error of the socket is a lost connection: there is nobody to tell. What was not acknowledged may be stored.
         self.get_mut().poll_connection(cx).map(|_| ())
     }
 }

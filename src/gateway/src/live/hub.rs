@@ -4,15 +4,16 @@
 //! held for nanoseconds. A hub that cannot keep up slows its reader down, and Kafka keeps the rest.
 
 use super::alerts::RecentAlerts;
+use super::flusher::Flusher;
 use super::index::{Index, Pattern};
 use super::latest::{Latest, SeenIds};
 use super::outbox::{Offered, Outbox};
-use super::pulse::{Due, Pulse};
+use super::pulse::{CLOSE_PATIENCE, Due, Pulse};
 use super::update::{Update, UpdateType};
 use crate::metrics::Metrics;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidecast_config::Settings;
 use tidecast_ports::{LiveRecord, LiveSink};
 
@@ -50,6 +51,8 @@ pub struct Hub {
     pub pulse: Pulse,
     /// Counters of delivery.
     pub metrics: Metrics,
+    /// When clients are woken for what was queued.
+    pub flusher: Flusher,
     state: Mutex<State>,
     next_client: AtomicU64,
 }
@@ -76,6 +79,7 @@ impl Hub {
         Arc::new(Hub {
             options,
             pulse: Pulse::default(),
+            flusher: Flusher::default(),
             metrics,
             state: Mutex::new(State {
                 index: Index::default(),
@@ -178,6 +182,7 @@ impl Hub {
         state.closed = Some((code, reason));
         for outbox in state.sessions.values() {
             outbox.close(code, reason);
+            self.pulse.schedule(outbox, Due::Cut, CLOSE_PATIENCE);
         }
     }
 
@@ -202,7 +207,8 @@ impl Hub {
         self.state().alerts.page(before, limit, wanted)
     }
 
-    fn take(&self, record: &LiveRecord) {
+    /// Offers one record; the clients that have to be woken for it are added to `woken`.
+    fn take(&self, record: &LiveRecord, woken: &mut Vec<Arc<Outbox>>) {
         let update = match Update::read(record) {
             Ok(update) => Arc::new(update),
             Err(error) => {
@@ -230,9 +236,12 @@ impl Hub {
         let number = state.offers;
         let (mut queued, mut dropped) = (0, 0);
         let mut offer = |outbox: &Arc<Outbox>| {
-            if let Offered::Queued { dropped: more } = outbox.offer(&update, number) {
+            if let Offered::Queued { dropped: more, wake } = outbox.offer(&update, number) {
                 queued += 1;
                 dropped += more;
+                if wake {
+                    woken.push(outbox.clone());
+                }
             }
         };
         state.index.matching(&update, &mut offer);
@@ -247,8 +256,10 @@ impl Hub {
 
 impl LiveSink for Hub {
     fn publish(&self, records: Vec<LiveRecord>) {
+        let mut woken = Vec::new();
         for record in &records {
-            self.take(record);
+            self.take(record, &mut woken);
         }
+        self.flusher.wake(woken, Instant::now());
     }
 }

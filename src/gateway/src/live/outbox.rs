@@ -114,7 +114,7 @@ impl Outbox {
     }
 
     /// Queues an update, unless this offer (numbered by the hub) has been made already by another of the client's
-    /// subscriptions. Answers how many updates were skipped to make room.
+    /// subscriptions. Wakes nobody: that is the caller's to gather.
     pub fn offer(&self, update: &Arc<Update>, number: u64) -> Offered {
         let mut state = self.state();
         if state.last_offer == number || state.gone {
@@ -124,9 +124,9 @@ impl Outbox {
         state.queue.push_back(update.clone());
         state.bytes += update.weight();
         let dropped = if state.bytes > self.bytes_max { state.make_room(self.bytes_max) } else { 0 };
-        drop(state);
-        self.wake();
-        Offered::Queued { dropped }
+        // Under the lock, as `take` resets it: a client that has not taken the last offer has its wake still to come.
+        let wake = !self.waiting.swap(true, Ordering::AcqRel);
+        Offered::Queued { dropped, wake }
     }
 
     /// Has a heartbeat sent. A client that has not taken the last one gets one, not two; one that has taken none for
@@ -166,18 +166,23 @@ impl Outbox {
         self.state().deadline = deadline;
     }
 
-    /// The wheel came to a deadline that was set once; it may have been moved since.
-    pub fn deadline_reached(&self, now: Instant) {
+    /// The wheel came to a deadline that was set once; it may have been moved since. Answers whether it has come.
+    pub fn deadline_reached(&self, now: Instant) -> bool {
         let due = match &self.state().deadline {
             Some((at, closing)) if *at <= now => Some(closing.clone()),
             _ => None,
         };
-        if let Some(Closing { code, reason }) = due {
-            self.close(code, reason);
+        match due {
+            Some(Closing { code, reason }) => {
+                self.close(code, reason);
+                true
+            }
+            None => false,
         }
     }
 
-    fn wake(&self) {
+    /// Lets the client's task run.
+    pub fn wake(&self) {
         self.waiting.store(true, Ordering::Release);
         self.waker.wake();
     }
@@ -194,6 +199,7 @@ impl Outbox {
         }
         let mut state = self.state();
         let gap = (state.gap.skipped > 0).then(|| std::mem::take(&mut state.gap));
+        state.missed_beats = 0;
         let heartbeat = state.heartbeat.take();
         for _ in 0..updates_max {
             let Some(update) = state.queue.pop_front() else { break };
@@ -262,8 +268,10 @@ pub enum Offered {
     Not,
     /// It waits; so many others were skipped for it.
     Queued {
-        /// Skipped.
+        /// Updates that were skipped to make room.
         dropped: u64,
+        /// The client's task has to be woken, now or soon: [`Outbox::wake`].
+        wake: bool,
     },
 }
 
@@ -359,7 +367,7 @@ mod tests {
                 3 => anomaly(offset),
                 _ => forecast(if offset % 2 == 0 { "even" } else { "odd" }, offset),
             };
-            if let Offered::Queued { dropped: more } = outbox.offer(&update, offset as u64 + 1) {
+            if let Offered::Queued { dropped: more, .. } = outbox.offer(&update, offset as u64 + 1) {
                 dropped += more;
             }
         }

@@ -14,6 +14,9 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// A client that takes nothing for this long is taken for lost.
 pub const STALLED_MAX: Duration = Duration::from_secs(300);
 
+/// How long a client may take to be told that it is closed, and to answer.
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What is due for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
@@ -97,7 +100,12 @@ pub async fn run(hub: Arc<Hub>) {
                     hub.pulse.schedule(&outbox, due, every);
                 }
                 Due::Cut => outbox.cut(),
-                Due::Deadline => outbox.deadline_reached(Instant::now()),
+                Due::Deadline => {
+                    if outbox.deadline_reached(Instant::now()) {
+                        // A client that takes nothing does not take its close either.
+                        hub.pulse.schedule(&outbox, Due::Cut, CLOSE_PATIENCE);
+                    }
+                }
             }
         }
     }

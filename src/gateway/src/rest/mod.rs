@@ -49,6 +49,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(overview::stats))
         .routes(routes!(overview::alerts))
         .routes(routes!(overview::client_config))
+        .routes(routes!(overview::ticket))
         .routes(routes!(models::list, models::create))
         .routes(routes!(models::get, models::replace, models::delete))
         .routes(routes!(models::forecast))
@@ -134,6 +135,8 @@ mod tests {
     use super::*;
     use crate::access;
     use axum::http::Method;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_described_route_has_a_rule_and_every_rule_of_the_api_a_description() {
@@ -152,5 +155,75 @@ mod tests {
             let here = described.iter().any(|(known, at)| known == method && at == path);
             assert!(here || elsewhere, "{method} {path} has a rule and no description");
         }
+    }
+
+    fn names(openapi: &Value, schema: &Value) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        if let Some(reference) = schema["$ref"].as_str() {
+            let name = reference.rsplit('/').next().unwrap();
+            found.extend(names(openapi, &openapi["components"]["schemas"][name]));
+        }
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            found.extend(names(openapi, part));
+        }
+        found.extend(schema["properties"].as_object().into_iter().flat_map(|fields| fields.keys().cloned()));
+        found
+    }
+
+    /// What travels has no field that the description lacks, and the description none that cannot travel.
+    #[test]
+    fn the_description_names_the_fields_that_travel() {
+        let openapi = serde_json::to_value(openapi()).unwrap();
+        let check = |schema: &str, travels: Value, unsaid: &[&str]| {
+            let mut travels: BTreeSet<String> = travels.as_object().unwrap().keys().cloned().collect();
+            travels.extend(unsaid.iter().map(|name| (*name).to_owned()));
+            assert_eq!(names(&openapi, &openapi["components"]["schemas"][schema]), travels, "{schema}");
+        };
+        let model = json!({"model_id": "m", "model_type": "SARIMAX", "order": [1, 1, 1], "seasonal_order": [1, 1, 1, 7],
+            "series": "by_source:s", "history": [1], "update_frequency_seconds": 60, "exogenous": ["by_type:t/event_count"]});
+        let spec = tidecast_config::ModelSpec::from_json(&model).unwrap();
+        check("Model", serde_json::to_value(&spec).unwrap(), &["season"]);
+        let view = tidecast_ports::control::ModelView {
+            spec,
+            state: tidecast_ports::control::ModelState::Live,
+            observations: 0,
+            needed: 0,
+            accuracy: None,
+            last_forecast_time: None,
+            anomalies: 0,
+            template: None,
+            summary: None,
+            error: None,
+            version: 1,
+        };
+        check("ModelView", serde_json::to_value(&view).unwrap(), &["season"]);
+        let rule = json!({"name": "r", "event_type": "WINDOW_CLOSED", "condition": "true", "action": "log"});
+        let spec = tidecast_config::RuleSpec::from_json(&rule).unwrap();
+        check("Rule", serde_json::to_value(&spec).unwrap(), &[]);
+        let view = tidecast_ports::control::RuleView {
+            spec,
+            built_in: false,
+            fired: 0,
+            errors: 0,
+            last_fired: None,
+            version: 1,
+        };
+        check("RuleView", serde_json::to_value(&view).unwrap(), &[]);
+        let letter = tidecast_ports::operations::DeadLetter {
+            id: String::new(),
+            reason: String::new(),
+            detail: String::new(),
+            topic: String::new(),
+            partition: 0,
+            offset: 0,
+            timestamp: String::new(),
+            key: None,
+            payload: None,
+            payload_base64: None,
+            truncated: false,
+        };
+        check("DeadLetter", serde_json::to_value(&letter).unwrap(), &[]);
+        let stats = tidecast_ports::stats::WorkerStats::default();
+        check("Stats", serde_json::to_value(&stats).unwrap(), &["websocket"]);
     }
 }

@@ -42,6 +42,7 @@ fn known_reason(reason: &str, field: &str) -> Result<(), Problem> {
 ))]
 pub(crate) async fn dead_letters(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     Params(Letters { reason, limit, cursor }): Params<Letters>,
 ) -> Result<Response, Problem> {
     if let Some(reason) = &reason {
@@ -49,7 +50,9 @@ pub(crate) async fn dead_letters(
     }
     let limit = Some(super::extract::checked_limit(limit)?);
     let page = tidecast_ports::PageRequest { limit, cursor, search: None };
-    Ok(Json(app.services.dead_letters.list(reason, page).await?).into_response())
+    let mut page = app.services.dead_letters.list(reason, page).await?;
+    page.items.retain(|letter| caller.may_see_topic(&letter.topic));
+    Ok(Json(page).into_response())
 }
 
 /// Puts dead letters back on the topics they came from: by id, of one reason, or all. An empty request means all.

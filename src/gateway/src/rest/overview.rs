@@ -75,6 +75,21 @@ pub(crate) async fn alerts(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({"items": items, "next": next}))).into_response())
 }
 
+/// A ticket for one WebSocket: `?ticket=` at the handshake, within a minute.
+#[utoipa::path(post, path = "/api/ws-tickets", tag = "overview", responses(
+    (status = 201, description = "A ticket, good once", body = schemas::Ticket),
+    (status = 503, description = "Too many are out", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn ticket(State(app): State<Arc<App>>, Who(caller): Who) -> Result<Response, Problem> {
+    let given = app.authenticator.tickets.give(caller, std::time::Instant::now());
+    let ticket = given.ok_or_else(|| {
+        let detail = "too many tickets are out; try again in a minute";
+        Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "60")
+    })?;
+    let body = json!({"ticket": ticket, "expires_in": crate::tickets::LIFE.as_secs()});
+    Ok((axum::http::StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
+
 /// What a page has to know before it can ask for anything else. Holds no data, and asks for no token.
 #[utoipa::path(get, path = "/api/client-config", tag = "overview", responses(
     (status = 200, description = "Addresses", body = schemas::ClientConfig),

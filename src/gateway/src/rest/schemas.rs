@@ -356,6 +356,15 @@ pub struct ClientConfig {
     heartbeat_interval_seconds: f64,
 }
 
+/// A ticket for one WebSocket.
+#[derive(ToSchema)]
+pub struct Ticket {
+    /// For `?ticket=`.
+    ticket: String,
+    /// Seconds.
+    expires_in: u64,
+}
+
 /// Figures. More may stand beside these.
 #[derive(ToSchema)]
 #[allow(missing_docs)] // the contract's names

@@ -5,12 +5,12 @@
 //! connection: no buffer while nothing is said, no timer (the pulse has them), no second task.
 
 use super::frame::{Decoder, Message, Opcode, close_frame, frame};
-use super::protocol::{self, ClientMessage, Complaint, Format};
+use super::protocol::{self, Complaint, Format};
 use crate::access::{Caller, Right};
 use crate::live::Hub;
 use crate::live::index::Pattern;
-use crate::live::outbox::{Closing, Outbox};
-use crate::live::pulse::Due;
+use crate::live::outbox::{Closing, Heartbeat, Outbox};
+use crate::live::pulse::{CLOSE_PATIENCE, Due, heartbeat};
 use crate::live::update::{Update, UpdateType};
 use bytes::{Buf, Bytes, BytesMut};
 use hashbrown::HashMap;
@@ -30,8 +30,6 @@ const FRAMES_A_WRITE: usize = 64;
 const REPLY_BYTES_MAX: usize = 64 << 10;
 /// Rounds of reading and writing before other connections get their turn.
 const ROUNDS: usize = 8;
-/// How long a client may take to answer a close.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The limits of a session.
 #[derive(Debug, Clone, Copy)]
@@ -64,11 +62,12 @@ pub struct Shared {
     pub check_token: TokenCheck,
 }
 
+/// What a client gets for one name or pattern.
 #[derive(Debug, Default)]
-struct Subscription {
-    types: u8,
+pub(super) struct Subscription {
+    pub(super) types: u8,
     /// The model's own series, whose aggregates come with it.
-    series: Option<Arc<str>>,
+    pub(super) series: Option<Arc<str>>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -79,20 +78,23 @@ enum Phase {
     Draining,
 }
 
+/// A session's names and patterns.
+pub(super) type Subscriptions = HashMap<Pattern, Subscription, foldhash::fast::RandomState>;
+
 /// A subscription that waits for the series of its models.
-struct Pending {
-    lookup: Pin<Box<dyn Future<Output = Vec<(Arc<str>, Arc<str>)>> + Send>>,
-    model_ids: Vec<String>,
-    update_types: Vec<UpdateType>,
+pub(super) struct Pending {
+    pub(super) lookup: Pin<Box<dyn Future<Output = Vec<(Arc<str>, Arc<str>)>> + Send>>,
+    pub(super) model_ids: Vec<String>,
+    pub(super) update_types: Vec<UpdateType>,
 }
 
 /// A session; await it to run it to its end, which is the close code and who closed.
 pub struct Session<S> {
     socket: S,
-    shared: Arc<Shared>,
-    outbox: Arc<Outbox>,
-    caller: Option<Arc<Caller>>,
-    format: Format,
+    pub(super) shared: Arc<Shared>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) caller: Option<Arc<Caller>>,
+    pub(super) format: Format,
     phase: Phase,
     decoder: Decoder,
     input: BytesMut,
@@ -102,9 +104,12 @@ pub struct Session<S> {
     replies: VecDeque<Bytes>,
     reply_bytes: usize,
     /// The newest values on a subscription, before what the outbox has.
-    backlog: VecDeque<Arc<Update>>,
-    subscriptions: HashMap<Pattern, Subscription, foldhash::fast::RandomState>,
-    pending: Option<Box<Pending>>,
+    pub(super) backlog: VecDeque<Arc<Update>>,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) pending: Option<Box<Pending>>,
+    /// Pings without their answer, and how many updates that waited before the first of them are still to go out.
+    pub(super) pings: u32,
+    pub(super) updates_before_ping: usize,
     second_started: Instant,
     messages_this_second: u32,
     ended: u16,
@@ -145,6 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             backlog: VecDeque::new(),
             subscriptions: HashMap::default(),
             pending: None,
+            pings: 0,
+            updates_before_ping: 0,
             second_started: Instant::now(),
             messages_this_second: 0,
             ended: 1006,
@@ -152,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn reply(&mut self, message: &serde_json::Value) {
+    pub(super) fn reply(&mut self, message: &serde_json::Value) {
         let frame = self.format.frame(message);
         self.push_reply(frame);
     }
@@ -162,12 +169,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.replies.push_back(frame);
     }
 
-    fn complain(&mut self, complaint: &Complaint) {
+    pub(super) fn complain(&mut self, complaint: &Complaint) {
         self.reply(&complaint.to_message());
     }
 
     /// Starts the closing handshake. What waits in the outbox goes first only where the hub asked for the close.
-    fn close(&mut self, code: u16, reason: &str) {
+    pub(super) fn close(&mut self, code: u16, reason: &str) {
         if self.phase != Phase::Open {
             return;
         }
@@ -249,171 +256,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         false
     }
 
-    fn handle_request(&mut self, request: Result<ClientMessage, Complaint>) {
-        let request = match request {
-            Ok(request) => request,
-            Err(complaint) => return self.complain(&complaint),
-        };
-        if let ClientMessage::Auth { token } = request {
-            return self.authenticate(&token);
-        }
-        if self.caller.is_none() {
-            return self.close(4401, "the first message must be auth with a token");
-        }
-        match request {
-            ClientMessage::Subscribe { model_ids, update_types, format, resume } => {
-                if let Some(format) = format {
-                    self.format = format;
-                }
-                if resume.is_some() {
-                    self.complain(&Complaint::new(
-                        "resume_unavailable",
-                        "what was missed cannot be replayed; the newest value of each model follows",
-                    ));
-                }
-                self.subscribe(model_ids, update_types);
-            }
-            ClientMessage::Unsubscribe { model_ids, update_types } => {
-                self.unsubscribe(model_ids, update_types)
-            }
-            ClientMessage::Ping => {
-                let beat = crate::live::pulse::heartbeat();
-                self.push_reply(match self.format {
-                    Format::Json => beat.text.clone(),
-                    Format::MessagePack => beat.binary.clone(),
-                });
-            }
-            ClientMessage::Auth { .. } => {}
-        }
-    }
-
-    fn authenticate(&mut self, token: &str) {
-        match (self.shared.check_token)(token) {
-            Ok(caller) if caller.may(crate::access::SUBSCRIBE) => {
-                self.set_deadline(&caller);
-                self.caller = Some(caller);
-            }
-            Ok(_) => self.close(4403, "this token may not subscribe"),
-            Err(_) => self.close(4401, "this token cannot be used"),
-        }
-    }
-
-    fn set_deadline(&self, caller: &Caller) {
-        let left =
-            caller.expires.map(|at| at.duration_since(std::time::SystemTime::now()).unwrap_or_default());
-        let closing = Closing { code: 4401, reason: "the token has expired" };
-        self.outbox.set_deadline(left.map(|left| (Instant::now() + left, closing)));
-        if let Some(left) = left {
-            self.shared.hub.pulse.schedule(&self.outbox, Due::Deadline, left);
-        }
-    }
-
-    fn subscribe(&mut self, model_ids: Vec<String>, update_types: Vec<UpdateType>) {
-        let caller = self.caller.clone().expect("checked: there is a caller");
-        let (seen, hidden): (Vec<String>, Vec<String>) = model_ids
-            .into_iter()
-            .partition(|id| id.ends_with('*') || caller.may_see_model(id) || is_series(id));
-        for id in hidden {
-            self.complain(&Complaint::new("unknown_model", format!("there is no model \"{id}\"")));
-        }
-        if seen.is_empty() {
-            return;
-        }
-        let new = seen.iter().filter(|id| !self.subscriptions.contains_key(&Pattern::parse(id))).count();
-        let most = self.shared.limits.subscriptions_max;
-        if self.subscriptions.len() + new > most {
-            return self.complain(&Complaint::new(
-                "rate_limited",
-                format!("at most {most} subscriptions; patterns such as \"sales_*\" take one each"),
-            ));
-        }
-        let exact: Vec<Arc<str>> = match update_types.contains(&UpdateType::Aggregation) {
-            true => seen.iter().filter(|id| !id.ends_with('*')).map(|id| Arc::from(&**id)).collect(),
-            false => Vec::new(),
-        };
-        if exact.is_empty() {
-            return self.enter(seen, update_types, Vec::new());
-        }
-        let lookup = (self.shared.series_of)(exact);
-        self.pending = Some(Box::new(Pending { lookup, model_ids: seen, update_types }));
-    }
-
-    /// Puts a subscription into the index, and answers.
-    fn enter(
-        &mut self,
-        model_ids: Vec<String>,
-        update_types: Vec<UpdateType>,
-        series: Vec<(Arc<str>, Arc<str>)>,
-    ) {
-        let caller = self.caller.clone().expect("checked: there is a caller");
-        let types = update_types.iter().fold(0, |types, kind| types | kind.bit());
-        let patterns: Vec<Pattern> = model_ids.iter().map(|id| Pattern::parse(id)).collect();
-        for pattern in &patterns {
-            self.subscriptions.entry(pattern.clone()).or_default().types |= types;
-        }
-        let mut of_models = Vec::new();
-        for (model, series) in series {
-            if let Some(subscription) = self.subscriptions.get_mut(&Pattern::Exact(model)) {
-                subscription.series = Some(series.clone());
-                of_models.push(Pattern::Exact(series));
-            }
-        }
-        self.reply(&protocol::answer("subscribed", &model_ids, &update_types));
-        let hub = self.shared.hub.clone();
-        let newest = hub.subscribe(&self.outbox, &patterns, types, |model| caller.may_see_model(model));
-        self.backlog.extend(newest);
-        if !of_models.is_empty() {
-            hub.subscribe(&self.outbox, &of_models, UpdateType::Aggregation.bit(), |_| true);
-        }
-    }
-
-    fn unsubscribe(&mut self, model_ids: Vec<String>, update_types: Vec<UpdateType>) {
-        let types = match update_types.is_empty() {
-            true => u8::MAX,
-            false => update_types.iter().fold(0, |types, kind| types | kind.bit()),
-        };
-        let patterns: Vec<Pattern> = match model_ids.is_empty() {
-            true => self.subscriptions.keys().cloned().collect(),
-            false => model_ids.iter().map(|id| Pattern::parse(id)).collect(),
-        };
-        let hub = self.shared.hub.clone();
-        for pattern in &patterns {
-            let Some(subscription) = self.subscriptions.get_mut(pattern) else { continue };
-            subscription.types &= !types;
-            let ends = subscription.types == 0;
-            let series = match types & UpdateType::Aggregation.bit() != 0 {
-                true => subscription.series.take(),
-                false => None,
-            };
-            if ends {
-                self.subscriptions.remove(pattern);
-            }
-            if let Some(series) = series
-                && !self.wants_series(&series)
-            {
-                hub.unsubscribe(&self.outbox, &[Pattern::Exact(series)], UpdateType::Aggregation.bit());
-            }
-        }
-        hub.unsubscribe(&self.outbox, &patterns, types);
-        let subscriptions = &self.subscriptions;
-        self.outbox.forget(|update| !wants(subscriptions, update));
-        self.backlog.retain(|update| wants(subscriptions, update));
-        let model_ids: Vec<String> = patterns.iter().map(Pattern::to_string).collect();
-        let gone = match update_types.is_empty() {
-            true => UpdateType::ALL.to_vec(),
-            false => update_types,
-        };
-        self.reply(&protocol::answer("unsubscribed", &model_ids, &gone));
-    }
-
-    fn wants_series(&self, series: &Arc<str>) -> bool {
-        self.subscriptions.iter().any(|(pattern, subscription)| {
-            subscription.series.as_ref() == Some(series)
-                || (subscription.types & UpdateType::Aggregation.bit() != 0
-                    && *pattern == Pattern::Exact(series.clone()))
-        })
-    }
-
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(pending) = &mut self.pending else { return false };
         let Poll::Ready(series) = pending.lookup.as_mut().poll(cx) else { return false };
@@ -434,8 +276,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The next frames in their order: answers, newest values, a gap, updates. Where the caller may not see a model
-    /// that a pattern matched, its update is left out here.
-    fn gather(&mut self, frames: &mut SmallVec<[Bytes; FRAMES_A_WRITE]>) {
+    /// that a pattern matched, its update is left out here. Answers whether anything was taken, sent or not.
+    fn gather(&mut self, frames: &mut SmallVec<[Bytes; FRAMES_A_WRITE]>) -> bool {
         while frames.len() < FRAMES_A_WRITE
             && let Some(reply) = self.replies.pop_front()
         {
@@ -446,22 +288,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.replies = VecDeque::new();
         }
         if self.phase != Phase::Open {
-            return;
+            return !frames.is_empty();
         }
         while frames.len() < FRAMES_A_WRITE
             && let Some(update) = self.backlog.pop_front()
         {
+            self.updates_before_ping = self.updates_before_ping.saturating_sub(1);
             frames.push(self.encoded(&update));
         }
         if !self.backlog.is_empty() || frames.len() >= FRAMES_A_WRITE - 2 {
-            return;
+            return true;
         }
         self.backlog = VecDeque::new();
         // Two places are kept for a gap and a heartbeat. The gap is told before what came after it.
         let place = frames.len();
         let caller = self.caller.as_deref();
         let format = self.format;
+        let before_ping = &mut self.updates_before_ping;
+        let mut took = false;
         let taken = self.outbox.take(FRAMES_A_WRITE - 2 - place, |update| {
+            took = true;
+            *before_ping = before_ping.saturating_sub(1);
             if update.is_model && caller.is_some_and(|caller| !caller.may_see_model(&update.name)) {
                 return;
             }
@@ -474,42 +321,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             gap.names.retain(|name| &**name == "*" || caller.is_none_or(|caller| caller.may_see_model(name)));
             frames.insert(place, format.frame(&protocol::gap(&gap)));
         }
+        let beat_frame = |beat: &Heartbeat| match format {
+            Format::Json => beat.text.clone(),
+            Format::MessagePack => beat.binary.clone(),
+        };
         if let Some(beat) = taken.heartbeat {
-            frames.push(match format {
-                Format::Json => beat.text.clone(),
-                Format::MessagePack => beat.binary.clone(),
-            });
+            frames.push(beat_frame(&beat));
+        }
+        if self.pings > 0 && (self.updates_before_ping == 0 || self.outbox.is_empty()) {
+            // A ping is answered in its place: what was on its way when it came is out.
+            let beat = beat_frame(&heartbeat());
+            frames.extend(std::iter::repeat_n(beat, std::mem::take(&mut self.pings) as usize));
         }
         if let Some(Closing { code, reason }) = taken.closing {
             self.close(code, reason);
+            took = true;
         }
+        took || !frames.is_empty()
     }
 
-    /// Writes one batch. `Ready(true)`: it is out; `Ready(false)`: there was nothing.
+    /// Writes until there is nothing more (`Ready`: whether anything went out) or the socket takes no more (`Pending`).
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut wrote = false;
-        while !self.output.is_empty() {
-            let pieces = self.output.iter().take(FRAMES_A_WRITE);
-            let written = ready!(write_pieces(&mut self.socket, cx, pieces))?;
-            advance(&mut self.output, written);
+        for _ in 0..ROUNDS {
+            while !self.output.is_empty() {
+                let pieces = self.output.iter().take(FRAMES_A_WRITE);
+                let written = ready!(write_pieces(&mut self.socket, cx, pieces))?;
+                advance(&mut self.output, written);
+                wrote = true;
+            }
+            let mut frames: SmallVec<[Bytes; FRAMES_A_WRITE]> = SmallVec::new();
+            let took = self.gather(&mut frames);
+            if frames.is_empty() && !took {
+                self.output = VecDeque::new();
+                return Poll::Ready(Ok(wrote));
+            }
+            if frames.is_empty() {
+                continue;
+            }
+            let written = match write_pieces(&mut self.socket, cx, frames.iter()) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => 0,
+            };
             wrote = true;
+            if written < frames.iter().map(Bytes::len).sum() {
+                // Only a client that is behind has a queue of frames of its own.
+                self.output.extend(frames);
+                advance(&mut self.output, written);
+            }
         }
-        let mut frames: SmallVec<[Bytes; FRAMES_A_WRITE]> = SmallVec::new();
-        self.gather(&mut frames);
-        if frames.is_empty() {
-            self.output = VecDeque::new();
-            return Poll::Ready(Ok(wrote));
-        }
-        let written = match write_pieces(&mut self.socket, cx, frames.iter()) {
-            Poll::Ready(written) => written?,
-            Poll::Pending => 0,
-        };
-        if written < frames.iter().map(Bytes::len).sum() {
-            // Only a client that is behind has a queue of frames of its own.
-            self.output.extend(frames);
-            advance(&mut self.output, written);
-            return self.poll_write(cx);
-        }
+        // There may be more: the others' turn first.
         Poll::Ready(Ok(true))
     }
 
@@ -548,24 +409,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
-
-/// A name that can only be a series: it is not narrowed by the claim `models`.
-fn is_series(name: &str) -> bool {
-    name.contains(':')
-}
-
-fn wants(
-    subscriptions: &HashMap<Pattern, Subscription, foldhash::fast::RandomState>,
-    update: &Update,
-) -> bool {
-    subscriptions.iter().any(|(pattern, subscription)| {
-        let by_series =
-            subscription.series.as_ref() == Some(&update.name) && update.kind == UpdateType::Aggregation;
-        by_series
-            || (subscription.types & update.kind.bit() != 0
-                && (update.kind == UpdateType::Metrics || pattern.matches(&update.name)))
-    })
 }
 
 /// While closing, everything but the client's own close frame is passed over.

@@ -15,3 +15,4 @@ mod rules_are_changed;
 mod slow_clients;
 mod strangers_are_refused;
 mod streams_of_aggregates;
+mod tokens_are_asked_for;
