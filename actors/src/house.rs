@@ -8,7 +8,8 @@ use crate::metrics::PipelineMetrics;
 use crate::registry::Registry;
 use crate::rule_book::RuleBook;
 use crate::tally::Tally;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use tidecast_config::Settings;
 use tidecast_mailbox::{Mailbox, Meters};
 use tidecast_ports::source::BatchPool;
@@ -37,6 +38,16 @@ pub struct House {
     pub publisher: Mailbox<PublisherMessage>,
     /// Batches that wait to be filled again.
     pub pool: BatchPool,
+    /// Partitions of the topics, as the broker has them; told before the source starts.
+    pub partitions: OnceLock<BTreeMap<String, i32>>,
     /// Carries out what rules ask for.
     pub actions: Arc<dyn crate::actions::ActionSink>,
+}
+
+impl House {
+    /// Partitions of a topic: as the broker has it, as configured where that is not known.
+    pub fn partitions_of(&self, topic: &str) -> i32 {
+        let known = self.partitions.get().and_then(|partitions| partitions.get(topic));
+        known.copied().unwrap_or(self.settings.topics.partitions)
+    }
 }

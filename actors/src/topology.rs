@@ -156,6 +156,11 @@ impl Topology {
         PipelineState { running: known.trees.keys().cloned().collect(), ..known.state.clone() }
     }
 
+    /// What is wrong with the broker before the source has started, or `None`.
+    pub fn source_trouble(&self, trouble: Option<&str>) {
+        self.0.known().state.source_trouble = trouble.map(str::to_owned);
+    }
+
     /// No partition is started again from here on.
     pub fn begin_stop(&self) {
         self.0.known().state.stopping = true;

@@ -1,0 +1,473 @@
+//! The top of an events partition's tree: decodes records, gives them to every series that wants them, and keeps the
+//! ledger. One read of the event serves all series; nothing is allocated per event.
+
+use crate::house::House;
+use crate::intake::Intake;
+use crate::ledger::{Ledger, LedgerMetrics};
+use crate::messages::{BatchOutput, ClosedWindow};
+use crate::repartition::{self, Route};
+use crate::wire;
+use bytes::Bytes;
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tidecast_config::{EmptyWindows, SeriesSpec, Settings, WindowSpec};
+use tidecast_event::decode::{Decoded, Decoder};
+use tidecast_event::{EventTime, OutputId, Reason, Rejection, TopicPartition};
+use tidecast_ports::source::RecordMeta;
+use tidecast_ports::{Destination, OutputRecord, RecordBatch};
+use tidecast_rules::{Filter, FilterEvent};
+use tidecast_window::{Closed, Group, Outcome, WindowKind};
+
+const FORMAT: u8 = 1;
+/// Room that a dead letter's headers and the record's own framing take of the largest request.
+const LETTER_OVERHEAD: usize = 1_024;
+/// Longest `detail` of a dead letter, bytes.
+const DETAIL_MAX: usize = 400;
+
+/// A family of series as the window room wants it.
+pub fn window_spec(spec: &SeriesSpec) -> tidecast_window::SeriesSpec {
+    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    tidecast_window::SeriesSpec {
+        name: spec.name.clone(),
+        values: spec.values.clone(),
+        window: match spec.window {
+            WindowSpec::Tumbling { size } => WindowKind::Tumbling { size_micros: micros(size) },
+            WindowSpec::Hopping { size, advance } => {
+                WindowKind::Hopping { size_micros: micros(size), advance_micros: micros(advance) }
+            }
+            WindowSpec::Session { gap } => WindowKind::Session { gap_micros: micros(gap) },
+        },
+        lateness_micros: micros(spec.lateness),
+        grace_micros: micros(spec.grace),
+        percentiles: spec.percentiles,
+        empty_windows: spec.empty_windows == EmptyWindows::Emit,
+    }
+}
+
+/// From one window's start to the next's, microseconds; 0 for sessions.
+pub fn advance_of(window: WindowKind) -> i64 {
+    match window {
+        WindowKind::Tumbling { size_micros } => size_micros,
+        WindowKind::Hopping { advance_micros, .. } => advance_micros,
+        WindowKind::Session { .. } => 0,
+    }
+}
+
+/// Series of the partition that share a grouping field, a way and an idle time.
+struct Part {
+    key: String,
+    idle_after: Duration,
+    group: Group,
+    filters: Vec<Option<Filter>>,
+    advances: Vec<i64>,
+    /// The repartition topics, one a series; `None` where the record key groups already.
+    routes: Option<Vec<Route>>,
+    /// An event was taken since the windows were last closed by quiet.
+    open: bool,
+}
+
+/// The state of one events partition.
+pub struct EventsIntake {
+    partition: TopicPartition,
+    decoder: Decoder,
+    parts: Vec<Part>,
+    newest: EventTime,
+    ledger: Ledger,
+    max_future_micros: i64,
+    letter_max: usize,
+    key: String,
+    types: Vec<(Box<str>, u64)>,
+    sources: HashMap<Box<str>, u64, foldhash::fast::RandomState>,
+    house: Arc<House>,
+    told: LedgerMetrics,
+    dead_lettered_told: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    newest: EventTime,
+    ledger: Ledger,
+    parts: Vec<(String, Vec<u8>)>,
+}
+
+impl EventsIntake {
+    /// The state of a partition, from its record or anew.
+    pub fn new(
+        house: &Arc<House>,
+        partition: &TopicPartition,
+        record: Option<&[u8]>,
+    ) -> Result<Self, String> {
+        let settings = &house.settings;
+        let record: Option<Record> = record.map(read).transpose()?;
+        let mut parts = Vec::new();
+        for (id, specs) in by_part(settings, &partition.topic) {
+            let windows: Vec<_> = specs.iter().map(|spec| window_spec(spec)).collect();
+            let advances = windows.iter().map(|spec| advance_of(spec.window)).collect();
+            let state =
+                record.as_ref().and_then(|record| record.parts.iter().find(|(known, _)| *known == id));
+            let repartitioned = repartition::is_needed(specs[0]);
+            let group = match state {
+                Some((_, bytes)) => Group::decode(windows, bytes).map_err(|error| error.to_string())?,
+                None if repartitioned => Group::partial(windows).map_err(|error| error.to_string())?,
+                None => Group::new(windows).map_err(|error| error.to_string())?,
+            };
+            let mut filters = Vec::new();
+            for spec in &specs {
+                let filter = spec.filter.as_deref().map(Filter::compile).transpose();
+                filters.push(filter.map_err(|error| format!("series.{}.where: {error}", spec.name))?);
+            }
+            parts.push(Part {
+                key: specs[0].key.clone(),
+                idle_after: specs[0].idle_after,
+                group,
+                filters,
+                advances,
+                routes: repartitioned
+                    .then(|| specs.iter().map(|spec| Route::new(house, spec, partition)).collect()),
+                open: true,
+            });
+        }
+        let (newest, ledger) = record.map_or((EventTime::MIN, Ledger::default()), |r| (r.newest, r.ledger));
+        let max_future = settings.max_future(&partition.topic);
+        let told = LedgerMetrics::new(&house.metrics, partition, &ledger);
+        Ok(EventsIntake {
+            partition: partition.clone(),
+            decoder: Decoder::new(),
+            parts,
+            newest,
+            ledger,
+            max_future_micros: i64::try_from(max_future.as_micros()).unwrap_or(i64::MAX),
+            letter_max: (settings.kafka.max_request_size as usize).saturating_sub(LETTER_OVERHEAD),
+            key: String::new(),
+            types: Vec::new(),
+            sources: HashMap::default(),
+            house: house.clone(),
+            told,
+            dead_lettered_told: ledger.dead_lettered,
+        })
+    }
+
+    fn one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
+        self.ledger.input += 1;
+        let bytes = match batch.value(record) {
+            Some(bytes) if !bytes.is_empty() => bytes,
+            _ => {
+                let rejection = Rejection::new(Reason::Empty, "the record has no value");
+                self.ledger.dead_lettered += 1;
+                output.records.push(self.letter(batch, record, &rejection));
+                return;
+            }
+        };
+        let time = EventTime::from_millis(record.timestamp_ms);
+        let event = match self.decoder.decode(bytes, time, self.max_future_micros) {
+            Ok(event) => event,
+            Err(rejection) => {
+                self.ledger.dead_lettered += 1;
+                output.records.push(self.letter(batch, record, &rejection));
+                return;
+            }
+        };
+        self.newest = self.newest.max(event.time());
+        let newest = self.newest;
+        let (mut taken, mut late) = (false, false);
+        let mut document = None;
+        for part in &mut self.parts {
+            let Part { group, routes, filters, advances, key: path, open, .. } = part;
+            let mut sink = |closed: Closed<'_>| {
+                emit(output, &closed, advances, routes.as_deref_mut(), newest, &self.partition)
+            };
+            let mut who = None;
+            for (index, filter) in filters.iter().enumerate() {
+                if let Some(filter) = filter
+                    && !passes(filter, &event, &mut document)
+                {
+                    continue;
+                }
+                if who.is_none() {
+                    let key = if path == "source" {
+                        Some(event.source())
+                    } else {
+                        event.lookup(path, &mut self.key)
+                    };
+                    let Some(key) = key else { break };
+                    who = Some(group.intern(key, event.event_type()));
+                }
+                let Some(who) = who else { break };
+                match group.observe(index, who, event.time(), event.numbers(), newest, &mut sink) {
+                    Outcome::Taken => (taken, *open) = (true, true),
+                    Outcome::Late => late = true,
+                }
+            }
+            group.advance(newest, &mut sink);
+            if let Some(routes) = routes {
+                for route in routes {
+                    route.watermark(newest, output);
+                }
+            }
+        }
+        count(&mut self.types, &mut self.sources, &event);
+        let time = event.time();
+        if taken {
+            self.ledger.windowed += 1;
+        } else if late {
+            self.ledger.late += 1;
+            let rejection = Rejection::new(
+                Reason::Late,
+                format!("event time {time} is past the grace of its windows: the partition is at {newest}"),
+            );
+            output.records.push(self.letter(batch, record, &rejection));
+        } else {
+            self.ledger.filtered += 1;
+        }
+    }
+
+    fn letter(&self, batch: &RecordBatch, record: &RecordMeta, rejection: &Rejection) -> OutputRecord {
+        let key = batch.key(record);
+        let value = batch.value(record);
+        let room = self.letter_max.saturating_sub(key.map_or(0, <[u8]>::len));
+        let mut detail = rejection.detail.clone();
+        if detail.len() > DETAIL_MAX {
+            detail.truncate((0..=DETAIL_MAX).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0));
+        }
+        let mut headers = vec![
+            ("reason", Bytes::from_static(rejection.reason.as_str().as_bytes())),
+            ("detail", Bytes::from(detail)),
+            ("topic", Bytes::from(self.partition.topic.to_string())),
+            ("partition", Bytes::from(self.partition.partition.to_string())),
+            ("offset", Bytes::from(record.offset.to_string())),
+        ];
+        if value.is_some_and(|value| value.len() > room) {
+            headers.push(("truncated", Bytes::from_static(b"true")));
+        }
+        let at = record.offset.to_le_bytes();
+        let place = self.partition.partition.to_le_bytes();
+        OutputRecord {
+            destination: Destination::DeadLetters,
+            partition: None,
+            key: key.map(Bytes::copy_from_slice),
+            value: value.map(|value| Bytes::copy_from_slice(&value[..value.len().min(room)])),
+            id: Some(OutputId::of(&[
+                crate::PIPELINE_VERSION,
+                b"letter",
+                self.partition.topic.as_bytes(),
+                &place,
+                &at,
+            ])),
+            headers,
+        }
+    }
+}
+
+/// Sends a closed window on: to the stages below, or as a partial through the repartition topic.
+fn emit(
+    output: &mut BatchOutput,
+    closed: &Closed<'_>,
+    advances: &[i64],
+    routes: Option<&mut [Route]>,
+    newest: EventTime,
+    partition: &TopicPartition,
+) {
+    if let Some(routes) = routes {
+        routes[closed.series_index].partial(closed, output);
+        return;
+    }
+    push_window(output, closed, advances[closed.series_index], newest, partition);
+}
+
+/// Adds a closed window and its record to the output.
+pub fn push_window(
+    output: &mut BatchOutput,
+    closed: &Closed<'_>,
+    advance_micros: i64,
+    newest: EventTime,
+    partition: &TopicPartition,
+) {
+    let aggregate = closed.to_aggregate();
+    if !output.silent {
+        output.records.push(OutputRecord {
+            destination: Destination::Aggregates,
+            partition: None,
+            key: Some(Bytes::from(format!("{}:{}", aggregate.series, aggregate.key))),
+            value: Some(wire::json(&aggregate)),
+            id: Some(OutputId::of(&[
+                crate::PIPELINE_VERSION,
+                b"window",
+                partition.topic.as_bytes(),
+                &partition.partition.to_le_bytes(),
+                aggregate.series.as_bytes(),
+                aggregate.key.as_bytes(),
+                &aggregate.window_start.0.to_le_bytes(),
+                &aggregate.window_end.0.to_le_bytes(),
+                &aggregate.revision.to_le_bytes(),
+            ])),
+            headers: Vec::new(),
+        });
+    }
+    output.closed.push(ClosedWindow { aggregate: Arc::new(aggregate), advance_micros, newest });
+}
+
+/// What a condition sees of an event when `type` and `source` alone do not answer it.
+type Document = (Map<String, Value>, Option<Map<String, Value>>);
+
+/// Whether a series wants the event. The document is read whole only for conditions that need it, and once.
+fn passes(filter: &Filter, event: &Decoded<'_>, document: &mut Option<Document>) -> bool {
+    if let Some(answer) = filter.quick(event.event_type(), event.source()) {
+        return answer;
+    }
+    let (data, metadata) = document.get_or_insert_with(|| {
+        let mut whole = match event.to_value() {
+            Ok(Value::Object(whole)) => whole,
+            _ => Map::new(),
+        };
+        let mut object = |name: &str| match whole.remove(name) {
+            Some(Value::Object(object)) => Some(object),
+            _ => None,
+        };
+        (object("data").unwrap_or_default(), object("metadata"))
+    });
+    let event = FilterEvent {
+        kind: event.event_type(),
+        source: event.source(),
+        timestamp: Some(event.time()),
+        data,
+        metadata: metadata.as_ref(),
+    };
+    // A condition without an answer does not hold.
+    filter.evaluate(&event).unwrap_or(false)
+}
+
+fn count(
+    types: &mut Vec<(Box<str>, u64)>,
+    sources: &mut HashMap<Box<str>, u64, foldhash::fast::RandomState>,
+    event: &Decoded<'_>,
+) {
+    /// Types counted apart in one batch; more are counted with the last.
+    const TYPES: usize = 64;
+    match types.iter().position(|(name, _)| **name == *event.event_type()) {
+        Some(at) => types[at].1 += 1,
+        None if types.len() < TYPES => types.push((event.event_type().into(), 1)),
+        None => {}
+    }
+    match sources.get_mut(event.source()) {
+        Some(count) => *count += 1,
+        None => {
+            sources.insert(event.source().into(), 1);
+        }
+    }
+}
+
+/// The series of a topic, by what they can share. The name of a part finds its state again.
+fn by_part<'s>(settings: &'s Settings, topic: &str) -> Vec<(String, Vec<&'s SeriesSpec>)> {
+    let mut parts: Vec<(String, Vec<&SeriesSpec>)> = Vec::new();
+    for spec in &settings.series {
+        if spec.topic.as_deref().unwrap_or(&settings.topics.events) != topic {
+            continue;
+        }
+        let way = if repartition::is_needed(spec) { "partial" } else { "direct" };
+        let id = format!("{way}:{}:{}", spec.key, spec.idle_after.as_micros());
+        match parts.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, specs)) => specs.push(spec),
+            None => parts.push((id, vec![spec])),
+        }
+    }
+    parts
+}
+
+fn read(bytes: &[u8]) -> Result<Record, String> {
+    match bytes.split_first() {
+        Some((&FORMAT, rest)) => bincode::serde::decode_from_slice(rest, bincode::config::standard())
+            .map(|(record, _)| record)
+            .map_err(|error| format!("the state of an events partition cannot be read: {error}")),
+        Some((format, _)) => {
+            Err(format!("the state has format {format}, this version reads {FORMAT}: run the newer version"))
+        }
+        None => Err("the state is empty".to_owned()),
+    }
+}
+
+impl Intake for EventsIntake {
+    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) {
+        for record in &batch.records[records] {
+            self.one(batch, record, output);
+        }
+        self.house.tally.add(
+            self.types.iter().map(|(name, count)| (&**name, *count)),
+            self.sources.iter().map(|(name, count)| (&**name, *count)),
+        );
+        self.types.clear();
+        self.sources.clear();
+    }
+
+    fn idle_after(&self) -> Option<Duration> {
+        self.parts.iter().filter(|part| part.is_waiting()).map(|part| part.idle_after).min()
+    }
+
+    fn close_idle(&mut self, quiet: Duration, output: &mut BatchOutput) -> Option<String> {
+        let mut closed = Vec::new();
+        for at in 0..self.parts.len() {
+            if self.parts[at].is_waiting() && quiet >= self.parts[at].idle_after {
+                let before = (output.closed.len(), output.records.len());
+                self.close_part(at, output);
+                if before != (output.closed.len(), output.records.len()) {
+                    closed.push(at.to_string());
+                }
+            }
+        }
+        (!closed.is_empty()).then(|| format!("i{}", closed.join(",")))
+    }
+
+    fn replay(&mut self, decision: &str, output: &mut BatchOutput) {
+        let Some(parts) = decision.strip_prefix('i') else { return };
+        for at in parts.split(',').filter_map(|at| at.parse::<usize>().ok()) {
+            // A series that was there then may be gone from the configuration.
+            if at < self.parts.len() {
+                self.close_part(at, output);
+            }
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let ids = by_part(&self.house.settings, &self.partition.topic);
+        let parts = ids.into_iter().zip(&self.parts).map(|((id, _), part)| {
+            let mut bytes = Vec::new();
+            part.group.encode(&mut bytes);
+            (id, bytes)
+        });
+        let record = Record { newest: self.newest, ledger: self.ledger, parts: parts.collect() };
+        let mut state = vec![FORMAT];
+        // Writing plain data into memory does not fail.
+        let _ = bincode::serde::encode_into_std_write(&record, &mut state, bincode::config::standard());
+        state
+    }
+
+    fn tell_metrics(&mut self) {
+        self.told.tell(&self.ledger);
+        self.house.metrics.failed.inc_by(self.ledger.dead_lettered - self.dead_lettered_told);
+        self.dead_lettered_told = self.ledger.dead_lettered;
+    }
+}
+
+impl Part {
+    /// Something of it is open, or downstream does not know yet that it is quiet.
+    fn is_waiting(&self) -> bool {
+        self.open || self.routes.iter().flatten().any(|route| !route.is_idle())
+    }
+}
+
+impl EventsIntake {
+    fn close_part(&mut self, at: usize, output: &mut BatchOutput) {
+        let (newest, partition) = (self.newest, &self.partition);
+        let Part { group, routes, advances, open, .. } = &mut self.parts[at];
+        *open = false;
+        let mut sink =
+            |closed: Closed<'_>| emit(output, &closed, advances, routes.as_deref_mut(), newest, partition);
+        group.close_idle(&mut sink);
+        for route in routes.iter_mut().flatten() {
+            route.idle(output);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The top of a repartition partition's tree: merges the partial aggregates of all upstream partitions into windows,
+//! which close when the least of their watermarks has passed.
+
+use crate::events_intake::{advance_of, push_window, window_spec};
+use crate::house::House;
+use crate::intake::Intake;
+use crate::messages::BatchOutput;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tidecast_config::SeriesSpec;
+use tidecast_event::{EventTime, TopicPartition};
+use tidecast_ports::RecordBatch;
+use tidecast_window::{Closed, Merger, UpstreamMessage};
+
+/// The state of one partition of a repartition topic.
+pub struct PartialsIntake {
+    partition: TopicPartition,
+    merger: Merger,
+    advance_micros: i64,
+}
+
+impl PartialsIntake {
+    /// The state of a partition, from its record or anew.
+    pub fn new(
+        house: &Arc<House>,
+        partition: &TopicPartition,
+        series: &SeriesSpec,
+        record: Option<&[u8]>,
+    ) -> Result<Self, String> {
+        let input = series.topic.as_deref().unwrap_or(&house.settings.topics.events);
+        let upstreams = u32::try_from(house.partitions_of(input)).unwrap_or(1).max(1);
+        let spec = window_spec(series);
+        let advance_micros = advance_of(spec.window);
+        let merger = match record {
+            Some(bytes) => Merger::decode(spec, upstreams, bytes).map_err(|error| error.to_string())?,
+            None => Merger::new(spec, upstreams).map_err(|error| error.to_string())?,
+        };
+        Ok(PartialsIntake { partition: partition.clone(), merger, advance_micros })
+    }
+}
+
+impl Intake for PartialsIntake {
+    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) {
+        for record in &batch.records[records] {
+            let Some(bytes) = batch.value(record) else { continue };
+            match UpstreamMessage::decode(bytes) {
+                Ok(message) => {
+                    let newest = self.merger.watermark();
+                    let mut sink = |closed: Closed<'_>| {
+                        push_window(output, &closed, self.advance_micros, newest, &self.partition)
+                    };
+                    self.merger.observe(message, &mut sink);
+                }
+                // The topic is ours alone: what cannot be read was written by another version or another program.
+                Err(error) => {
+                    tracing::error!(partition = %self.partition, offset = record.offset, %error, "a partial cannot be read");
+                }
+            }
+        }
+    }
+
+    fn idle_after(&self) -> Option<Duration> {
+        // Upstream says when it is quiet.
+        None
+    }
+
+    fn close_idle(&mut self, _: Duration, _: &mut BatchOutput) -> Option<String> {
+        None
+    }
+
+    fn replay(&mut self, _: &str, _: &mut BatchOutput) {}
+
+    fn encode(&self) -> Vec<u8> {
+        let mut state = Vec::new();
+        self.merger.encode(&mut state);
+        state
+    }
+
+    fn tell_metrics(&mut self) {}
+}
+
+/// The least watermark, for those who look.
+impl PartialsIntake {
+    /// Every window that ends by this has closed.
+    pub fn watermark(&self) -> EventTime {
+        self.merger.watermark()
+    }
+}

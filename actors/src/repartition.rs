@@ -1,0 +1,152 @@
+//! The way through a repartition topic: what an events partition sends of a series that is grouped by something else
+//! than the record key. Per key and window one partial aggregate, and this partition's watermark, in band, to every
+//! partition of the topic. A hot key costs no more than a cold one: it is one partial per partition and window.
+
+use crate::house::House;
+use crate::messages::BatchOutput;
+use bytes::Bytes;
+use tidecast_config::{SeriesSpec, Settings};
+use tidecast_event::{EventTime, OutputId, TopicPartition};
+use tidecast_ports::{Destination, OutputRecord};
+use tidecast_window::{Closed, Mark, UpstreamMessage, WindowKind};
+
+/// The key of the input's records, by the contract.
+const RECORD_KEY: &str = "source";
+
+/// Whether a series goes through a repartition topic.
+pub fn is_needed(spec: &SeriesSpec) -> bool {
+    spec.key != RECORD_KEY
+}
+
+/// The repartition topic of a series.
+pub fn topic(settings: &Settings, spec: &SeriesSpec) -> String {
+    format!("{}-{}-repartition", settings.kafka.group_id, spec.name)
+}
+
+/// All repartition topics.
+pub fn topics(settings: &Settings) -> Vec<String> {
+    settings.series.iter().filter(|spec| is_needed(spec)).map(|spec| topic(settings, spec)).collect()
+}
+
+/// The series of a repartition topic.
+pub fn series_of<'s>(settings: &'s Settings, name: &str) -> Option<&'s SeriesSpec> {
+    settings.series.iter().find(|spec| is_needed(spec) && topic(settings, spec) == name)
+}
+
+/// One series' way from one events partition.
+#[derive(Debug)]
+pub struct Route {
+    series: String,
+    topic: std::sync::Arc<str>,
+    /// Partitions of the repartition topic.
+    partitions: i32,
+    upstream: u32,
+    input: TopicPartition,
+    /// Marks are sent when the watermark passes a multiple of this: when a window may have closed.
+    step_micros: i64,
+    lateness_micros: i64,
+    /// The step of the newest mark; `None` before the first.
+    marked: Option<i64>,
+    newest: EventTime,
+    idle: bool,
+}
+
+impl Route {
+    /// A way that has sent nothing yet.
+    pub fn new(house: &House, spec: &SeriesSpec, partition: &TopicPartition) -> Self {
+        let settings = &house.settings;
+        let window = crate::events_intake::window_spec(spec);
+        let step_micros = match window.window {
+            WindowKind::Tumbling { size_micros } => size_micros,
+            WindowKind::Hopping { advance_micros, .. } => advance_micros,
+            // A session may end at any moment: a tenth of the gap is as exact as anybody can see.
+            WindowKind::Session { gap_micros } => (gap_micros / 10).max(1),
+        };
+        let topic = topic(settings, spec);
+        Route {
+            partitions: house.partitions_of(&topic),
+            topic: topic.into(),
+            series: spec.name.clone(),
+            upstream: partition.partition as u32,
+            input: partition.clone(),
+            step_micros,
+            lateness_micros: window.lateness_micros,
+            marked: None,
+            newest: EventTime::MIN,
+            idle: false,
+        }
+    }
+
+    /// Downstream knows that this partition is quiet.
+    pub fn is_idle(&self) -> bool {
+        self.idle
+    }
+
+    /// Sends a partial.
+    pub fn partial(&mut self, closed: &Closed<'_>, output: &mut BatchOutput) {
+        if output.silent {
+            return;
+        }
+        let mut value = Vec::with_capacity(256);
+        UpstreamMessage::Partial(closed.to_partial(self.upstream)).encode(&mut value);
+        output.records.push(OutputRecord {
+            destination: Destination::Topic(self.topic.clone()),
+            partition: None,
+            key: Some(Bytes::copy_from_slice(closed.key.as_bytes())),
+            value: Some(value.into()),
+            id: Some(OutputId::of(&[
+                crate::PIPELINE_VERSION,
+                b"partial",
+                self.topic.as_bytes(),
+                &self.input.partition.to_le_bytes(),
+                closed.key.as_bytes(),
+                &closed.start.0.to_le_bytes(),
+                &closed.end.0.to_le_bytes(),
+                &closed.revision.to_le_bytes(),
+            ])),
+            headers: Vec::new(),
+        });
+    }
+
+    /// The partition's newest event time is now this: tells downstream when windows may have closed. To be called after
+    /// the partials that it closed.
+    pub fn watermark(&mut self, newest: EventTime, output: &mut BatchOutput) {
+        self.newest = newest;
+        let step = newest.plus_micros(-self.lateness_micros).0.div_euclid(self.step_micros);
+        if self.marked.is_some_and(|marked| marked >= step) && !self.idle {
+            return;
+        }
+        self.marked = Some(step);
+        self.idle = false;
+        self.mark(output);
+    }
+
+    /// The partition is quiet: it holds no other back.
+    pub fn idle(&mut self, output: &mut BatchOutput) {
+        if !self.idle {
+            self.idle = true;
+            self.mark(output);
+        }
+    }
+
+    fn mark(&self, output: &mut BatchOutput) {
+        if output.silent {
+            return;
+        }
+        let watermark = self.newest.plus_micros(-self.lateness_micros);
+        let mark = Mark::new(self.series.as_str(), self.upstream, watermark, self.idle);
+        let mut value = Vec::with_capacity(64);
+        UpstreamMessage::Mark(mark).encode(&mut value);
+        let value = Bytes::from(value);
+        for partition in 0..self.partitions {
+            output.records.push(OutputRecord {
+                destination: Destination::Topic(self.topic.clone()),
+                partition: Some(partition),
+                key: None,
+                value: Some(value.clone()),
+                id: None,
+                headers: Vec::new(),
+            });
+        }
+    }
+}

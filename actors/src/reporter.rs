@@ -1,0 +1,52 @@
+//! The system's own figures on `streaming-metrics`, every `monitoring.metrics_interval_seconds`.
+
+use crate::house::House;
+use crate::messages::{BatchOutput, PublisherMessage};
+use crate::stats::Stats;
+use crate::wire;
+use serde_json::json;
+use std::sync::{Arc, Weak};
+use tidecast_event::{EventTime, TopicPartition};
+use tidecast_ports::{Destination, OutputRecord, StatsSource};
+
+/// Starts to report. Ends when the figures are no longer held by anybody else.
+pub fn start(house: &Arc<House>, stats: Arc<Stats>) {
+    let settings = &house.settings;
+    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    let instance = settings.kafka.group_instance_id.clone().or(host).unwrap_or_else(|| "tidecast".to_owned());
+    let (publisher, every) = (house.publisher.clone(), settings.monitoring.metrics_interval);
+    let stats: Weak<Stats> = {
+        let weak = Arc::downgrade(&stats);
+        drop(stats);
+        weak
+    };
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        // The first comes at once and would tell of nothing.
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            let Some(stats) = stats.upgrade() else { return };
+            let now = EventTime::from_millis(crate::wall_clock_ms() as i64).to_rfc3339();
+            let figures = stats.stats();
+            let value = wire::json(&json!({"instance": instance, "timestamp": now, "stats": figures}));
+            drop(stats);
+            let mut output = BatchOutput::new(TopicPartition::new("metrics", -1), u64::MAX, None);
+            output.records.push(OutputRecord {
+                destination: Destination::Metrics,
+                partition: None,
+                key: Some(instance.clone().into()),
+                value: Some(value),
+                id: None,
+                headers: Vec::new(),
+            });
+            // While nobody publishes there is nothing to tell of that could be told.
+            if let Err(tidecast_mailbox::TrySendError::Stopped(_)) =
+                publisher.try_send(PublisherMessage::Output(Box::new(output)))
+            {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,63 @@
+//! Templates make a model for each key; what is removed or changed stops; what is restored goes on where it was.
+
+mod stage;
+
+use stage::{batch, register, start};
+use std::sync::Arc;
+use tidecast_actors::brain::StreamModels;
+use tidecast_actors::messages::SnapshotParts;
+
+fn naive() -> serde_json::Value {
+    serde_json::json!({"model_id": "naive", "model_type": "SeasonalNaive", "series": "departures:*", "horizon": 2})
+}
+
+#[tokio::test]
+async fn a_template_makes_models_and_its_removal_ends_them() {
+    let mut stage = start(&[naive()], Arc::new(StreamModels), Vec::new()).await;
+    for hour in 0..4 {
+        stage.pass(batch(hour, &[("JFK", 10), ("LGA", 20)])).await;
+    }
+    assert_eq!(stage.registry.names(), ["naive/JFK", "naive/LGA"]);
+    stage.catalog.set_model("naive", None);
+    let output = stage.pass(batch(4, &[("JFK", 10), ("LGA", 20)])).await;
+    assert!(output.forecasts.is_empty());
+    assert!(stage.registry.is_empty());
+}
+
+#[tokio::test]
+async fn a_model_registered_later_forecasts_its_running_series() {
+    let mut stage = start(&[], Arc::new(StreamModels), Vec::new()).await;
+    stage.pass(batch(0, &[("JFK", 10)])).await;
+    let model = serde_json::json!({"model_id": "one", "model_type": "SeasonalNaive", "series": "departures:JFK",
+        "history": [8.0, 9.0, 10.0, 11.0]});
+    register(&stage.catalog, &model, 1);
+    let output = stage.pass(batch(1, &[("JFK", 12)])).await;
+    let [forecast] = output.forecasts.as_slice() else { panic!("one forecast, not {:?}", output.forecasts) };
+    let message: serde_json::Value = serde_json::from_slice(&forecast.json).expect("is JSON");
+    assert_eq!(message["model_id"], "one");
+    assert_eq!(message["predicted_value"], 12.0);
+    assert_eq!(message["timestamp"], "1970-01-01T02:00:00Z");
+}
+
+#[tokio::test]
+async fn a_snapshot_carries_models_into_the_next_life() {
+    let mut stage = start(&[naive()], Arc::new(StreamModels), Vec::new()).await;
+    for hour in 0..10 {
+        stage.pass(batch(hour, &[("JFK", 10 + hour as u64)])).await;
+    }
+    let mut asking = batch(10, &[]);
+    asking.snapshot = Some(SnapshotParts::default());
+    let models = stage.pass(asking).await.snapshot.expect("the snapshot comes out").models;
+    assert_eq!(models.len(), 1);
+    let next = stage.pass(batch(11, &[("JFK", 30)])).await;
+
+    let mut restored = start(&[naive()], Arc::new(StreamModels), models).await;
+    let entry = restored.registry.get("naive/JFK").expect("there before its series is seen again");
+    assert_eq!(entry.status().observations, 10);
+    let again = restored.pass(batch(11, &[("JFK", 30)])).await;
+    assert_eq!(again.forecasts[0].json, next.forecasts[0].json, "the same input gives the same bytes");
+    assert_eq!(
+        again.records.iter().map(|record| record.id).collect::<Vec<_>>(),
+        next.records.iter().map(|record| record.id).collect::<Vec<_>>()
+    );
+}

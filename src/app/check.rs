@@ -1,0 +1,63 @@
+//! `tidecast check`: what is wrong with a configuration, before it is run.
+
+use crate::cli::CheckOptions;
+use crate::load_settings;
+use std::process::ExitCode;
+use std::time::Duration;
+use tidecast_config::Settings;
+use tidecast_kafka::{Cluster, KafkaAdmin};
+
+/// Checks, prints what it found, fails when something is wrong.
+pub fn run(options: &CheckOptions) -> anyhow::Result<ExitCode> {
+    let settings = load_settings::load(&options.config, None)?;
+    let mut wrong: Vec<String> = Vec::new();
+    println!(
+        "settings     ok ({} series, {} models, {} rules)",
+        settings.series.len(),
+        settings.models.len(),
+        settings.rules.len()
+    );
+    for warning in settings.warnings() {
+        println!("warning      {warning}");
+    }
+    for (setting, file) in settings.files() {
+        match std::fs::File::open(file) {
+            Ok(_) => println!("{setting:<12} ok"),
+            Err(error) => wrong.push(format!("{setting}: {} cannot be read: {error}", file.display())),
+        }
+    }
+    match tidecast_store::FolderStore::open(&settings.state.dir) {
+        Ok(_) => println!("state.dir    ok ({})", settings.state.dir.display()),
+        Err(error) => wrong.push(format!("state.dir: {error}")),
+    }
+    if !options.offline {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(cluster(&settings, &mut wrong))?;
+    }
+    for line in &wrong {
+        eprintln!("tidecast: {line}");
+    }
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn cluster(settings: &Settings, wrong: &mut Vec<String>) -> anyhow::Result<()> {
+    let admin = KafkaAdmin::new(&Cluster::from_settings(settings))?;
+    let view = match admin.look(Duration::from_secs(5)).await {
+        Ok(view) => view,
+        Err(error) => {
+            wrong.push(format!("kafka.bootstrap_servers: {error}"));
+            return Ok(());
+        }
+    };
+    println!("kafka        ok ({} brokers, {} topics)", view.brokers.len(), view.topics.len());
+    for topic in crate::service::topics(settings) {
+        match view.topics.get(&topic.name) {
+            Some(found) => println!("topic        {} ok ({} partitions)", topic.name, found.partitions.len()),
+            None => println!("topic        {} is missing and is created at the start", topic.name),
+        }
+    }
+    for missing in admin.missing_permissions(&crate::service::topics(settings)).await {
+        wrong.push(missing);
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The command line as typed. `--help` of each command is meant to teach it.
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Live forecasts on a stream: events from Kafka in, windows, forecasts, anomalies and alerts out.
+#[derive(Debug, Parser)]
+#[command(name = "tidecast", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Start with `tidecast dev`: it brings a broker and a year of flights, and prints where to look."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Try it: an embedded broker, every role in one process, a year of real flights and a gentle load
+    Dev(DevOptions),
+    /// Run the service against a Kafka of your own
+    Run(RunOptions),
+    /// Check a configuration: validate it, connect, list topics and permissions
+    Check(CheckOptions),
+    /// Generate load: events to a WebSocket or to Kafka, at a rate and in a pattern
+    Generate(GenerateOptions),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Settings on the command line, which win over the environment and the file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigOptions {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, e.g. --set app.port=8001; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `tidecast dev`.
+#[derive(Debug, Clone, Args)]
+pub struct DevOptions {
+    /// Settings
+    #[command(flatten)]
+    pub config: ConfigOptions,
+    /// Hours of flights replayed each second
+    #[arg(long, default_value_t = 1.0, value_name = "HOURS")]
+    pub speed: f64,
+    /// Weeks of flights given at once, as history
+    #[arg(long, default_value_t = 4, value_name = "WEEKS")]
+    pub history: u32,
+    /// Events a second of the load generator; 0 for none
+    #[arg(long, default_value_t = 20.0, value_name = "RATE")]
+    pub load: f64,
+}
+
+/// `tidecast run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// Settings
+    #[command(flatten)]
+    pub config: ConfigOptions,
+    /// Roles of this process, comma-separated
+    #[arg(long, value_delimiter = ',', value_enum)]
+    pub role: Vec<RoleName>,
+}
+
+/// A role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// Reads events, keeps windows and models
+    Worker,
+    /// Serves dashboards and REST
+    Gateway,
+    /// Runs scheduled exports
+    Exporter,
+}
+
+/// `tidecast check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckOptions {
+    /// Settings
+    #[command(flatten)]
+    pub config: ConfigOptions,
+    /// Only validate; do not connect
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Shapes of load over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Pattern {
+    /// The same rate throughout
+    Steady,
+    /// From nothing to the rate
+    Ramp,
+    /// The rate, with bursts of five times as much
+    Spike,
+    /// Up and down around the rate
+    Wave,
+}
+
+/// `tidecast generate`.
+#[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["url", "kafka"]))]
+pub struct GenerateOptions {
+    /// WebSocket to send to, e.g. ws://localhost:8000/ws/ingest
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Kafka to send to, host:port (comma-separated)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+    /// Topic, with --kafka
+    #[arg(long, default_value = "analytics-events")]
+    pub topic: String,
+    /// Events a second
+    #[arg(long, default_value_t = 1_000.0)]
+    pub rate: f64,
+    /// Sources
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub sources: u32,
+    /// Shape over time
+    #[arg(long, value_enum, default_value_t = Pattern::Steady)]
+    pub pattern: Pattern,
+    /// Seconds; until interrupted when absent
+    #[arg(long)]
+    pub duration: Option<f64>,
+    /// WebSocket connections
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub connections: u32,
+    /// Seed of the values: the same seed makes the same events
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Bearer token, with --url, where the service asks for one (or TIDECAST_TOKEN)
+    #[arg(long, env = "TIDECAST_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// Prints a completion script.
+pub fn completions(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "tidecast", &mut std::io::stdout());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn generate_wants_one_target() {
+        assert!(Cli::try_parse_from(["tidecast", "generate"]).is_err());
+        assert!(Cli::try_parse_from(["tidecast", "generate", "--kafka", "a:1", "--url", "ws://b"]).is_err());
+    }
+}

@@ -1,0 +1,248 @@
+//! `tidecast generate`: the load generator. Paced by the clock: what was missed while the other side was slow is sent
+//! as soon as it takes it again, so that the rate holds over the run.
+
+mod events;
+mod pace;
+
+use crate::cli::{ConfigOptions, GenerateOptions};
+use crate::load_settings;
+use anyhow::Context;
+use bytes::Bytes;
+use events::Maker;
+use futures::{SinkExt, StreamExt};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use tidecast_kafka::{Cluster, Ingest, Publishing};
+use tidecast_ports::EventIngest;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+/// Between two looks at what is due.
+const STEP: Duration = Duration::from_millis(5);
+/// Most events sent between two looks.
+const BATCH: u64 = 4_096;
+
+/// What has happened so far.
+#[derive(Debug, Default)]
+struct Progress {
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// Runs the generator.
+pub fn run(options: &GenerateOptions) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match &options.url {
+            Some(url) => to_websocket(options, url).await,
+            None => to_kafka(options, true).await,
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn now_s() -> f64 {
+    tidecast_actors::wall_clock_ms() as f64 / 1e3
+}
+
+/// Sends to Kafka until the duration is over, or for ever.
+pub async fn to_kafka(options: &GenerateOptions, report: bool) -> anyhow::Result<()> {
+    let servers: Vec<String> = options
+        .kafka
+        .iter()
+        .flat_map(|list| list.split(','))
+        .map(|server| format!("{:?}", server.trim()))
+        .collect();
+    let config = ConfigOptions {
+        config: None,
+        set: vec![
+            format!("kafka.bootstrap_servers=[{}]", servers.join(",")),
+            format!("topics.events={}", options.topic),
+        ],
+    };
+    let settings = load_settings::load(&config, None)?;
+    let cluster = Cluster::from_settings(&settings);
+    let ingest = Ingest::new(&cluster, &settings, Publishing::default())?;
+    let progress = Arc::new(Progress::default());
+    let reporting = report.then(|| tokio::spawn(tell(progress.clone())));
+    let mut maker = Maker::new(options.sources, options.seed);
+    let mut waiting = tokio::task::JoinSet::new();
+    pace(options, |count| {
+        let now = now_s();
+        let events = (0..count).map(|_| {
+            let mut event = Vec::with_capacity(192);
+            maker.write(now, &mut event);
+            Bytes::from(event)
+        });
+        let (checked, acknowledged) = ingest.ingest_batch(events.collect(), (now * 1e3) as i64);
+        let refused = checked.iter().filter(|check| check.is_err()).count() as u64;
+        progress.sent.fetch_add(count, Relaxed);
+        progress.refused.fetch_add(refused, Relaxed);
+        let progress = progress.clone();
+        waiting.spawn(async move {
+            match acknowledged.await {
+                Ok(()) => drop(progress.acknowledged.fetch_add(count - refused, Relaxed)),
+                Err(_) => drop(progress.refused.fetch_add(count - refused, Relaxed)),
+            }
+        });
+        // A bounded number of batches wait for Kafka; the pace falls behind and catches up later.
+        while waiting.try_join_next().is_some() {}
+        let full = waiting.len() >= 256;
+        async move { full.then_some(()).map(|()| ()) }
+    })
+    .await?;
+    while waiting.join_next().await.is_some() {}
+    finish(reporting, &progress, report);
+    Ok(())
+}
+
+/// Calls `send` with as many events as are due, at most [`BATCH`] at a time, until the run is over.
+async fn pace<F, W>(options: &GenerateOptions, mut send: F) -> anyhow::Result<()>
+where
+    F: FnMut(u64) -> W,
+    W: Future<Output = Option<()>>,
+{
+    let started = Instant::now();
+    let mut steps = tokio::time::interval(STEP);
+    steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut sent = 0_u64;
+    loop {
+        let elapsed = started.elapsed().as_secs_f64();
+        let at = options.duration.map_or(elapsed, |duration| duration.min(elapsed));
+        let due = pace::due(options.pattern, options.rate, options.duration, at) as u64;
+        if due > sent {
+            let count = (due - sent).min(BATCH);
+            if send(count).await.is_some() {
+                // The other side has enough to do: look again a moment later.
+                steps.tick().await;
+            }
+            sent += count;
+            continue;
+        }
+        if options.duration.is_some_and(|duration| elapsed >= duration) {
+            return Ok(());
+        }
+        steps.tick().await;
+    }
+}
+
+async fn to_websocket(options: &GenerateOptions, url: &str) -> anyhow::Result<()> {
+    let progress = Arc::new(Progress::default());
+    let reporting = tokio::spawn(tell(progress.clone()));
+    let connections = options.connections.min(options.sources).max(1);
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..connections {
+        let mut share = options.clone();
+        share.rate = options.rate / f64::from(connections);
+        share.seed = options.seed.wrapping_add(u64::from(number));
+        tasks.spawn(connection(share, url.to_owned(), progress.clone()));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    finish(Some(reporting), &progress, true);
+    Ok(())
+}
+
+async fn connection(options: GenerateOptions, url: String, progress: Arc<Progress>) -> anyhow::Result<()> {
+    let mut request =
+        url.as_str().into_client_request().with_context(|| format!("{url} is no WebSocket address"))?;
+    if let Some(token) = &options.token {
+        let value = format!("Bearer {token}").parse().context("the token cannot be sent in a header")?;
+        request.headers_mut().insert("authorization", value);
+    }
+    let (socket, _) = tokio_tungstenite::connect_async(request)
+        .await
+        .with_context(|| format!("cannot connect to {url}"))?;
+    let (mut out, mut answers) = socket.split();
+    let done = Arc::new(AtomicU64::new(u64::MAX));
+    let counted = tokio::spawn({
+        let (progress, done) = (progress.clone(), done.clone());
+        async move {
+            let (mut acknowledged, mut refused) = (0_u64, 0_u64);
+            while let Some(answer) = answers.next().await {
+                let Ok(Message::Text(text)) = answer else { continue };
+                let Ok(answer) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
+                match answer["type"].as_str() {
+                    Some("ack") => {
+                        let now = answer["data"]["accepted"].as_u64().unwrap_or(acknowledged);
+                        progress.acknowledged.fetch_add(now.saturating_sub(acknowledged), Relaxed);
+                        acknowledged = now;
+                    }
+                    Some("error") => {
+                        refused += 1;
+                        progress.refused.fetch_add(1, Relaxed);
+                    }
+                    _ => {}
+                }
+                if acknowledged + refused >= done.load(Relaxed) {
+                    return;
+                }
+            }
+        }
+    });
+    let mut maker = Maker::new(options.sources, options.seed);
+    let started = Instant::now();
+    let mut steps = tokio::time::interval(STEP);
+    let mut sent = 0_u64;
+    loop {
+        let elapsed = started.elapsed().as_secs_f64();
+        let at = options.duration.map_or(elapsed, |duration| duration.min(elapsed));
+        let due = pace::due(options.pattern, options.rate, options.duration, at) as u64;
+        let count = due.saturating_sub(sent).min(BATCH);
+        for _ in 0..count {
+            let mut event = Vec::with_capacity(192);
+            maker.write(now_s(), &mut event);
+            let text = String::from_utf8(event).context("an event is text")?;
+            out.feed(Message::text(text)).await.context("the connection was closed")?;
+        }
+        if count > 0 {
+            out.flush().await.context("the connection was closed")?;
+            sent += count;
+            progress.sent.fetch_add(count, Relaxed);
+        } else if options.duration.is_some_and(|duration| elapsed >= duration) {
+            break;
+        } else {
+            steps.tick().await;
+        }
+    }
+    done.store(sent, Relaxed);
+    // The last acknowledgement may be on its way; one that never comes is told by the figures.
+    let _ = tokio::time::timeout(Duration::from_secs(10), counted).await;
+    let _ = out.close().await;
+    Ok(())
+}
+
+async fn tell(progress: Arc<Progress>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.tick().await;
+    let mut before = 0;
+    loop {
+        seconds.tick().await;
+        let sent = progress.sent.load(Relaxed);
+        eprintln!(
+            "{:>9} events/s   {sent:>12} sent   {:>12} acknowledged   {:>6} refused",
+            sent - before,
+            progress.acknowledged.load(Relaxed),
+            progress.refused.load(Relaxed)
+        );
+        before = sent;
+    }
+}
+
+fn finish(reporting: Option<tokio::task::JoinHandle<()>>, progress: &Progress, report: bool) {
+    if let Some(reporting) = reporting {
+        reporting.abort();
+    }
+    if report {
+        println!(
+            "{{\"sent\":{},\"acknowledged\":{},\"refused\":{}}}",
+            progress.sent.load(Relaxed),
+            progress.acknowledged.load(Relaxed),
+            progress.refused.load(Relaxed)
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! `tidecast run`: the service until it is told to end.
+
+use crate::cli::{RoleName, RunOptions};
+use crate::load_settings;
+use crate::service::Service;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tidecast_config::Settings;
+
+/// Runs the service.
+pub fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
+    let mut config = options.config.clone();
+    if !options.role.is_empty() {
+        let names: Vec<&str> = options
+            .role
+            .iter()
+            .map(|role| match role {
+                RoleName::Worker => "\"worker\"",
+                RoleName::Gateway => "\"gateway\"",
+                RoleName::Exporter => "\"exporter\"",
+            })
+            .collect();
+        config.set.push(format!("roles=[{}]", names.join(",")));
+    }
+    let settings = load_settings::load(&config, None)?;
+    on_runtime(settings, |_| async { Ok(()) })
+}
+
+/// Starts a runtime and the service on it, runs `beside` next to it, and ends everything on SIGTERM or Ctrl-C.
+pub fn on_runtime<F, B>(settings: Arc<Settings>, beside: F) -> anyhow::Result<ExitCode>
+where
+    F: FnOnce(Arc<Settings>) -> B,
+    B: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tidecast").build()?;
+    let telemetry = runtime.block_on(async { tidecast_telemetry::start(&settings) })?;
+    let code = runtime.block_on(async {
+        for warning in settings.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let mut service = Service::start(settings.clone(), telemetry.registry()).await?;
+        for name in tidecast_config::ListenerName::ALL {
+            tracing::info!(
+                listener = name.as_str(),
+                address = settings.listener(name).address(),
+                "listening"
+            );
+        }
+        let mut beside = tokio::spawn(beside(settings.clone()));
+        let mut done = false;
+        let failure = tokio::select! {
+            signal = signalled() => { tracing::info!(signal, "ending"); None }
+            error = service.failed() => Some(error),
+            error = async {
+                match (&mut beside).await {
+                    Ok(Ok(())) => { done = true; std::future::pending().await }
+                    Ok(Err(error)) => error,
+                    Err(error) => anyhow::Error::from(error),
+                }
+            } => { done = true; Some(error) }
+        };
+        if !done {
+            beside.abort();
+        }
+        service.stop().await?;
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    });
+    telemetry.flush();
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    code
+}
+
+async fn signalled() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}

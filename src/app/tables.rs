@@ -1,0 +1,147 @@
+//! The compacted topics that hold what is configured while running, and the seeds that the configuration file sows.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::{Arc, OnceLock};
+use tidecast_actors::catalog::{Catalog, Registered, Registrar};
+use tidecast_actors::rule_book::RuleBook;
+use tidecast_config::{ModelSpec, RuleSpec, Settings};
+use tidecast_kafka::{Change, Cluster, ConfigTopic, SingleSender, TableError};
+use tidecast_ports::Table;
+
+/// A table that is there once Kafka is: until then changes are refused.
+#[derive(Default)]
+pub struct LateTable(OnceLock<ConfigTopic>);
+
+impl LateTable {
+    fn get(&self) -> Result<&ConfigTopic, String> {
+        self.0
+            .get()
+            .ok_or_else(|| "Kafka has not been reached yet; try again once /health/ready says so".to_owned())
+    }
+}
+
+#[async_trait::async_trait]
+impl Table for LateTable {
+    async fn put(&self, key: &str, value: Bytes) -> Result<(), String> {
+        self.get()?.put(key, &value).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), String> {
+        self.get()?.delete(key).await.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Models and rules.
+pub struct Tables {
+    /// The models.
+    pub models: Arc<LateTable>,
+    /// The rules.
+    pub rules: Arc<LateTable>,
+    catalog: Arc<Catalog>,
+    book: Arc<RuleBook>,
+}
+
+/// Names of the two topics.
+pub fn topic_names(group_id: &str) -> [String; 2] {
+    [format!("{group_id}-models"), format!("{group_id}-rules")]
+}
+
+impl Tables {
+    /// Tables that are not open yet.
+    pub fn new(catalog: Arc<Catalog>, book: Arc<RuleBook>) -> Self {
+        Tables { models: Arc::default(), rules: Arc::default(), catalog, book }
+    }
+
+    /// Reads both tables to their ends and goes on following them.
+    pub async fn open(&self, cluster: &Cluster, sender: &SingleSender) -> Result<(), TableError> {
+        let [models, rules] = topic_names(&cluster.options().group_id);
+        if self.models.0.get().is_none() {
+            let catalog = self.catalog.clone();
+            let told = move |change: Change| match read::<ModelSpec>("model", &change) {
+                Ok(model) => catalog.set_model(&change.key, model),
+                Err(error) => tracing::error!(
+                    model = change.key,
+                    error,
+                    "a registered model cannot be read; it is left out"
+                ),
+            };
+            let table = ConfigTopic::open(cluster, &models, sender.clone(), Box::new(told)).await?;
+            // Opened by this one task.
+            let _ = self.models.0.set(table);
+        }
+        if self.rules.0.get().is_none() {
+            let (catalog, book) = (self.catalog.clone(), self.book.clone());
+            let told = move |change: Change| match read::<RuleSpec>("rule", &change) {
+                Ok(rule) => {
+                    let spec = rule.as_ref().and_then(|rule| Some((rule.spec.as_ref()?, rule.by)));
+                    book.set(&change.key, spec);
+                    catalog.set_rule(&change.key, rule);
+                }
+                Err(error) => tracing::error!(
+                    rule = change.key,
+                    error,
+                    "a registered rule cannot be read; it is left out"
+                ),
+            };
+            let table = ConfigTopic::open(cluster, &rules, sender.clone(), Box::new(told)).await?;
+            let _ = self.rules.0.set(table);
+        }
+        Ok(())
+    }
+
+    /// Sows what the configuration file names and what is built in. What REST changed since stays as it is.
+    pub async fn sow(&self, settings: &Settings) -> Result<(), String> {
+        let models = self.catalog.models();
+        for spec in &settings.models {
+            let known = models.get(&spec.model_id);
+            sow(&*self.models, &spec.model_id, spec, Registrar::File, known).await?;
+        }
+        let rules = self.catalog.rules();
+        for json in tidecast_rules::built_in() {
+            let spec = RuleSpec::from_json(&json).map_err(|fault| fault.to_string())?;
+            let known = rules.get(&spec.name);
+            sow(&*self.rules, &spec.name, &spec, Registrar::BuiltIn, known).await?;
+        }
+        for spec in &settings.rules {
+            let known = rules.get(&spec.name);
+            sow(&*self.rules, &spec.name, spec, Registrar::File, known).await?;
+        }
+        // A seed that the file no longer has goes, unless REST has made it its own.
+        for (id, model) in models.iter().filter(|(_, model)| model.by == Registrar::File) {
+            if model.spec.is_some() && !settings.models.iter().any(|spec| spec.model_id == *id) {
+                self.models.delete(id).await?;
+            }
+        }
+        for (name, rule) in rules.iter().filter(|(_, rule)| rule.by == Registrar::File) {
+            if rule.spec.is_some() && !settings.rules.iter().any(|spec| spec.name == *name) {
+                self.rules.delete(name).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read<T: DeserializeOwned>(kind: &str, change: &Change) -> Result<Option<Registered<T>>, String> {
+    let read = |value: &Bytes| serde_json::from_slice(value).map_err(|error| format!("{kind}: {error}"));
+    change.value.as_ref().map(read).transpose()
+}
+
+async fn sow<T: Serialize + Clone + PartialEq>(
+    table: &LateTable,
+    name: &str,
+    spec: &T,
+    by: Registrar,
+    known: Option<&Registered<Arc<T>>>,
+) -> Result<(), String> {
+    let version = match known {
+        None => 1,
+        // REST has the last word on what it touched.
+        Some(Registered { by: Registrar::Api, .. }) => return Ok(()),
+        Some(Registered { spec: Some(same), .. }) if **same == *spec => return Ok(()),
+        Some(known) => known.version + 1,
+    };
+    let value = serde_json::to_vec(&Registered { spec: Some(spec.clone()), by, version });
+    table.put(name, value.map_err(|error| error.to_string())?.into()).await
+}
