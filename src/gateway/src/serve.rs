@@ -14,7 +14,7 @@ use crate::services::{App, Services};
 use crate::websocket::handshake::{accept_headers, accept_key};
 use crate::websocket::session::{Session, SessionLimits, Shared};
 use axum::body::Body;
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -232,7 +232,7 @@ impl Door {
         let granted: Mutex<Option<Granted>> = Mutex::new(None);
         let stopping = self.app.stopping.clone();
         let service = service_fn(|mut request: Request<Incoming>| {
-            let mut response = match self.admit(&request) {
+            let response = match self.admit(&request) {
                 Ok((response, caller, place)) => {
                     let upgrade = hyper::upgrade::on(&mut request);
                     if let Ok(mut granted) = granted.lock() {
@@ -240,17 +240,18 @@ impl Door {
                     }
                     response
                 }
-                Err(problem) => problem.into_response(),
+                Err(problem) => {
+                    let mut response = problem.into_response();
+                    browser::add_security_headers(response.headers_mut());
+                    // Said here and not for the whole connection: strict clients want a 101 with `upgrade` alone.
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    response
+                }
             };
-            browser::add_security_headers(response.headers_mut());
             async move { Ok::<_, Infallible>(response) }
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_PATIENCE)
-            .max_buf_size(8 << 10)
-            .keep_alive(false);
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(8 << 10);
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         tokio::select! {
             ended = connection => if ended.is_err() { return None },

@@ -62,9 +62,9 @@ fn split(body: &Whole) -> Result<Vec<Bytes>, Problem> {
     }
 }
 
-fn refusal(index: usize, rejection: &Rejection) -> FieldProblem {
+fn refusal(index: usize, many: bool, rejection: &Rejection) -> FieldProblem {
     FieldProblem {
-        field: format!("[{index}]"),
+        field: if many { format!("[{index}]") } else { String::new() },
         detail: rejection.detail.clone(),
         code: Some(rejection.reason.as_str().into()),
         index: Some(index as u64),
@@ -112,7 +112,7 @@ pub(crate) async fn events(
         refused += 1;
         metrics.ingest_refused.with_label_values(&[rejection.reason.as_str()]).inc();
         if errors.len() < ERRORS_MAX {
-            errors.push(refusal(index, rejection));
+            errors.push(refusal(index, results.len() > 1, rejection));
         }
     }
     let accepted = results.len() as u64 - refused;

@@ -72,3 +72,20 @@ async fn heads_are_bounded_and_two_lengths_are_refused() {
     let smuggled = "POST /api/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!";
     assert!(raw(house.app, smuggled.as_bytes()).await.starts_with("HTTP/1.1 400"));
 }
+
+#[tokio::test]
+async fn a_handshake_is_accepted_with_upgrade_alone_and_for_one_request() {
+    let house = House::open().await;
+    let mut stream = TcpStream::connect(house.websocket).await.unwrap();
+    let ask = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tokio::time::timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let connection: Vec<&str> = head.lines().filter(|line| line.starts_with("connection:")).collect();
+    assert_eq!(connection, ["connection: upgrade"], "{head}");
+    assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+}
