@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidecast_event::EventTime;
 use tidecast_window::{Group, SeriesSpec, WindowKind};
 
@@ -95,7 +95,7 @@ fn memory(_: &mut Criterion) {
     let begun = Instant::now();
     let keys = 10_000_000;
     let mut key = String::new();
-    let mut slowest = std::time::Duration::ZERO;
+    let mut slowest = Duration::ZERO;
     for at in 0..keys {
         use std::fmt::Write;
         key.clear();
@@ -129,7 +129,7 @@ fn memory(_: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().sample_size(20).measurement_time(std::time::Duration::from_secs(3)).without_plots();
+    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3)).without_plots();
     targets = memory, observe
 }
 criterion_main!(benches);

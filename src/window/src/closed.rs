@@ -32,6 +32,8 @@ pub struct Closed<'a> {
     pub(crate) parts: &'a [(Arc<str>, Portable)],
     /// Of several types.
     pub(crate) mixed: bool,
+    /// In a partial group: a session that has begun, told so that others downstream wait for it.
+    pub(crate) open: bool,
 }
 
 impl Closed<'_> {

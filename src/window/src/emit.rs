@@ -50,15 +50,6 @@ pub(crate) struct Part {
 }
 
 impl Emitter<'_> {
-    /// The first sixteen bytes of a key, to compare by.
-    pub fn prefix(&self, key: u32) -> u128 {
-        let key = self.keys.get(key).as_bytes();
-        let mut bytes = [0; 16];
-        let len = key.len().min(16);
-        bytes[..len].copy_from_slice(&key[..len]);
-        u128::from_be_bytes(bytes)
-    }
-
     /// Puts the parts together, in their order, and hands the window over.
     pub fn emit(
         &mut self,
@@ -107,6 +98,26 @@ impl Emitter<'_> {
             late_count: self.late.remove(&window.key).unwrap_or(0),
             parts: portable,
             mixed: count > 0 && event_type.one().is_none(),
+            open: false,
+        });
+    }
+
+    /// In a partial group: tells that a session has begun.
+    pub fn announce(&mut self, window: Window, sink: &mut Sink<'_>) {
+        sink(Closed {
+            series_index: self.series_index,
+            series: self.series,
+            key: self.keys.get(window.key),
+            event_type: None,
+            start: EventTime(window.start),
+            end: EventTime(window.end),
+            count: 0,
+            fields: &[],
+            revision: 0,
+            late_count: 0,
+            parts: &[],
+            mixed: false,
+            open: true,
         });
     }
 }

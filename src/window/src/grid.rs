@@ -39,6 +39,11 @@ impl Grid {
         pane.div_euclid(self.advance)
     }
 
+    /// The window that begins at an instant.
+    pub fn number(&self, start: i64) -> i64 {
+        start.div_euclid(self.advance_micros)
+    }
+
     /// First and last pane of a window.
     pub fn panes(&self, window: i64) -> (i64, i64) {
         (window * self.advance, window * self.advance + self.size - 1)

@@ -37,7 +37,7 @@ impl Group {
         Group::with_mode(specs, false)
     }
 
-    /// A group whose closed windows carry mergeable parts (`to_partial`) for the merger
+    /// A group whose closed windows carry mergeable parts ([`Closed::to_partial`](crate::Closed::to_partial))
     /// instead of statistics. It emits no empty windows: the merger does.
     pub fn partial(specs: Vec<SeriesSpec>) -> Result<Self, SpecError> {
         let specs = specs.into_iter().map(|spec| SeriesSpec { empty_windows: false, ..spec }).collect();
@@ -103,6 +103,11 @@ impl Group {
         for series in &mut self.series {
             series.close_idle(&self.keys, &self.types, sink);
         }
+    }
+
+    /// A series' watermark: every window that ends by it has been closed.
+    pub fn watermark(&self, series: usize) -> EventTime {
+        EventTime(self.series[series].windows.watermark())
     }
 
     /// Numeric values that a series left out because it has too many fields, since it was made or decoded.

@@ -35,6 +35,34 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - (sum - part)) + (b - part))
 }
 
+/// Values are added up in so many lanes at a time, which a processor does at once.
+const LANES: usize = 4;
+
+#[derive(Clone, Copy)]
+struct Lane {
+    sum: f64,
+    carry: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Lane { sum: 0.0, carry: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY }
+    }
+}
+
+impl Lane {
+    #[inline(always)]
+    fn add(&mut self, value: f64) {
+        let (sum, lost) = two_sum(self.sum, value);
+        self.sum = sum;
+        self.carry += lost;
+        self.min = if value < self.min { value } else { self.min };
+        self.max = if value > self.max { value } else { self.max };
+    }
+}
+
 fn held(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { value.clamp(-f64::MAX, f64::MAX) }
 }
@@ -47,12 +75,22 @@ impl Moments {
             return moments;
         }
         let count = values.len() as f64;
-        for &value in values {
-            let (sum, lost) = two_sum(moments.sum, value);
+        let mut lanes = [Lane::default(); LANES];
+        let mut blocks = values.chunks_exact(LANES);
+        for block in &mut blocks {
+            for (lane, &value) in lanes.iter_mut().zip(block) {
+                lane.add(value);
+            }
+        }
+        for (lane, &value) in lanes.iter_mut().zip(blocks.remainder()) {
+            lane.add(value);
+        }
+        for lane in lanes {
+            let (sum, lost) = two_sum(moments.sum, lane.sum);
             moments.sum = sum;
-            moments.carry += lost;
-            moments.min = if value < moments.min { value } else { moments.min };
-            moments.max = if value > moments.max { value } else { moments.max };
+            moments.carry += lane.carry + lost;
+            moments.min = moments.min.min(lane.min);
+            moments.max = moments.max.max(lane.max);
         }
         moments.mean = (moments.sum + moments.carry) / count;
         if !moments.mean.is_finite() {
@@ -60,8 +98,18 @@ impl Moments {
             moments.sum = held(moments.mean * count);
             moments.carry = 0.0;
         }
-        let squares: f64 = values.iter().map(|value| (value - moments.mean) * (value - moments.mean)).sum();
-        moments.squares = held(squares);
+        let mean = moments.mean;
+        let mut squares = [0.0; LANES];
+        let mut blocks = values.chunks_exact(LANES);
+        for block in &mut blocks {
+            for (squares, &value) in squares.iter_mut().zip(block) {
+                *squares += (value - mean) * (value - mean);
+            }
+        }
+        for (squares, &value) in squares.iter_mut().zip(blocks.remainder()) {
+            *squares += (value - mean) * (value - mean);
+        }
+        moments.squares = held(squares.iter().sum());
         moments
     }
 

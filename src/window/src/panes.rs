@@ -9,6 +9,7 @@ use crate::emit::{Emitter, Part, Window};
 use crate::fields::{Fields, SKIP};
 use crate::grid::Grid;
 use crate::group::Interned;
+use crate::members::{Keyed, Members};
 use crate::slab::{NONE, Slab};
 use crate::state::{Reader, StateError, Writer};
 use crate::types::TypeSeen;
@@ -66,18 +67,7 @@ pub(crate) struct Panes {
     emitted_until: i64,
     /// With `empty_windows`: the first and the last window with an event of each key.
     known: HashMap<u32, (i64, i64), foldhash::fast::FixedState>,
-    /// Scratch: what a closing window is made of, ordered by key and pane.
-    members: Vec<Member>,
-}
-
-/// A record of a closing window, or a known key without one.
-#[derive(Debug, Clone, Copy)]
-struct Member {
-    /// The key's first bytes, which settle most comparisons.
-    prefix: u128,
-    key: u32,
-    record: u32,
-    pane: i64,
+    members: Members,
 }
 
 fn mix(key: u32, slot: u32) -> u64 {
@@ -101,7 +91,7 @@ impl Panes {
             next_work: i64::MAX,
             emitted_until: i64::MIN,
             known: HashMap::default(),
-            members: Vec::new(),
+            members: Members::default(),
         }
     }
 
@@ -311,59 +301,41 @@ impl Panes {
         let retained = self.grid.end(window).saturating_add(self.grace) > watermark;
         let mut members = std::mem::take(&mut self.members);
         members.clear();
-        for (&pane, &slot) in self.by_number.range(first..=last) {
-            let mut at = self.panes[slot].first;
-            while at != NONE {
-                let Record { key, next, .. } = self.records[at];
-                members.push(Member { prefix: emitter.prefix(key), key, record: at, pane });
-                at = next;
-            }
-        }
         let forgotten = window - EMPTY_WINDOWS_UNTIL_FORGOTTEN;
         self.known.retain(|_, (_, last)| *last > forgotten);
-        let known = self.known.iter().filter(|(_, (first, _))| *first <= window);
-        members.extend(known.map(|(&key, _)| Member {
-            prefix: emitter.prefix(key),
-            key,
-            record: NONE,
-            pane: i64::MAX,
-        }));
-        let keys = emitter.keys;
-        members.sort_unstable_by(|a, b| {
-            let by_key = || {
-                if a.key == b.key { std::cmp::Ordering::Equal } else { keys.get(a.key).cmp(keys.get(b.key)) }
-            };
-            a.prefix.cmp(&b.prefix).then_with(by_key).then(a.pane.cmp(&b.pane))
-        });
-        for of_key in members.chunk_by(|a, b| a.key == b.key) {
-            let key = of_key[0].key;
-            let expected = of_key.last().is_some_and(|member| member.record == NONE);
-            let of_key = &of_key[..of_key.partition_point(|member| member.record != NONE)];
-            let ending = of_key.last().filter(|member| member.pane == last).map(|member| member.record);
-            if ending.is_some_and(|at| self.records[at].emissions > 0) {
+        // A key may come several times: from several panes, or because it is expected.
+        let once = first == last && self.known.is_empty();
+        // From the last pane back, so that each key's records come out in the order of their panes.
+        for (&pane, &slot) in self.by_number.range(first..=last).rev() {
+            let mut at = self.panes[slot].first;
+            while at != NONE {
+                let record = &self.records[at];
+                members.add(record.key, at, once, pane == last);
+                at = record.next;
+            }
+        }
+        for (&key, _) in self.known.iter().filter(|(_, (first, _))| *first <= window) {
+            members.expect(key);
+        }
+        members.sort(emitter.keys);
+        for at in 0..members.keys.len() {
+            let keyed @ Keyed { key, ending, expected, .. } = members.keys[at];
+            if ending != NONE && self.records[ending].emissions > 0 {
                 continue;
             }
-            let events: u64 = of_key.iter().map(|member| self.records[member.record].count).sum();
-            if events == 0 && !expected {
+            let parts = members.records(&keyed).map(|at| self.records[at].part());
+            if !expected && parts.clone().all(|part| part.count == 0) {
                 continue;
             }
             let bounds =
                 Window { key, start: self.grid.start(window), end: self.grid.end(window), revision: 0 };
-            emitter.emit(
-                bounds,
-                of_key.iter().map(|member| self.records[member.record].part()),
-                &self.cells,
-                fields,
-                sink,
-            );
-            match ending {
-                Some(at) => self.records[at].emissions = 1,
-                None if retained => {
-                    let slot = self.slot(last);
-                    let at = self.record(key, slot);
-                    self.records[at].emissions = 1;
-                }
-                None => {}
+            emitter.emit(bounds, parts, &self.cells, fields, sink);
+            if ending != NONE {
+                self.records[ending].emissions = 1;
+            } else if retained {
+                let slot = self.slot(last);
+                let at = self.record(key, slot);
+                self.records[at].emissions = 1;
             }
         }
         self.members = members;

@@ -122,6 +122,9 @@ impl Sessions {
         let changed = self.sessions[into].emissions > 0 || self.end(into) <= self.watermark;
         if changed {
             self.emit(into, fields, emitter, sink);
+        } else if !joins && emitter.partial {
+            let window = Window { key: who.key, start: time, end: own_end, revision: 0 };
+            emitter.announce(window, sink);
         }
         Outcome::Taken
     }

@@ -40,6 +40,23 @@ pub enum StateError {
     Spec(#[from] SpecError),
 }
 
+/// Appends one piece.
+pub(crate) fn put<T: bincode::Encode>(piece: &T, out: &mut Vec<u8>) {
+    bincode::encode_into_std_write(piece, out, config()).expect("memory takes what is written");
+}
+
+/// Reads one piece.
+pub(crate) fn get<T: bincode::Decode<()>>(bytes: &[u8], at: &mut usize) -> Result<T, StateError> {
+    let rest = bytes.get(*at..).unwrap_or_default();
+    match bincode::decode_from_slice(rest, config()) {
+        Ok((piece, read)) => {
+            *at += read;
+            Ok(piece)
+        }
+        Err(error) => Err(StateError::Broken { at: *at, what: error.to_string() }),
+    }
+}
+
 /// Appends pieces.
 pub(crate) struct Writer<'a> {
     out: &'a mut Vec<u8>,
@@ -47,7 +64,7 @@ pub(crate) struct Writer<'a> {
 
 impl Writer<'_> {
     pub fn put<T: bincode::Encode>(&mut self, piece: &T) {
-        bincode::encode_into_std_write(piece, self.out, config()).expect("memory takes what is written");
+        put(piece, self.out);
     }
 }
 
@@ -59,13 +76,7 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn get<T: bincode::Decode<()>>(&mut self) -> Result<T, StateError> {
-        match bincode::decode_from_slice(&self.bytes[self.at..], config()) {
-            Ok((piece, read)) => {
-                self.at += read;
-                Ok(piece)
-            }
-            Err(error) => Err(self.broken(error)),
-        }
+        get(self.bytes, &mut self.at)
     }
 
     fn text(&mut self) -> Result<&'a str, StateError> {

@@ -1,0 +1,455 @@
+//! One series downstream of a repartition topic: partial aggregates of each upstream partition become windows.
+//!
+//! A window closes when the least watermark of the upstream partitions that are not idle has reached its end; parts are
+//! put together in the order of their partitions. A part for a window that was emitted corrects it at once. Lateness
+//! was judged upstream: a part is never late here.
+//!
+//! Bounds: a window is kept until every upstream partition has passed its end + grace. Idle partitions that lag behind
+//! hold it for [`IDLE_RETENTION_MICROS`] at most, measured by the others' watermark; a part that comes later still is
+//! told as [`Merged::Expired`].
+//!
+//! A session is announced by its partition when it begins, and what it touches waits here until it has closed there. A
+//! part that joins what was emitted already makes a longer session that supersedes it, with the next revision.
+
+use crate::cells::Portable;
+use crate::closed::{Closed, Sink};
+use crate::gather::Gather;
+use crate::grid::Grid;
+use crate::panes::EMPTY_WINDOWS_UNTIL_FORGOTTEN;
+use crate::partial::{Mark, Partial, UpstreamMessage};
+use crate::series::MAX_LATE_KEYS;
+use crate::spec::{SeriesSpec, SpecError, WindowKind};
+use crate::state::{StateError, get, put};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tidecast_event::{EventTime, FieldStats};
+
+/// How long, in event time, windows are kept for idle upstream partitions that have not passed them.
+pub const IDLE_RETENTION_MICROS: i64 = 3_600_000_000;
+
+const VERSION: u8 = 1;
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merged {
+    /// It counts.
+    Applied,
+    /// It, or a newer one, was there already.
+    Repeated,
+    /// Its window is no longer kept: a repeat of long ago, or a partition that was idle for longer than windows are
+    /// kept for it.
+    Expired,
+}
+
+/// One upstream partition's part.
+#[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
+struct Part {
+    upstream: u32,
+    start: i64,
+    end: i64,
+    revision: u32,
+    count: u64,
+    event_type: Option<String>,
+    mixed: bool,
+    open: bool,
+    fields: Vec<(String, Portable)>,
+}
+
+/// A window of one key.
+#[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
+struct Window {
+    start: i64,
+    end: i64,
+    emissions: u32,
+    /// In the order of upstream partitions (and of their starts, in a session).
+    parts: Vec<Part>,
+}
+
+impl Window {
+    /// Not emitted yet, and nothing of it is still to come.
+    fn is_ready(&self) -> bool {
+        self.emissions == 0 && !self.is_open()
+    }
+
+    fn is_open(&self) -> bool {
+        self.parts.iter().any(|part| part.open)
+    }
+}
+
+#[derive(Debug, Clone, Copy, bincode::Encode, bincode::Decode)]
+struct Upstream {
+    watermark: i64,
+    idle: bool,
+}
+
+/// The windows of one series in one partition of a repartition topic.
+#[derive(Debug)]
+pub struct Merger {
+    spec: SeriesSpec,
+    series: Arc<str>,
+    upstreams: Vec<Upstream>,
+    /// The greatest that the least watermark has been.
+    watermark: i64,
+    /// In the order of their starts.
+    windows: HashMap<Arc<str>, Vec<Window>, foldhash::fast::FixedState>,
+    /// (end, key, start) of every window.
+    order: BTreeSet<(i64, Arc<str>, i64)>,
+    late: HashMap<Arc<str>, u64, foldhash::fast::FixedState>,
+    /// With `empty_windows`: number of the first and the last window with an event of each key.
+    known: BTreeMap<Arc<str>, (i64, i64)>,
+    gather: Gather,
+    stats: Vec<(Arc<str>, FieldStats)>,
+    names: HashMap<String, Arc<str>, foldhash::fast::FixedState>,
+}
+
+impl Merger {
+    /// A merger that waits for `upstreams` partitions, none of which has been heard of.
+    pub fn new(spec: SeriesSpec, upstreams: u32) -> Result<Self, SpecError> {
+        spec.validate()?;
+        let mut merger = Merger {
+            series: spec.name.as_str().into(),
+            spec,
+            upstreams: Vec::new(),
+            watermark: i64::MIN,
+            windows: HashMap::default(),
+            order: BTreeSet::new(),
+            late: HashMap::default(),
+            known: BTreeMap::new(),
+            gather: Gather::default(),
+            stats: Vec::new(),
+            names: HashMap::default(),
+        };
+        merger.grow(upstreams);
+        Ok(merger)
+    }
+
+    /// Waits for more upstream partitions: the input topic has grown. It never waits for fewer.
+    pub fn grow(&mut self, upstreams: u32) {
+        let len = self.upstreams.len().max(upstreams as usize);
+        self.upstreams.resize(len, Upstream { watermark: i64::MIN, idle: false });
+    }
+
+    /// The series.
+    pub fn spec(&self) -> &SeriesSpec {
+        &self.spec
+    }
+
+    /// What all upstream partitions but the idle ones have reached.
+    pub fn watermark(&self) -> EventTime {
+        EventTime(self.watermark)
+    }
+
+    /// Windows held now.
+    pub fn window_count(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Takes one message, in the order of the repartition topic. A message of another series is the caller's mistake
+    /// and counts as repeated.
+    pub fn observe(&mut self, message: UpstreamMessage, sink: &mut Sink<'_>) -> Merged {
+        match message {
+            UpstreamMessage::Partial(partial) if partial.series == self.spec.name => {
+                self.partial(partial, sink)
+            }
+            UpstreamMessage::Mark(mark) if mark.series == self.spec.name => self.mark(&mark, sink),
+            _ => Merged::Repeated,
+        }
+    }
+
+    fn partial(&mut self, partial: Partial, sink: &mut Sink<'_>) -> Merged {
+        let (start, end) = (partial.start().0, partial.end().0);
+        if self.is_expired(end) {
+            return Merged::Expired;
+        }
+        let key: Arc<str> = match self.windows.get_key_value(partial.key.as_str()) {
+            Some((key, _)) => key.clone(),
+            None => partial.key.as_str().into(),
+        };
+        let session = matches!(self.spec.window, WindowKind::Session { .. });
+        let windows = self.windows.entry(key.clone()).or_default();
+        // A session's parts touch; an aligned window's are the same window.
+        let joins = |window: &Window| {
+            if session { window.start <= end && start <= window.end } else { window.start == start }
+        };
+        let stands = |part: &Part| {
+            part.upstream == partial.upstream
+                && part.start <= start
+                && part.end >= end
+                && part.revision >= partial.revision
+                && (partial.open || !part.open)
+        };
+        if windows.iter().filter(|window| joins(window)).flat_map(|window| &window.parts).any(stands) {
+            return Merged::Repeated;
+        }
+        let mut joined = Window { start, end, emissions: 0, parts: Vec::new() };
+        for window in windows.extract_if(.., |window| joins(window)) {
+            self.order.remove(&(window.end, key.clone(), window.start));
+            joined.start = joined.start.min(window.start);
+            joined.end = joined.end.max(window.end);
+            joined.emissions = joined.emissions.max(window.emissions);
+            joined.parts.extend(window.parts);
+        }
+        joined.parts.retain(|part| part.upstream != partial.upstream || part.start < start || part.end > end);
+        let late = partial.late_count;
+        let part = Part {
+            upstream: partial.upstream,
+            start,
+            end,
+            revision: partial.revision,
+            count: partial.count,
+            event_type: partial.event_type,
+            mixed: partial.mixed,
+            open: partial.open,
+            fields: partial.fields,
+        };
+        let place = (part.upstream, part.start);
+        let at = joined.parts.partition_point(|other| (other.upstream, other.start) < place);
+        joined.parts.insert(at, part);
+        self.order.insert((joined.end, key.clone(), joined.start));
+        let at = windows.partition_point(|window| window.start < joined.start);
+        let (start, end) = (joined.start, joined.end);
+        let now = !partial.open && (joined.emissions > 0 || (end <= self.watermark && !joined.is_open()));
+        windows.insert(at, joined);
+        if late > 0 && (self.late.len() < MAX_LATE_KEYS || self.late.contains_key(&key)) {
+            *self.late.entry(key.clone()).or_insert(0) += late;
+        }
+        self.know(&key, start);
+        if now {
+            self.emit(&key, start, sink);
+        }
+        Merged::Applied
+    }
+
+    fn mark(&mut self, mark: &Mark, sink: &mut Sink<'_>) -> Merged {
+        self.grow(mark.upstream.saturating_add(1));
+        let upstream = &mut self.upstreams[mark.upstream as usize];
+        let before = (upstream.watermark, upstream.idle);
+        upstream.watermark = upstream.watermark.max(mark.watermark().0);
+        upstream.idle = mark.idle;
+        if (upstream.watermark, upstream.idle) == before {
+            return Merged::Repeated;
+        }
+        let active = self.upstreams.iter().filter(|upstream| !upstream.idle);
+        match active.map(|upstream| upstream.watermark).min() {
+            Some(least) if least > self.watermark => {
+                self.close_until(least, sink);
+                self.watermark = least;
+            }
+            Some(_) => {}
+            None => self.close_between(self.watermark, i64::MAX, sink),
+        }
+        self.purge();
+        Merged::Applied
+    }
+
+    /// Emits what has not been emitted of the windows that end after `from` and by `to`, in the order of (end, key).
+    fn close_between(&mut self, from: i64, to: i64, sink: &mut Sink<'_>) {
+        let bound = |end: i64| (end, Arc::<str>::from(""), i64::MIN);
+        let after = bound(from.saturating_add(1));
+        let ended: Vec<_> = self.order.range(after..).take_while(|(end, _, _)| *end <= to).cloned().collect();
+        for (_, key, start) in ended {
+            let open = self.windows.get(&key).and_then(|windows| window_at(windows, start));
+            if open.is_some_and(Window::is_ready) {
+                self.emit(&key, start, sink);
+            }
+        }
+    }
+
+    /// Closes by the watermark, with the empty windows of known keys.
+    fn close_until(&mut self, watermark: i64, sink: &mut Sink<'_>) {
+        let Some(grid) = self.grid().filter(|_| !self.known.is_empty()) else {
+            self.close_between(self.watermark, watermark, sink);
+            return;
+        };
+        let earliest = self.known.values().map(|(first, _)| *first).min().unwrap_or(i64::MAX);
+        let mut number = grid.first_open(self.watermark).max(earliest);
+        let mut from = self.watermark;
+        while grid.end(number) <= watermark && !self.known.is_empty() {
+            let forgotten = number - EMPTY_WINDOWS_UNTIL_FORGOTTEN;
+            self.known.retain(|_, (_, last)| *last > forgotten);
+            let (start, end) = (grid.start(number), grid.end(number));
+            let expected: Vec<Arc<str>> = self
+                .known
+                .iter()
+                .filter(|(_, (first, _))| *first <= number)
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in expected {
+                let windows = self.windows.entry(key.clone()).or_default();
+                if window_at(windows, start).is_none() {
+                    let at = windows.partition_point(|window| window.start < start);
+                    windows.insert(at, Window { start, end, emissions: 0, parts: Vec::new() });
+                    self.order.insert((end, key, start));
+                }
+            }
+            self.close_between(from, end, sink);
+            from = end;
+            number += 1;
+        }
+        self.close_between(from, watermark, sink);
+    }
+
+    fn grid(&self) -> Option<Grid> {
+        match self.spec.window {
+            WindowKind::Tumbling { size_micros } => Some(Grid::new(size_micros, size_micros)),
+            WindowKind::Hopping { size_micros, advance_micros } => {
+                Some(Grid::new(size_micros, advance_micros))
+            }
+            WindowKind::Session { .. } => None,
+        }
+    }
+
+    fn know(&mut self, key: &Arc<str>, start: i64) {
+        if let Some(grid) = self.grid().filter(|_| self.spec.empty_windows) {
+            let number = grid.number(start);
+            let known = self.known.entry(key.clone()).or_insert((number, number));
+            *known = (number.min(known.0), number.max(known.1));
+        }
+    }
+
+    fn is_expired(&self, end: i64) -> bool {
+        let past = end.saturating_add(self.spec.grace_micros);
+        let passed_by_all =
+            self.upstreams.iter().map(|upstream| upstream.watermark).min().unwrap_or(i64::MIN);
+        past <= passed_by_all || past.saturating_add(IDLE_RETENTION_MICROS) <= self.watermark
+    }
+
+    /// Forgets the windows that no part can come for.
+    fn purge(&mut self) {
+        let expired: Vec<_> = self
+            .order
+            .iter()
+            .take_while(|(end, ..)| *end <= self.watermark && self.is_expired(*end))
+            .cloned()
+            .collect();
+        for (end, key, start) in expired {
+            let window = self.windows.get(&key).and_then(|windows| window_at(windows, start));
+            let waits = window.is_some_and(Window::is_open);
+            if waits && end.saturating_add(IDLE_RETENTION_MICROS) > self.watermark {
+                continue;
+            }
+            self.order.remove(&(end, key.clone(), start));
+            if let Some(windows) = self.windows.get_mut(&key) {
+                windows.retain(|window| window.start != start);
+                if windows.is_empty() {
+                    self.windows.remove(&key);
+                }
+            }
+        }
+        if self.names.len() > crate::MAX_FIELDS {
+            self.names.clear();
+        }
+    }
+
+    fn emit(&mut self, key: &Arc<str>, start: i64, sink: &mut Sink<'_>) {
+        let Some(window) = self.windows.get_mut(key).and_then(|windows| {
+            let at = windows.binary_search_by_key(&start, |window| window.start).ok()?;
+            windows.get_mut(at)
+        }) else {
+            return;
+        };
+        window.emissions += 1;
+        let mut fields: Vec<(&str, usize, &Portable)> = Vec::new();
+        for (at, part) in window.parts.iter().enumerate() {
+            fields.extend(part.fields.iter().map(|(name, portable)| (name.as_str(), at, portable)));
+        }
+        fields.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        self.stats.clear();
+        for of_field in fields.chunk_by(|a, b| a.0 == b.0) {
+            self.gather.clear();
+            for (_, _, portable) in of_field {
+                self.gather.import(portable);
+            }
+            let name = of_field[0].0;
+            let name = match self.names.get(name) {
+                Some(name) => name.clone(),
+                None => self.names.entry(name.to_owned()).or_insert_with(|| name.into()).clone(),
+            };
+            self.stats.extend(self.gather.stats(self.spec.percentiles).map(|stats| (name, stats)));
+        }
+        let mut types = window.parts.iter().filter(|part| part.count > 0);
+        let event_type = types.next().and_then(|part| part.event_type.as_deref());
+        let mixed = types.any(|part| part.event_type.as_deref() != event_type);
+        sink(Closed {
+            series_index: 0,
+            series: &self.series,
+            key,
+            event_type: event_type.filter(|_| !mixed),
+            start: EventTime(window.start),
+            end: EventTime(window.end),
+            count: window.parts.iter().map(|part| part.count).sum(),
+            fields: &self.stats,
+            revision: window.emissions - 1,
+            late_count: self.late.remove(key).unwrap_or(0),
+            parts: &[],
+            mixed,
+            open: false,
+        });
+    }
+
+    /// Appends the whole state.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        put(&self.spec, out);
+        put(&(&self.upstreams, self.watermark, self.order.len() as u64), out);
+        for (_, key, start) in &self.order {
+            let window = self.windows.get(key).and_then(|windows| window_at(windows, *start));
+            put(&(&**key, window), out);
+        }
+        put(&(self.late.len() as u64), out);
+        for (key, count) in &self.late {
+            put(&(&**key, *count), out);
+        }
+        put(&(self.known.len() as u64), out);
+        for (key, windows) in &self.known {
+            put(&(&**key, *windows), out);
+        }
+    }
+
+    /// A merger of `spec` with what was encoded; without state when the series' definition has changed.
+    pub fn decode(spec: SeriesSpec, upstreams: u32, bytes: &[u8]) -> Result<Self, StateError> {
+        let mut merger = Merger::new(spec, upstreams)?;
+        match bytes.first() {
+            Some(&VERSION) => {}
+            Some(&found) if found > VERSION => return Err(StateError::Newer { found }),
+            _ => return Err(StateError::Broken { at: 0, what: "no version".to_owned() }),
+        }
+        let mut at = 1;
+        let stored: SeriesSpec = get(bytes, &mut at)?;
+        if stored != merger.spec {
+            return Ok(merger);
+        }
+        let (stored, watermark, windows): (Vec<Upstream>, i64, u64) = get(bytes, &mut at)?;
+        merger.grow(stored.len() as u32);
+        merger.upstreams[..stored.len()].copy_from_slice(&stored);
+        merger.watermark = watermark;
+        for _ in 0..windows {
+            let (key, window): (String, Option<Window>) = get(bytes, &mut at)?;
+            let Some(window) = window else { continue };
+            let key: Arc<str> = match merger.windows.get_key_value(key.as_str()) {
+                Some((key, _)) => key.clone(),
+                None => key.into(),
+            };
+            merger.order.insert((window.end, key.clone(), window.start));
+            let of_key = merger.windows.entry(key).or_default();
+            of_key.insert(of_key.partition_point(|other| other.start < window.start), window);
+        }
+        for _ in 0..get::<u64>(bytes, &mut at)? {
+            let (key, count): (String, u64) = get(bytes, &mut at)?;
+            merger.late.insert(key.into(), count);
+        }
+        for _ in 0..get::<u64>(bytes, &mut at)? {
+            let (key, windows): (String, (i64, i64)) = get(bytes, &mut at)?;
+            merger.known.insert(key.into(), windows);
+        }
+        if at != bytes.len() {
+            return Err(StateError::Broken { at, what: "more than was expected".to_owned() });
+        }
+        Ok(merger)
+    }
+}
+
+fn window_at(windows: &[Window], start: i64) -> Option<&Window> {
+    windows.binary_search_by_key(&start, |window| window.start).ok().map(|at| &windows[at])
+}
