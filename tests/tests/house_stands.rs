@@ -9,7 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("config", &[]),
     ("mailbox", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["config"]),
     ("flights", &[]),
     ("window", &["event"]),
     ("forecast", &["event"]),
@@ -28,7 +28,8 @@ const PURE: &[&str] = &["event", "window", "forecast", "rules", "config"];
 const FENCED: &[(&str, &[&str])] = &[
     ("rdkafka", &["kafka"]),
     ("axum", &["gateway"]),
-    ("reqwest", &["notify"]),
+    // The commands `replay` and `rules test` ask a running instance over REST.
+    ("reqwest", &["notify", "app"]),
     ("ractor", &["actors", "mailbox", "app"]),
     ("cel", &["rules"]),
     ("clap", &["app"]),
