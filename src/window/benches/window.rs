@@ -27,7 +27,7 @@ impl Stream {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let random = self.seed >> 33;
         self.now += 100;
-        let back = if random % 50 == 0 { (random / 50 % 1_000_000) as i64 } else { 0 };
+        let back = if random.is_multiple_of(50) { (random / 50 % 1_000_000) as i64 } else { 0 };
         (random as usize % self.keys.len(), self.now - back, 50.0 + (random % 1_000) as f64 * 0.01)
     }
 }

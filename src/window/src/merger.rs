@@ -11,6 +11,8 @@
 //! A session is announced by its partition when it begins, and what it touches waits here until it has closed there. A
 //! part that joins what was emitted already makes a longer session that supersedes it, with the next revision.
 
+mod stored;
+
 use crate::cells::Portable;
 use crate::closed::{Closed, Sink};
 use crate::gather::Gather;
@@ -19,7 +21,6 @@ use crate::panes::EMPTY_WINDOWS_UNTIL_FORGOTTEN;
 use crate::partial::{Mark, Partial, UpstreamMessage};
 use crate::series::MAX_LATE_KEYS;
 use crate::spec::{SeriesSpec, SpecError, WindowKind};
-use crate::state::{StateError, get, put};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,8 +28,6 @@ use tidecast_event::{EventTime, FieldStats};
 
 /// How long, in event time, windows are kept for idle upstream partitions that have not passed them.
 pub const IDLE_RETENTION_MICROS: i64 = 3_600_000_000;
-
-const VERSION: u8 = 1;
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -386,67 +385,6 @@ impl Merger {
             mixed,
             open: false,
         });
-    }
-
-    /// Appends the whole state.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
-        put(&self.spec, out);
-        put(&(&self.upstreams, self.watermark, self.order.len() as u64), out);
-        for (_, key, start) in &self.order {
-            let window = self.windows.get(key).and_then(|windows| window_at(windows, *start));
-            put(&(&**key, window), out);
-        }
-        put(&(self.late.len() as u64), out);
-        for (key, count) in &self.late {
-            put(&(&**key, *count), out);
-        }
-        put(&(self.known.len() as u64), out);
-        for (key, windows) in &self.known {
-            put(&(&**key, *windows), out);
-        }
-    }
-
-    /// A merger of `spec` with what was encoded; without state when the series' definition has changed.
-    pub fn decode(spec: SeriesSpec, upstreams: u32, bytes: &[u8]) -> Result<Self, StateError> {
-        let mut merger = Merger::new(spec, upstreams)?;
-        match bytes.first() {
-            Some(&VERSION) => {}
-            Some(&found) if found > VERSION => return Err(StateError::Newer { found }),
-            _ => return Err(StateError::Broken { at: 0, what: "no version".to_owned() }),
-        }
-        let mut at = 1;
-        let stored: SeriesSpec = get(bytes, &mut at)?;
-        if stored != merger.spec {
-            return Ok(merger);
-        }
-        let (stored, watermark, windows): (Vec<Upstream>, i64, u64) = get(bytes, &mut at)?;
-        merger.grow(stored.len() as u32);
-        merger.upstreams[..stored.len()].copy_from_slice(&stored);
-        merger.watermark = watermark;
-        for _ in 0..windows {
-            let (key, window): (String, Option<Window>) = get(bytes, &mut at)?;
-            let Some(window) = window else { continue };
-            let key: Arc<str> = match merger.windows.get_key_value(key.as_str()) {
-                Some((key, _)) => key.clone(),
-                None => key.into(),
-            };
-            merger.order.insert((window.end, key.clone(), window.start));
-            let of_key = merger.windows.entry(key).or_default();
-            of_key.insert(of_key.partition_point(|other| other.start < window.start), window);
-        }
-        for _ in 0..get::<u64>(bytes, &mut at)? {
-            let (key, count): (String, u64) = get(bytes, &mut at)?;
-            merger.late.insert(key.into(), count);
-        }
-        for _ in 0..get::<u64>(bytes, &mut at)? {
-            let (key, windows): (String, (i64, i64)) = get(bytes, &mut at)?;
-            merger.known.insert(key.into(), windows);
-        }
-        if at != bytes.len() {
-            return Err(StateError::Broken { at, what: "more than was expected".to_owned() });
-        }
-        Ok(merger)
     }
 }
 

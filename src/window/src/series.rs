@@ -155,7 +155,7 @@ impl Series {
         self.windows.encode(renumbered, out);
     }
 
-    pub fn decode(&mut self, keys: u32, input: &mut Reader<'_>) -> Result<(), StateError> {
+    pub fn decode(&mut self, input: &mut Reader<'_>) -> Result<(), StateError> {
         self.fields.dropped = input.get()?;
         let mut fields = Vec::new();
         for _ in 0..input.get::<u32>()? {
@@ -168,8 +168,8 @@ impl Series {
         }
         for _ in 0..input.get::<u64>()? {
             let (key, count): (u32, u64) = input.get()?;
-            self.late.insert(input.checked(key, keys)?, count);
+            self.late.insert(input.key(key)?, count);
         }
-        self.windows.decode(keys, &fields, input)
+        self.windows.decode(&fields, input)
     }
 }

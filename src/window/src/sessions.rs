@@ -348,12 +348,12 @@ impl Sessions {
     }
 
     /// Reads what [`Sessions::encode`] wrote, into sessions that are new.
-    pub fn decode(&mut self, keys: u32, fields: &[u16], input: &mut Reader<'_>) -> Result<(), StateError> {
+    pub fn decode(&mut self, fields: &[u16], input: &mut Reader<'_>) -> Result<(), StateError> {
         self.watermark = input.get()?;
         for _ in 0..input.get::<u64>()? {
             type Stored = (u32, i64, i64, u64, u32, TypeSeen, u16);
             let (key, first, last, count, emissions, event_type, field_count): Stored = input.get()?;
-            let key = input.checked(key, keys)?;
+            let key = input.key(key)?;
             let mut after = NONE;
             let mut before = self.heads.get(&key).copied().unwrap_or(NONE);
             while before != NONE && self.sessions[before].first > first {
@@ -370,7 +370,7 @@ impl Sessions {
             }
             let session = &mut self.sessions[at];
             (session.last, session.count, session.emissions) = (last, count, emissions);
-            (session.event_type, session.cells) = (event_type, head);
+            (session.event_type, session.cells) = (input.event_type(event_type)?, head);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::group::Group;
 use crate::keys::Keys;
 use crate::spec::{SeriesSpec, SpecError};
-use crate::types::MAX_TYPES;
+use crate::types::{MAX_TYPES, TypeSeen};
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 
 /// Written first. A newer binary reads what an older one wrote; an older one refuses the newer.
@@ -72,6 +72,9 @@ impl Writer<'_> {
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     pub at: usize,
+    /// Numbers of keys and types are below these.
+    keys: u32,
+    types: u32,
 }
 
 impl<'a> Reader<'a> {
@@ -91,9 +94,17 @@ impl<'a> Reader<'a> {
         StateError::Broken { at: self.at, what: what.to_string() }
     }
 
-    /// A number that must be below a bound.
-    pub fn checked(&self, number: u32, bound: u32) -> Result<u32, StateError> {
-        if number < bound { Ok(number) } else { Err(self.broken("a key or type without a text")) }
+    /// A key's number that has a text.
+    pub fn key(&self, number: u32) -> Result<u32, StateError> {
+        if number < self.keys { Ok(number) } else { Err(self.broken("a key without a text")) }
+    }
+
+    /// A type whose number has a text.
+    pub fn event_type(&self, seen: TypeSeen) -> Result<TypeSeen, StateError> {
+        match seen.one() {
+            Some(number) if number >= self.types => Err(self.broken("a type without a text")),
+            _ => Ok(seen),
+        }
     }
 }
 
@@ -135,7 +146,7 @@ impl Group {
     /// A group of `specs` with what was encoded. A series whose definition has changed begins without state; the
     /// others are as they were.
     pub fn decode(specs: Vec<SeriesSpec>, bytes: &[u8]) -> Result<Self, StateError> {
-        let mut input = Reader { bytes, at: 1 };
+        let mut input = Reader { bytes, at: 1, keys: 0, types: 0 };
         match bytes.first() {
             None => return Err(StateError::Broken { at: 0, what: "no bytes".to_owned() }),
             Some(&found) if found > VERSION => return Err(StateError::Newer { found }),
@@ -146,7 +157,7 @@ impl Group {
         let mut group = if partial { Group::partial(specs)? } else { Group::new(specs)? };
         group.keys = get_texts(&mut input)?;
         group.types = get_texts(&mut input)?;
-        let keys = group.keys.len() as u32;
+        (input.keys, input.types) = (group.keys.len() as u32, group.types.len() as u32);
         if group.types.len() > MAX_TYPES + 1 {
             return Err(input.broken("too many types"));
         }
@@ -158,8 +169,8 @@ impl Group {
             let end = usize::try_from(length).ok().and_then(|length| input.at.checked_add(length));
             let end = end.filter(|end| *end <= bytes.len()).ok_or_else(|| input.broken("cut short"))?;
             if let Some(series) = group.series.iter_mut().find(|series| series.spec == spec) {
-                let mut inner = Reader { bytes: &bytes[..end], at: input.at };
-                series.decode(keys, &mut inner)?;
+                let mut inner = Reader { bytes: &bytes[..end], ..input };
+                series.decode(&mut inner)?;
                 if inner.at != end {
                     return Err(inner.broken("more than was expected"));
                 }

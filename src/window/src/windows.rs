@@ -12,8 +12,8 @@ use crate::state::{Reader, StateError, Writer};
 
 #[derive(Debug)]
 pub(crate) enum Windows {
-    Panes(Panes),
-    Sessions(Sessions),
+    Panes(Box<Panes>),
+    Sessions(Box<Sessions>),
 }
 
 /// The same call on whichever it is.
@@ -30,13 +30,18 @@ impl Windows {
     pub fn new(spec: &SeriesSpec) -> Self {
         let panes = |size, advance| {
             let grid = Grid::new(size, advance);
-            Windows::Panes(Panes::new(grid, spec.grace_micros, spec.empty_windows, spec.percentiles))
+            Windows::Panes(Box::new(Panes::new(
+                grid,
+                spec.grace_micros,
+                spec.empty_windows,
+                spec.percentiles,
+            )))
         };
         match spec.window {
             WindowKind::Tumbling { size_micros } => panes(size_micros, size_micros),
             WindowKind::Hopping { size_micros, advance_micros } => panes(size_micros, advance_micros),
             WindowKind::Session { gap_micros } => {
-                Windows::Sessions(Sessions::new(gap_micros, spec.grace_micros, spec.percentiles))
+                Windows::Sessions(Box::new(Sessions::new(gap_micros, spec.grace_micros, spec.percentiles)))
             }
         }
     }
@@ -113,7 +118,7 @@ impl Windows {
         each!(self, windows => windows.encode(renumbered, out));
     }
 
-    pub fn decode(&mut self, keys: u32, fields: &[u16], input: &mut Reader<'_>) -> Result<(), StateError> {
-        each!(self, windows => windows.decode(keys, fields, input))
+    pub fn decode(&mut self, fields: &[u16], input: &mut Reader<'_>) -> Result<(), StateError> {
+        each!(self, windows => windows.decode(fields, input))
     }
 }

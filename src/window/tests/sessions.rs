@@ -86,6 +86,7 @@ impl Session {
     }
 }
 
+#[allow(clippy::too_many_arguments)] // the parts of one line
 fn told(
     key: &str,
     start: i64,

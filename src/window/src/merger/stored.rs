@@ -1,0 +1,71 @@
+//! The state of a merger.
+
+use super::{Merger, Upstream, Window, window_at};
+use crate::spec::SeriesSpec;
+use crate::state::{StateError, get, put};
+use std::sync::Arc;
+
+const VERSION: u8 = 1;
+
+impl Merger {
+    /// Appends the whole state.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        put(&self.spec, out);
+        put(&(&self.upstreams, self.watermark, self.order.len() as u64), out);
+        for (_, key, start) in &self.order {
+            let window = self.windows.get(key).and_then(|windows| window_at(windows, *start));
+            put(&(&**key, window), out);
+        }
+        put(&(self.late.len() as u64), out);
+        for (key, count) in &self.late {
+            put(&(&**key, *count), out);
+        }
+        put(&(self.known.len() as u64), out);
+        for (key, windows) in &self.known {
+            put(&(&**key, *windows), out);
+        }
+    }
+
+    /// A merger of `spec` with what was encoded; without state when the series' definition has changed.
+    pub fn decode(spec: SeriesSpec, upstreams: u32, bytes: &[u8]) -> Result<Self, StateError> {
+        let mut merger = Merger::new(spec, upstreams)?;
+        match bytes.first() {
+            Some(&VERSION) => {}
+            Some(&found) if found > VERSION => return Err(StateError::Newer { found }),
+            _ => return Err(StateError::Broken { at: 0, what: "no version".to_owned() }),
+        }
+        let mut at = 1;
+        let stored: SeriesSpec = get(bytes, &mut at)?;
+        if stored != merger.spec {
+            return Ok(merger);
+        }
+        let (stored, watermark, windows): (Vec<Upstream>, i64, u64) = get(bytes, &mut at)?;
+        merger.grow(stored.len() as u32);
+        merger.upstreams[..stored.len()].copy_from_slice(&stored);
+        merger.watermark = watermark;
+        for _ in 0..windows {
+            let (key, window): (String, Option<Window>) = get(bytes, &mut at)?;
+            let Some(window) = window else { continue };
+            let key: Arc<str> = match merger.windows.get_key_value(key.as_str()) {
+                Some((key, _)) => key.clone(),
+                None => key.into(),
+            };
+            merger.order.insert((window.end, key.clone(), window.start));
+            let of_key = merger.windows.entry(key).or_default();
+            of_key.insert(of_key.partition_point(|other| other.start < window.start), window);
+        }
+        for _ in 0..get::<u64>(bytes, &mut at)? {
+            let (key, count): (String, u64) = get(bytes, &mut at)?;
+            merger.late.insert(key.into(), count);
+        }
+        for _ in 0..get::<u64>(bytes, &mut at)? {
+            let (key, windows): (String, (i64, i64)) = get(bytes, &mut at)?;
+            merger.known.insert(key.into(), windows);
+        }
+        if at != bytes.len() {
+            return Err(StateError::Broken { at, what: "more than was expected".to_owned() });
+        }
+        Ok(merger)
+    }
+}
