@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::time::Instant;
-use tidecast_forecast::backtest::{Backtest, Report, Tally};
 use tidecast_forecast::Spec;
+use tidecast_forecast::backtest::{Backtest, Report, Tally};
 
 struct Series {
     group: String,
