@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FitError {
     /// Fewer observations than the family can be identified from.
-    #[error("{family} needs at least {needed} observations and got {got}: give more history or a simpler model")]
+    #[error(
+        "{family} needs at least {needed} observations and got {got}: give more history or a simpler model"
+    )]
     TooShort {
         /// The family's name.
         family: &'static str,
