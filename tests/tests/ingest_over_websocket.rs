@@ -76,7 +76,12 @@ async fn a_refused_frame_is_told_with_its_index_and_not_stored() {
     socket.send_text(r#"{"source":"a","type":"t"}"#).await;
     socket.send_text(r#"{"source":5,"type":"t","data":{}}"#).await;
     socket.send_text("").await;
-    socket.send_bytes(b"\x83\xa6source\xa2s9\xa4type\xa1t\xa4data\x81\xa5value\x01".to_vec()).await;
+    socket
+        .send_bytes(
+            b"\x84\xa6source\xa2s9\xa4type\xa1t\xa9timestamp\xce\x67\x3e\x83\x70\xa4data\x81\xa5value\x01"
+                .to_vec(),
+        )
+        .await;
     socket.send_bytes(vec![0x81, 0xA1, b'a', 0xC1]).await;
     socket.send_bytes(event(2).into_bytes()).await;
     let mut errors = acknowledged(&mut socket, 4).await;

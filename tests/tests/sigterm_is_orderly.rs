@@ -37,6 +37,7 @@ async fn everything_read_is_committed_and_the_exit_is_clean() {
     assert!(took < LIMIT, "{took:?}");
     // Committed offsets and visible outputs agree: a record a second, each closed by the next one.
     let committed: i64 = kafka.committed(&setup.name, &topic).into_iter().filter(|o| *o > 0).sum();
+    reader.until("what is committed is visible", LIMIT, |records| records.len() as i64 >= committed - 1);
     let closed = reader.for_a_while(Duration::from_millis(500)).len() as i64;
     assert!(
         committed > 10 && closed == committed - 1,
