@@ -78,7 +78,7 @@ async fn a_refused_frame_is_told_with_its_index_and_not_stored() {
     socket.send_text("").await;
     socket
         .send_bytes(
-            b"\x84\xa6source\xa2s9\xa4type\xa1t\xa9timestamp\xce\x67\x3e\x83\x70\xa4data\x81\xa5value\x01"
+            b"\x84\xa6source\xa2s9\xa4type\xa1t\xa9timestamp\xce\x67\x3e\x82\xf0\xa4data\x81\xa5value\x01"
                 .to_vec(),
         )
         .await;
