@@ -13,17 +13,17 @@ const EXACT_VALUES: usize = 64;
 pub(crate) struct Gather {
     moments: Moments,
     values: Vec<f64>,
-    /// Counters by octave, in order; empty while the values are enough.
-    octaves: Vec<(i16, [u64; 64])>,
-    /// Counter arrays are used again.
-    spare: Vec<[u64; 64]>,
+    /// The octaves seen, in order, and the places of their counters; empty while the values are enough.
+    octaves: Vec<(i16, u32)>,
+    /// Counters of this gathering, and after them those of earlier ones to use again.
+    counters: Vec<[u64; 64]>,
 }
 
 impl Gather {
     pub fn clear(&mut self) {
         self.moments = Moments::default();
         self.values.clear();
-        self.spare.extend(self.octaves.drain(..).map(|(_, counters)| counters));
+        self.octaves.clear();
     }
 
     /// Values as they came.
@@ -49,17 +49,21 @@ impl Gather {
         self.octave(octave)[place] += count;
     }
 
+    /// The counters of an octave, zero where it is new.
     fn octave(&mut self, octave: i16) -> &mut [u64; 64] {
-        let at = match self.octaves.binary_search_by_key(&octave, |(octave, _)| *octave) {
-            Ok(at) => at,
+        let place = match self.octaves.binary_search_by_key(&octave, |(octave, _)| *octave) {
+            Ok(at) => self.octaves[at].1,
             Err(at) => {
-                let mut counters = self.spare.pop().unwrap_or([0; 64]);
-                counters.fill(0);
-                self.octaves.insert(at, (octave, counters));
-                at
+                let place = self.octaves.len() as u32;
+                match self.counters.get_mut(place as usize) {
+                    Some(counters) => counters.fill(0),
+                    None => self.counters.push([0; 64]),
+                }
+                self.octaves.insert(at, (octave, place));
+                place
             }
         };
-        &mut self.octaves[at].1
+        &mut self.counters[place as usize]
     }
 
     /// The statistics of all that came since [`Gather::clear`]; none without a value.
@@ -83,8 +87,8 @@ impl Gather {
 
     /// All that came since [`Gather::clear`], to be gathered again elsewhere.
     pub fn export(&self) -> Portable {
-        let counts = self.octaves.iter().flat_map(|(octave, counters)| {
-            let counted = counters.iter().enumerate().filter(|(_, count)| **count > 0);
+        let counts = self.octaves.iter().flat_map(|(octave, place)| {
+            let counted = self.counters[*place as usize].iter().enumerate().filter(|(_, count)| **count > 0);
             counted.map(|(place, count)| {
                 (i32::from(*octave) * 64 + place as i32, u32::try_from(*count).unwrap_or(u32::MAX))
             })
@@ -125,8 +129,8 @@ impl Gather {
         let mut last = 0;
         for &value in &values {
             let (octave, place) = split(bucket(value));
-            match self.octaves.get_mut(last) {
-                Some((found, counters)) if *found == octave => counters[place] += 1,
+            match self.octaves.get(last) {
+                Some((found, counters)) if *found == octave => self.counters[*counters as usize][place] += 1,
                 _ => {
                     self.octave(octave)[place] += 1;
                     last = self.octaves.partition_point(|(found, _)| *found < octave);
@@ -134,13 +138,13 @@ impl Gather {
             }
         }
         self.values = values;
-        let count: u64 = self.octaves.iter().flat_map(|(_, counters)| counters).sum();
+        let count: u64 = self.counters[..self.octaves.len()].iter().flatten().sum();
         let mut left = PERCENTS.map(|percent| nearest_rank(percent, count)).into_iter().peekable();
         let mut found = [self.moments.max; 3];
         let mut below = 0;
         let mut at = 0;
         for (octave, counters) in &self.octaves {
-            for (place, counter) in counters.iter().enumerate() {
+            for (place, counter) in self.counters[*counters as usize].iter().enumerate() {
                 below += counter;
                 while left.next_if(|&rank| rank < below).is_some() {
                     let value = middle(i32::from(*octave) * 64 + place as i32);
