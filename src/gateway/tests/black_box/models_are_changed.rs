@@ -72,8 +72,8 @@ async fn faults_are_problems_that_name_their_field() {
     let house = House::open().await;
     let response = house.http.post(house.url("/api/models")).body("{").send().await.unwrap();
     assert_eq!(
-        (response.status().as_u16(), &*response.headers()["content-type"]),
-        (400, b"application/problem+json" as &[u8])
+        (response.status().as_u16(), response.headers()["content-type"].as_bytes()),
+        (400, &b"application/problem+json"[..])
     );
     let problem: Value = response.json().await.unwrap();
     assert_eq!((&problem["status"], &problem["title"]), (&json!(400), &json!("Bad Request")));
