@@ -106,8 +106,11 @@ impl Actor for Forecaster {
                 return Ok(());
             }
         };
+        // The room in this mailbox ends here: the stage may be waiting for it, and would never get to read an answer
+        // that held it. What answers take is bounded by what the stage has asked.
+        drop(permit);
         let answer = ForecastingMessage::Answer { batch, slot, output: Box::new(output) };
-        state.with.answers.send(permit, answer).map_err(ActorProcessingErr::from)
+        state.with.answers.send(answer).map_err(ActorProcessingErr::from)
     }
 }
 

@@ -334,10 +334,14 @@ impl Inner {
         };
         let deadline = Instant::now() + grace;
         self.parts.runtime.block_on(async {
-            let drained = futures::future::join_all(trees.iter().map(|(_, tree)| tree.drain(true))).await;
-            for (drained, (partition, _)) in drained.into_iter().zip(&trees) {
+            let drained = trees.iter().map(|(_, tree)| async {
                 let left = deadline.saturating_duration_since(Instant::now());
-                if !matches!(tokio::time::timeout(left, drained).await, Ok(Ok(()))) {
+                let drained = tokio::time::timeout(left, async { tree.drain(true).await.await }).await;
+                matches!(drained, Ok(Ok(())))
+            });
+            let drained = futures::future::join_all(drained).await;
+            for (drained, (partition, _)) in drained.into_iter().zip(&trees) {
+                if !drained {
                     tracing::warn!(%partition, "not everything could be committed before the partition went; its next \
                         owner repeats the rest");
                 }

@@ -61,3 +61,15 @@ async fn a_snapshot_carries_models_into_the_next_life() {
         next.records.iter().map(|record| record.id).collect::<Vec<_>>()
     );
 }
+
+#[tokio::test]
+async fn one_batch_with_more_windows_than_a_model_has_room_for_comes_through() {
+    let mut stage = start(&[naive()], Arc::new(StreamModels), Vec::new()).await;
+    let mut history = batch(0, &[("JFK", 10)]);
+    for hour in 1..500 {
+        history.closed.extend(batch(hour, &[("JFK", 10 + hour as u64 % 24)]).closed);
+    }
+    let output = stage.pass(history).await;
+    assert_eq!(output.closed.len(), 500);
+    assert!(output.forecasts.len() > 400, "{} forecasts", output.forecasts.len());
+}

@@ -33,7 +33,7 @@ impl Drop for Permit {
 pub struct Envelope<M> {
     /// The message.
     pub message: M,
-    /// Held while the message is handled; may be passed on with a [`Mailbox::reply`].
+    /// Held while the message is handled; `None` in an answer.
     pub permit: Option<Permit>,
 }
 
@@ -53,7 +53,8 @@ pub enum TrySendError<M> {
 #[error("the actor has stopped")]
 pub struct SendError;
 
-/// Where answers to requests go: room was taken when the request was sent, so an answer never waits.
+/// Where answers to requests go: an answer never waits, for who asked may itself be waiting for room. The requests that
+/// are not yet answered bound the answers; who asks bounds those.
 #[derive(Debug)]
 pub struct Reply<M: Send + 'static>(ActorRef<Envelope<M>>);
 
@@ -64,10 +65,10 @@ impl<M: Send + 'static> Clone for Reply<M> {
 }
 
 impl<M: Send + 'static> Reply<M> {
-    /// Sends an answer that keeps the room of the request it answers.
-    #[expect(clippy::disallowed_methods, reason = "bounded by the permits of the requests answered")]
-    pub fn send(&self, permit: Option<Permit>, message: M) -> Result<(), SendError> {
-        self.0.cast(Envelope { message, permit }).map_err(|_| SendError)
+    /// Sends an answer.
+    #[expect(clippy::disallowed_methods, reason = "bounded by the requests answered")]
+    pub fn send(&self, message: M) -> Result<(), SendError> {
+        self.0.cast(Envelope { message, permit: None }).map_err(|_| SendError)
     }
 }
 

@@ -34,6 +34,11 @@ impl EventTime {
         EventTime(self.0.saturating_add(micros))
     }
 
+    /// Reads RFC 3339, to the microsecond.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| EventTime(time.timestamp_micros()))
+    }
+
     /// RFC 3339 in UTC with as many fractional digits (0, 3 or 6) as are needed.
     pub fn to_rfc3339(self) -> String {
         let format = if self.0 % 1_000_000 == 0 {
