@@ -212,8 +212,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.active.fetch_sub(1, Ordering::AcqRel);
         let metrics = self.app.metrics();
-        metrics.connections.dec();
         metrics.disconnects.with_label_values(&[self.reason]).inc();
+        metrics.connections.dec();
     }
 }
 

@@ -25,7 +25,7 @@ async fn one_an_array_lines_and_message_pack() {
     assert_eq!(send(&house, "text/plain", lines).await, (200, all));
     let packed = rmp_serde::to_vec_named(&event("f")).unwrap();
     assert_eq!(send(&house, "application/msgpack", packed).await.1["accepted"], 1);
-    assert_eq!(house.ingest.count(), 6);
+    assert_eq!(house.ingest.count(), 8);
 }
 
 #[tokio::test]

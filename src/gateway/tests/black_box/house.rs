@@ -50,6 +50,8 @@ impl House {
     }
 
     pub async fn with(overrides: &[&str]) -> House {
+        // The HTTP client brings no cryptography of its own; a second test finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let settings = Arc::new(settings(overrides));
         let registry = prometheus::Registry::new();
         let hub = Hub::new(&settings, Metrics::register(&registry).unwrap());
@@ -124,8 +126,15 @@ impl House {
     }
 
     pub async fn metric(&self, name: &str) -> f64 {
-        let text =
-            reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap().text().await.unwrap();
+        let text = self
+            .http
+            .get(format!("http://{}/metrics", self.admin))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         let lines = text
             .lines()
             .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
