@@ -252,7 +252,7 @@ impl Source {
         let mut consumer = BaseConsumer::from_config_and_context(&config, context)
             .map_err(|error| SourceError::Client(explain(&error)))?;
         let main = Arc::clone(&wakeup);
-        consumer.set_nonempty_callback(move || main.wake());
+        consumer.set_nonempty_callback(move || main.wake_for_events());
         let consumer = Arc::new(consumer);
         let control = SourceControl {
             wakeup: Arc::clone(&wakeup),

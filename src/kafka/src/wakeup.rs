@@ -1,6 +1,7 @@
 //! Waking the source's thread: a token that cannot be lost, as `Thread::unpark` keeps one.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct Wakeup {
     sleeper: OnceLock<Thread>,
+    /// The client's main queue stopped being empty.
+    events: AtomicBool,
 }
 
 impl Wakeup {
@@ -21,6 +24,17 @@ impl Wakeup {
         if let Some(thread) = self.sleeper.get() {
             thread.unpark();
         }
+    }
+
+    /// [`Wakeup::wake`] for an event of the client's main queue.
+    pub fn wake_for_events(&self) {
+        self.events.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether events came since the last call.
+    pub fn take_events(&self) -> bool {
+        self.events.swap(false, Ordering::AcqRel)
     }
 
     /// Waits for a wake or the timeout. For the registered thread.

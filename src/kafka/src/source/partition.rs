@@ -9,6 +9,8 @@ use tidecast_ports::{PartitionSink, RecordBatch};
 
 /// Between two calls of [`PartitionSink::caught_up`].
 const CAUGHT_UP_EVERY: Duration = Duration::from_millis(250);
+/// Between two looks whether the end is reached.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Several fetches long: what has not come in that time is not there to be read.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -154,6 +156,9 @@ impl Reader {
 
     /// When [`Reader::step`] should look again although nothing came.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.quiet_since.map(|_| self.told_end.map_or(now + CAUGHT_UP_EVERY, |told| told + CAUGHT_UP_EVERY))
+        self.quiet_since?;
+        let next = self.told_end.map_or(now, |told| told + CAUGHT_UP_EVERY);
+        // What is due and was not told waits for the end to be known, which nothing hurries.
+        Some(next.max(now + LOOK_AGAIN))
     }
 }

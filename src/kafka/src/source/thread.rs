@@ -22,7 +22,7 @@ use tidecast_ports::SourceHandler;
 /// The main queue is looked at this often even when nothing woke us.
 const MAIN_QUEUE_EVERY: Duration = Duration::from_millis(100);
 /// Events of the main queue (log lines, errors, rebalances) served in one look.
-const MAIN_QUEUE_EVENTS: usize = 16;
+const MAIN_QUEUE_EVENTS: usize = 64;
 /// A sink without room that wakes nobody is asked again after this.
 const BLOCKED_WAIT: Duration = Duration::from_millis(2);
 /// Closing gives up on the brokers after this: what had to be committed is committed by then.
@@ -85,9 +85,9 @@ impl SourceLoop {
                 return self.close();
             }
             let now = Instant::now();
-            self.serve_main_queue();
-            if now >= main_queue_at {
+            if self.wakeup.take_events() || now >= main_queue_at {
                 main_queue_at = now + MAIN_QUEUE_EVERY;
+                self.serve_main_queue();
             }
             if let Some(fatal) = self.fatal.take() {
                 self.handler.connection(Some(&fatal.to_string()));
