@@ -126,15 +126,9 @@ impl House {
     }
 
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = self
-            .http
-            .get(format!("http://{}/metrics", self.admin))
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
+        let response = self.http.get(format!("http://{}/metrics", self.admin)).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let text = response.text().await.unwrap();
         let lines = text
             .lines()
             .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
@@ -143,9 +137,11 @@ impl House {
 
     /// Waits until a metric has a value; it is read again and again, no time is guessed.
     pub async fn wait_for_metric(&self, name: &str, wanted: impl Fn(f64) -> bool) {
+        // Calls are limited to 1,000 a second.
+        let mut again = tokio::time::interval(Duration::from_millis(5));
         let waiting = async {
             while !wanted(self.metric(name).await) {
-                tokio::task::yield_now().await;
+                again.tick().await;
             }
         };
         tokio::time::timeout(PATIENCE, waiting)
