@@ -36,11 +36,15 @@ pub struct Metrics {
     pub requests: IntCounterVec,
 }
 
+/// Why connections end, by class of close code.
+pub(crate) const DISCONNECT_REASONS: [&str; 7] =
+    ["closed", "restart", "lost", "protocol", "access", "rate", "other"];
+
 impl Metrics {
     /// Makes and registers them. The error names a metric that is registered already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let latency = vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
-        Ok(Metrics {
+        let metrics = Metrics {
             connections: registered(
                 registry,
                 IntGauge::new("websocket_connections_active", "Clients connected to /forecast-updates")?,
@@ -127,7 +131,12 @@ impl Metrics {
                     &["route", "method", "status"],
                 )?,
             )?,
-        })
+        };
+        // There from the start: a rate of what has not happened yet is 0, not nothing.
+        for reason in DISCONNECT_REASONS {
+            let _ = metrics.disconnects.with_label_values(&[reason]);
+        }
+        Ok(metrics)
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) async fn page_or_file(State(app): State<Arc<App>>, request: Request) 
     };
     let file = path.trim_start_matches('/');
     let found = (!file.is_empty()).then(|| Files::get(file)).flatten();
-    if found.is_none() && NOT_PAGES.iter().any(|prefix| below(&prefix)) {
+    if found.is_none() && NOT_PAGES.iter().any(below) {
         return Problem::not_found(format!("there is nothing at {path}; /docs lists what there is"))
             .into_response();
     }

@@ -2,45 +2,46 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tidecast_config::Fault;
 use tidecast_ports::{ControlError, IngestError};
 
 /// A problem document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Problem {
     /// `about:blank`: the title says what kind of problem it is.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: &'static str,
     /// The status' own words.
-    pub title: String,
+    pub title: &'static str,
     /// The status, again.
     pub status: u16,
     /// What was found, what is allowed, what to do next.
-    pub detail: String,
+    #[schema(value_type = String)]
+    pub detail: Box<str>,
     /// Dotted path of the field at fault, or the name of the parameter.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// Each fault of its own, where there are several (events of an array).
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldProblem>,
     #[serde(skip)]
     #[schema(ignore)]
-    headers: Vec<(&'static str, String)>,
+    headers: Box<[(&'static str, String)]>,
 }
 
 /// One fault among several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldProblem {
     /// Dotted path of the field.
     pub field: String,
     /// What is wrong.
     pub detail: String,
     /// Fixed reason, where there is one: the dead letters' reasons for events.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Place in the array or the lines that were sent, from 0.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
 }
 
@@ -48,13 +49,13 @@ impl Problem {
     /// A problem.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Problem {
-            kind: "about:blank".into(),
-            title: status.canonical_reason().unwrap_or("Error").into(),
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into_boxed_str(),
             field: None,
             errors: Vec::new(),
-            headers: Vec::new(),
+            headers: Box::default(),
         }
     }
 
@@ -87,12 +88,14 @@ impl Problem {
 
     fn set_status(&mut self, status: StatusCode) {
         self.status = status.as_u16();
-        self.title = status.canonical_reason().unwrap_or("Error").into();
+        self.title = status.canonical_reason().unwrap_or("Error");
     }
 
     /// A header beside it.
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        let mut headers = std::mem::take(&mut self.headers).into_vec();
+        headers.push((name, value.into()));
+        self.headers = headers.into();
         self
     }
 

@@ -29,7 +29,7 @@ pub struct Gap {
 impl Gap {
     fn add(&mut self, update: &Update) {
         self.skipped += 1;
-        if self.too_many || !update.is_model || self.names.iter().any(|name| *name == update.name) {
+        if self.too_many || !update.is_model || self.names.contains(&update.name) {
             return;
         }
         if self.names.len() == GAP_NAMES_MAX {

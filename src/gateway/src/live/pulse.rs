@@ -31,11 +31,13 @@ pub enum Due {
     Deadline,
 }
 
+type Entry = (Weak<Outbox>, Due);
+
 /// The wheel: tick number → who has what due.
 #[derive(Debug)]
 pub struct Pulse {
     started: Instant,
-    slots: Mutex<BTreeMap<u64, Vec<(Weak<Outbox>, Due)>>>,
+    slots: Mutex<BTreeMap<u64, Vec<Entry>>>,
 }
 
 impl Default for Pulse {

@@ -43,9 +43,10 @@ pub struct SessionLimits {
 }
 
 /// Finds the series (`<series>:<key>`) of a model, so that its aggregates come to who subscribes to the model.
-pub type SeriesLookup = Arc<
-    dyn Fn(Vec<Arc<str>>) -> Pin<Box<dyn Future<Output = Vec<(Arc<str>, Arc<str>)>> + Send>> + Send + Sync,
->;
+pub type SeriesLookup = Arc<dyn Fn(Vec<Arc<str>>) -> SeriesFound + Send + Sync>;
+
+/// Pairs of a model and its series, in time.
+pub type SeriesFound = Pin<Box<dyn Future<Output = Vec<(Arc<str>, Arc<str>)>> + Send>>;
 
 /// Checks a token that comes in an `auth` message.
 pub type TokenCheck = Arc<dyn Fn(&str) -> Result<Arc<Caller>, String> + Send + Sync>;
@@ -83,7 +84,7 @@ pub(super) type Subscriptions = HashMap<Pattern, Subscription, foldhash::fast::R
 
 /// A subscription that waits for the series of its models.
 pub(super) struct Pending {
-    pub(super) lookup: Pin<Box<dyn Future<Output = Vec<(Arc<str>, Arc<str>)>> + Send>>,
+    pub(super) lookup: SeriesFound,
     pub(super) model_ids: Vec<String>,
     pub(super) update_types: Vec<UpdateType>,
 }

@@ -11,6 +11,7 @@ mod house;
 mod it_ends_in_order;
 mod models_are_changed;
 mod pages_are_served;
+mod ports;
 mod rules_are_changed;
 mod slow_clients;
 mod strangers_are_refused;
