@@ -20,6 +20,9 @@ use tokio::net::TcpStream;
 #[path = "../tests/black_box/house.rs"]
 #[allow(dead_code)]
 mod house;
+#[path = "../tests/black_box/ports.rs"]
+#[allow(dead_code)]
+mod ports;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();

@@ -3,22 +3,17 @@
 use crate::ports::{Broker, Control, Events, Figures, Letters, Outputs, Well};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use tidecast_config::{ModelSpec, RuleSpec, Settings, Sources};
-use tidecast_event::{Anomaly, ForecastMessage, OutputId, Reason, Rejection};
+use tidecast_config::{Settings, Sources};
+use tidecast_event::OutputId;
 use tidecast_gateway::{Hub, Listeners, Metrics, Services, serve};
-use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
-use tidecast_ports::ingest::Acknowledged;
-use tidecast_ports::operations::{DeadLetter, ReplayRequest, ReplayResult};
-use tidecast_ports::stats::{ComponentHealth, WorkerStats};
 use tidecast_ports::*;
 use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 

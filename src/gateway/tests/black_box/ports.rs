@@ -1,25 +1,19 @@
 //! The ports of the house, kept in memory.
 
+use crate::house::{PATIENCE, forecast};
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tidecast_config::{ModelSpec, RuleSpec, Settings, Sources};
-use tidecast_event::{Anomaly, ForecastMessage, OutputId, Reason, Rejection};
-use tidecast_gateway::{Hub, Listeners, Metrics, Services, serve};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tidecast_config::{ModelSpec, RuleSpec};
+use tidecast_event::{Anomaly, ForecastMessage, Reason, Rejection};
 use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
 use tidecast_ports::ingest::Acknowledged;
 use tidecast_ports::operations::{DeadLetter, ReplayRequest, ReplayResult};
 use tidecast_ports::stats::{ComponentHealth, WorkerStats};
 use tidecast_ports::*;
-use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio::sync::watch;
 
 /// Keeps what was taken; acknowledges while `acknowledging`.
 pub struct Events {
