@@ -4,6 +4,7 @@ use crate::cli::ConfigOptions;
 use anyhow::Context;
 use std::sync::Arc;
 use tidecast_config::{Settings, Sources};
+use tidecast_rules::{Filter, Rule};
 
 /// The settings of this process. `base` is what the command brings itself, below everything else.
 pub fn load(options: &ConfigOptions, base: Option<(&str, &str)>) -> anyhow::Result<Arc<Settings>> {
@@ -26,5 +27,25 @@ pub fn load(options: &ConfigOptions, base: Option<(&str, &str)>) -> anyhow::Resu
     let sources =
         Sources { file, dotenv, environment: environment.collect(), overrides: options.set.clone() };
     let settings = Settings::load(&sources)?;
+    compile_conditions(&settings)?;
     Ok(Arc::new(settings))
+}
+
+/// The config room takes conditions and actions as they are written; whether they compile is the rules room's to say.
+fn compile_conditions(settings: &Settings) -> anyhow::Result<()> {
+    for (index, series) in settings.series.iter().enumerate() {
+        if let Some(source) = &series.filter
+            && let Err(error) = Filter::compile(source)
+        {
+            let path = format!("series[{index}].where");
+            return Err(settings.refuse(&path, format!("{source:?}: {}", error.found), error.allowed).into());
+        }
+    }
+    for (index, rule) in settings.rules.iter().enumerate() {
+        if let Err(fault) = Rule::from_json(&serde_json::to_value(rule)?) {
+            let path = format!("rules[{index}].{}", fault.field);
+            return Err(settings.refuse(&path, fault.found, fault.allowed).into());
+        }
+    }
+    Ok(())
 }

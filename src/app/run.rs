@@ -5,6 +5,7 @@ use crate::load_settings;
 use crate::service::Service;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tidecast_config::Settings;
 
 /// Runs the service.
@@ -25,6 +26,9 @@ pub fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
     let settings = load_settings::load(&config, None)?;
     on_runtime(settings, |_| async { Ok(()) })
 }
+
+/// Within five seconds a supervisor such as systemd or Kubernetes may be counted on to wait; this leaves room to flush.
+const STOP_WITHIN: Duration = Duration::from_millis(4_200);
 
 /// Starts a runtime and the service on it, runs `beside` next to it, and ends everything on SIGTERM or Ctrl-C.
 pub fn on_runtime<F, B>(settings: Arc<Settings>, beside: F) -> anyhow::Result<ExitCode>
@@ -62,14 +66,20 @@ where
         if !done {
             beside.abort();
         }
-        service.stop().await?;
+        // With Kafka away nothing can be committed any more; the next start goes on from what was.
+        match tokio::time::timeout(STOP_WITHIN, service.stop()).await {
+            Ok(stopped) => stopped?,
+            Err(_) => {
+                tracing::warn!("not everything ended in time; the next start repeats what was not committed")
+            }
+        }
         match failure {
             Some(error) => Err(error),
             None => Ok(ExitCode::SUCCESS),
         }
     });
     telemetry.flush();
-    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    runtime.shutdown_timeout(Duration::from_millis(300));
     code
 }
 

@@ -88,6 +88,7 @@ pub fn topics(settings: &Settings) -> Vec<TopicSpec> {
     for name in topic_names(&settings.kafka.group_id) {
         add(TopicSpec::table(name, replication));
     }
+    add(tidecast_kafka::DeadLetterTopic::marker_topic(settings));
     topics
 }
 

@@ -365,9 +365,9 @@ impl Reader {
         if self.assigned == 0 {
             self.assign();
         }
-        let mut next = self.consumer.poll(wait);
+        let mut wait = wait;
         for _ in 0..2_000 {
-            match next {
+            match self.consumer.poll(std::mem::take(&mut wait)) {
                 None => return,
                 Some(Ok(message)) => {
                     let headers = message.headers().map(|all| {
@@ -387,7 +387,6 @@ impl Reader {
                 Some(Err(KafkaError::MessageConsumption(_))) => return,
                 Some(Err(error)) => panic!("{}: {error}", self.topic),
             }
-            next = self.consumer.poll(Duration::ZERO);
         }
     }
 }

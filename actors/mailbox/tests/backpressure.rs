@@ -47,10 +47,14 @@ async fn a_full_mailbox_refuses_waits_and_takes_again() {
     let reading = meters.read()[0];
     assert_eq!((reading.depth, reading.capacity), (2, 2));
 
-    let mut waiting = std::pin::pin!(mailbox.send(3));
-    assert!(tokio::time::timeout(std::time::Duration::ZERO, &mut waiting).await.is_err(), "there is no room yet");
+    let sender = mailbox.clone();
+    let mut waiting = Box::pin(sender.send(3));
+    assert!(
+        tokio::time::timeout(std::time::Duration::ZERO, &mut waiting).await.is_err(),
+        "there is no room yet"
+    );
     gate.add_permits(1);
-    waiting.await.expect("is sent once the first was handled");
+    waiting.as_mut().await.expect("is sent once the first was handled");
     assert!(meters.read()[0].waited > std::time::Duration::ZERO);
 
     gate.add_permits(2);
@@ -58,6 +62,7 @@ async fn a_full_mailbox_refuses_waits_and_takes_again() {
     handle.await.expect("ends");
     assert_eq!(meters.read()[0].depth, 0, "the room of every message is free again");
     assert!(matches!(mailbox.try_send(4), Err(TrySendError::Stopped(4))));
-    drop(mailbox);
+    drop(waiting);
+    drop((mailbox, sender));
     assert_eq!(meters.read()[0].capacity, 0);
 }

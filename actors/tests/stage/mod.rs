@@ -1,5 +1,8 @@
 //! A forecasting stage on its own: real models or a test's, and what comes out at its end.
 
+// Each scenario uses what it needs of it.
+#![allow(dead_code)]
+
 use prometheus::Registry as Prometheus;
 use ractor::Actor;
 use std::sync::Arc;

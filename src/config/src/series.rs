@@ -238,7 +238,7 @@ fn window_of(values: &Values, node: &Node) -> Result<WindowSpec, ConfigError> {
                 let (written, size) = (duration::format_duration(advance), duration::format_duration(size));
                 return Err(values.refuse(
                     "window.advance",
-                    format!("{written} in a window of {size}"),
+                    format!("{written} in a window of size {size}"),
                     format!("a duration that divides {size} without rest"),
                 ));
             }

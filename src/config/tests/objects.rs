@@ -66,7 +66,7 @@ fn a_series_that_makes_no_sense_is_refused() {
         ("name = \"a\"\nwindow = { kind = \"hopping\", size = \"10s\" }", "series[0].window.advance"),
         (
             "name = \"a\"\nwindow = { kind = \"hopping\", size = \"10s\", advance = \"3s\" }",
-            "3s in a window of 10s",
+            "3s in a window of size 10s",
         ),
         ("name = \"a\"\nwindow = { kind = \"hopping\", size = \"10s\", advance = \"20s\" }", "divides 10s"),
         ("name = \"a\"\nwindow = { kind = \"session\" }", "series[0].window.gap"),

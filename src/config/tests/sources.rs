@@ -201,7 +201,10 @@ fn a_wrong_value_says_what_was_found_and_what_is_allowed() {
         ("[state]\nsnapshot_interval_seconds = nan\n", &["snapshot_interval_seconds", "not finite"]),
         ("roles = [\"worker\", \"boss\"]\n", &["roles[1]", "\"boss\"", "worker, gateway or exporter"]),
         ("roles = []\n", &["roles", "empty list"]),
-        ("[websocket]\nheartbeat_interval = \"soon\"\n", &["websocket.heartbeat_interval", "\"soon\"", "number of seconds"]),
+        (
+            "[websocket]\nheartbeat_interval = \"soon\"\n",
+            &["websocket.heartbeat_interval", "\"soon\"", "number of seconds"],
+        ),
         ("[telemetry]\notlp_endpoint = \"localhost\"\n", &["telemetry.otlp_endpoint", "http:// or https://"]),
         ("[telemetry]\nsample_rate = 1.5\n", &["telemetry.sample_rate", "1.5", "from 0 to 1"]),
         ("series = 3\n", &["series", "found 3", "a list of tables"]),

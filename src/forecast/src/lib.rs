@@ -8,24 +8,24 @@
 
 pub mod accuracy;
 pub mod anomaly;
+pub mod arima;
 pub mod auto_arima;
 pub mod auto_ets;
 pub mod backtest;
 pub mod conformal;
 pub mod croston;
 mod decompose;
-pub mod ensemble;
-pub mod arima;
 pub mod detect;
 pub mod difference;
-pub mod optimize;
-pub mod regression;
+pub mod ensemble;
 pub mod error;
 pub mod ets;
 pub mod garch;
 pub mod model;
 pub mod mstl;
+pub mod optimize;
 pub mod quantile;
+pub mod regression;
 pub mod seasonal_naive;
 pub mod spec;
 pub mod stream;

@@ -252,7 +252,6 @@ impl Reader {
         let change = key.map(|key| Change { key, value, version: version(offset) });
         {
             let mut state = self.inner.state();
-            state.positions.insert(partition, offset + 1);
             if let Some(change) = &change {
                 match &change.value {
                     Some(value) => {
@@ -268,6 +267,8 @@ impl Reader {
         if let Some(change) = change {
             (self.on_change)(change);
         }
+        // Last: who waits for a put to be read back finds that everybody was told of it.
+        self.inner.state().positions.insert(partition, offset + 1);
         self.inner.read.send_modify(|count| *count += 1);
     }
 }

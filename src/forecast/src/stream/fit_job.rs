@@ -1,7 +1,7 @@
 //! A fit as a piece of work that can be done anywhere.
 
 use crate::conformal::{self, Conformal};
-use crate::{Budget, Fitted, Spec};
+use crate::{Budget, FitError, Fitted, Spec};
 
 /// Everything a fit needs: a bounded history and the model's specification.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ pub struct FitJob {
 /// What a fit gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FitOutcome {
-    pub(super) fitted: Result<Fitted, String>,
+    pub(super) fitted: Result<Fitted, FitError>,
     pub(super) calibration: Option<Conformal>,
     pub(super) effective_at: u64,
 }
@@ -41,10 +41,7 @@ impl FitJob {
 
     /// Fits. A pure function of the job, bounded by the budget of evaluations.
     pub fn run(self) -> FitOutcome {
-        let fitted = self
-            .spec
-            .fit_with(&self.history, &self.exogenous, &mut Budget::default())
-            .map_err(|error| error.to_string());
+        let fitted = self.spec.fit_with(&self.history, &self.exogenous, &mut Budget::default());
         let calibration = match (&fitted, self.calibrate) {
             (Ok(_), Some((horizon, level))) => {
                 Some(conformal::calibrate(&self.spec, &self.history, horizon, level))
@@ -62,7 +59,7 @@ impl FitOutcome {
     }
 
     /// Why there is no model, if there is none.
-    pub fn error(&self) -> Option<&str> {
-        self.fitted.as_ref().err().map(String::as_str)
+    pub fn error(&self) -> Option<String> {
+        self.fitted.as_ref().err().map(ToString::to_string)
     }
 }

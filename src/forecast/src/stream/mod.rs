@@ -19,7 +19,7 @@ pub use fit_job::{FitJob, FitOutcome};
 use crate::anomaly::{self, AnomalyScore};
 use crate::conformal::{Conformal, ONE_SIGMA, standardised};
 use crate::quantile::ordered_step;
-use crate::{Fit, Fitted, Predict, Spec, Step, Summary};
+use crate::{Fit, FitError, Fitted, Predict, Spec, Step, Summary};
 use exogenous::Exogenous;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -381,7 +381,11 @@ impl StreamModel {
         self.refit_at = self.observations + (history / 2).max(self.spec.season() as u64).max(16);
         match outcome.fitted {
             Err(error) => {
-                self.failure = Some(error);
+                // Too many of the observations are missing: it is still warming up.
+                self.failure = match error {
+                    FitError::TooShort { .. } => None,
+                    other => Some(other.to_string()),
+                };
                 if self.fitted.is_none() {
                     self.refit_at = self.observations + (self.spec.needed() as u64 / 4).clamp(4, 64);
                 }
