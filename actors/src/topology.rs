@@ -336,8 +336,7 @@ impl Inner {
         self.parts.runtime.block_on(async {
             let drained = trees.iter().map(|(_, tree)| async {
                 let left = deadline.saturating_duration_since(Instant::now());
-                let drained = tokio::time::timeout(left, async { tree.drain(true).await.await }).await;
-                matches!(drained, Ok(Ok(())))
+                tokio::time::timeout(left, tree.drain(true)).await == Ok(true)
             });
             let drained = futures::future::join_all(drained).await;
             for (drained, (partition, _)) in drained.into_iter().zip(&trees) {

@@ -165,14 +165,13 @@ impl Tree {
         let _ = self.aggregator.try_send(AggregatorMessage::Snapshot);
     }
 
-    /// Asks for everything before now to be committed. The receiver fails when it cannot be.
-    pub fn drain(&self, snapshot: bool) -> impl Future<Output = oneshot::Receiver<()>> + Send + use<> {
+    /// Resolves once everything before now is committed: true, or false when it cannot be.
+    pub fn drain(&self, snapshot: bool) -> impl Future<Output = bool> + Send + use<> {
         let (done, drained) = oneshot::channel();
         let aggregator = self.aggregator.clone();
         async move {
-            // A stopped aggregator drops the sender, which the receiver sees.
-            let _ = aggregator.send(AggregatorMessage::Drain { snapshot, done }).await;
-            drained
+            let asked = aggregator.send(AggregatorMessage::Drain { snapshot, done }).await;
+            asked.is_ok() && drained.await.is_ok()
         }
     }
 

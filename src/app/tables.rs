@@ -96,17 +96,17 @@ impl Tables {
         let models = self.catalog.models();
         for spec in &settings.models {
             let known = models.get(&spec.model_id);
-            sow(&*self.models, &spec.model_id, spec, Registrar::File, known).await?;
+            sow(&self.models, &spec.model_id, spec, Registrar::File, known).await?;
         }
         let rules = self.catalog.rules();
         for json in tidecast_rules::built_in() {
             let spec = RuleSpec::from_json(&json).map_err(|fault| fault.to_string())?;
             let known = rules.get(&spec.name);
-            sow(&*self.rules, &spec.name, &spec, Registrar::BuiltIn, known).await?;
+            sow(&self.rules, &spec.name, &spec, Registrar::BuiltIn, known).await?;
         }
         for spec in &settings.rules {
             let known = rules.get(&spec.name);
-            sow(&*self.rules, &spec.name, spec, Registrar::File, known).await?;
+            sow(&self.rules, &spec.name, spec, Registrar::File, known).await?;
         }
         // A seed that the file no longer has goes, unless REST has made it its own.
         for (id, model) in models.iter().filter(|(_, model)| model.by == Registrar::File) {

@@ -27,7 +27,7 @@ pub struct Stage {
     pub mailbox: Mailbox<ForecastingMessage>,
     pub registry: Arc<Registry>,
     pub catalog: Arc<Catalog>,
-    pub out: mpsc::UnboundedReceiver<Box<BatchOutput>>,
+    pub out: mpsc::Receiver<Box<BatchOutput>>,
 }
 
 /// Starts a stage with these models registered.
@@ -42,7 +42,7 @@ pub async fn start(
     }
     let registry = Arc::new(Registry::default());
     let meters = Meters::default();
-    let (sender, out) = mpsc::unbounded_channel();
+    let (sender, out) = mpsc::channel(64);
     let arguments = ForecastingArguments {
         partition: TopicPartition::new("events", 0),
         life: 0,
@@ -53,8 +53,8 @@ pub async fn start(
         metrics: PipelineMetrics::new(&Prometheus::new()).expect("metrics are well formed"),
         meters: meters.clone(),
         downstream: Arc::new(move |output| {
-            let sent = sender.send(output).map_err(|_| tidecast_mailbox::SendError);
-            Box::pin(async move { sent })
+            let sender = sender.clone();
+            Box::pin(async move { sender.send(output).await.map_err(|_| tidecast_mailbox::SendError) })
         }),
         restored,
         policy: Policy::default(),

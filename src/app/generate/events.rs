@@ -59,7 +59,7 @@ impl Maker {
         let level = 20.0 + f64::from(number % 37) + f64::from(*drift);
         let day = (now_s / 86_400.0 * std::f64::consts::TAU).sin() * 5.0;
         // Now and then something odd, for the anomaly scores to find.
-        let odd = if self.random() % 5_000 == 0 { 40.0 } else { 0.0 };
+        let odd = if self.random().is_multiple_of(5_000) { 40.0 } else { 0.0 };
         let value = level + day + noise + odd;
         let (kind, unit, of) = match number % 10 {
             0..=6 => ("sensor_data", "celsius", "temperature"),

@@ -91,7 +91,7 @@ pub async fn to_kafka(options: &GenerateOptions, report: bool) -> anyhow::Result
         // A bounded number of batches wait for Kafka; the pace falls behind and catches up later.
         while waiting.try_join_next().is_some() {}
         let full = waiting.len() >= 256;
-        async move { full.then_some(()).map(|()| ()) }
+        std::future::ready(full.then_some(()))
     })
     .await?;
     while waiting.join_next().await.is_some() {}

@@ -67,10 +67,10 @@ fn security(values: &Values) -> Result<(), ConfigError> {
         }
     }
     let files = ["kafka.ssl_cafile", "kafka.ssl_certfile", "kafka.ssl_keyfile"];
-    if !protocol.is_ssl() {
-        if let Some(path) = files.into_iter().find(|path| values.is_given(path)) {
-            return unused(path, "SSL or SASL_SSL");
-        }
+    if !protocol.is_ssl()
+        && let Some(path) = files.into_iter().find(|path| values.is_given(path))
+    {
+        return unused(path, "SSL or SASL_SSL");
     }
     for (one, other) in [(files[1], files[2]), (files[2], files[1])] {
         if values.is_given(one) && !values.is_given(other) {

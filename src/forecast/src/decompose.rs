@@ -86,8 +86,8 @@ pub fn interpolate(y: &[f64]) -> Vec<f64> {
     for t in 0..y.len() {
         if y[t].is_finite() {
             let from = last.map_or(0, |l| l + 1);
-            for gap in from..t {
-                out[gap] = match last {
+            for (gap, filled) in out.iter_mut().enumerate().take(t).skip(from) {
+                *filled = match last {
                     None => y[t],
                     Some(l) => y[l] + (y[t] - y[l]) * ((gap - l) as f64 / (t - l) as f64),
                 };

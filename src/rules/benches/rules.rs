@@ -1,8 +1,10 @@
 //! Events a second through many complex rules. Promised: 500; printed beside it: what one evaluation costs.
 
+#![allow(missing_docs)] // made by criterion's macros
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
-use tidecast_event::{EventKind, EventTime, Priority};
+use tidecast_event::{EventKind, EventTime};
 use tidecast_rules::{Filter, FilterEvent, Rule, RuleEvent, RuleSet};
 
 fn forecast() -> RuleEvent {

@@ -13,5 +13,5 @@ mod traces;
 pub use logging::{Telemetry, TelemetryError, start};
 pub use process::{Usage, usage};
 pub use registry::{Build, registry};
-pub use render::{OPENMETRICS, Rendered, TEXT, render, renderer};
+pub use render::{OPENMETRICS, Render, Rendered, TEXT, render, renderer};
 pub use traces::{TRACE_TARGET, extract, traceparent};

@@ -27,8 +27,11 @@ pub fn render(registry: &Registry, accept: Option<&str>) -> prometheus::Result<R
     }
 }
 
-/// As a listener wants it: from a request's `Accept` to the content type and the body.
-pub fn renderer(registry: Registry) -> Arc<dyn Fn(Option<&str>) -> (String, Vec<u8>) + Send + Sync> {
+/// Renders for a listener: from a request's `Accept` to the content type and the body.
+pub type Render = Arc<dyn Fn(Option<&str>) -> (String, Vec<u8>) + Send + Sync>;
+
+/// As a listener wants it.
+pub fn renderer(registry: Registry) -> Render {
     Arc::new(move |accept| match render(&registry, accept) {
         Ok(Rendered { content_type, body }) => (content_type.to_owned(), body.into_bytes()),
         // A comment in the text form: a scraper reads no metrics and says so, a person reads why.

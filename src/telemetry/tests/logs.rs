@@ -94,7 +94,7 @@ fn a_span_without_a_collector_has_no_header() {
 fn a_traced_event_reaches_the_collector_under_its_senders_trace() {
     let collector = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", collector.local_addr().unwrap());
-    let (sent, received) = mpsc::channel();
+    let (sent, received) = mpsc::sync_channel(64);
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = collector.accept() {
             let request = read_request(&mut stream);

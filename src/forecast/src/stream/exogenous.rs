@@ -50,11 +50,11 @@ impl Exogenous {
 
     /// Whether decoded rows fit `kept` observations.
     pub fn is_consistent(&self, kept: usize) -> bool {
-        let whole = |row: &Box<[f64]>| row.len() == self.count && row.iter().all(|v| v.is_finite());
+        let whole = |row: &[f64]| row.len() == self.count && row.iter().all(|v| v.is_finite());
         if self.count == 0 {
             self.rows.is_empty()
         } else {
-            self.rows.len() == kept && self.rows.iter().all(whole)
+            self.rows.len() == kept && self.rows.iter().all(|row| whole(row))
         }
     }
 }
