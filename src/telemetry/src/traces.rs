@@ -20,6 +20,8 @@ pub const TRACE_TARGET: &str = "tidecast_trace";
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER: &str = "traceparent";
+/// Length of a header of version 00.
+const HEADER_BYTES: usize = 55;
 
 /// What exports spans, when a collector is set.
 pub(crate) fn provider(
@@ -79,7 +81,8 @@ where
 /// The context that a record's `traceparent` header names (W3C, 55 characters); `None` for one that names none. Give
 /// it to the first span of the event's way: `span.set_parent(context)`.
 pub fn extract(header: &[u8]) -> Option<Context> {
-    let header = std::str::from_utf8(header).ok()?;
+    // The propagator also takes what was cut short.
+    let header = std::str::from_utf8(header).ok().filter(|header| header.len() == HEADER_BYTES)?;
     let carrier = HashMap::from([(HEADER.to_owned(), header.to_owned())]);
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
     context.span().span_context().is_valid().then_some(context)

@@ -1,7 +1,6 @@
 import { type Page, get } from "../api.ts";
 import * as format from "../format.ts";
 import { useResource } from "../resource.ts";
-import { query, setQuery } from "../router.ts";
 import { Empty, Loaded, Panel } from "../ui/panel.tsx";
 import { When } from "../ui/when.tsx";
 
@@ -16,21 +15,8 @@ interface Topic {
   [more: string]: unknown;
 }
 
-interface Summary {
-  period: string;
-  total_messages: number;
-  messages_sent: number;
-  messages_failed: number;
-  success_rate: number;
-  total_bytes: number;
-  avg_latency_ms: number;
-  p90_latency_ms: number;
-  p99_latency_ms: number;
-}
-
 /** The broker's side: the connection, the topics, and how publishing goes. */
 export function Kafka() {
-  const period = query.value.get("period") === "last_7_days" ? "last_7_days" : "today";
   const health = useResource<Health>((signal) => get("/api/kafka/health", signal), ["kafka-health"], 10_000);
   const topics = useResource<Topic[]>(
     async (signal) => {
@@ -41,11 +27,7 @@ export function Kafka() {
     ["kafka-topics"],
     15_000,
   );
-  const summary = useResource<Summary>(
-    (signal) => get(`/api/kafka/metrics/summary?period=${period}`, signal),
-    ["kafka-summary", period],
-    10_000,
-  );
+  const publishing = useResource<Health>((signal) => get("/api/kafka/metrics", signal), ["kafka-metrics"], 10_000);
   return (
     <>
       <div class="page-head">
@@ -55,20 +37,8 @@ export function Kafka() {
         <Panel title="Connection">
           <Loaded of={health}>{(facts) => <Facts of={facts} />}</Loaded>
         </Panel>
-        <Panel
-          title="Publishing"
-          actions={
-            <select
-              aria-label="Period"
-              value={period}
-              onChange={(event) => setQuery({ period: event.currentTarget.value === "today" ? null : event.currentTarget.value }, "push")}
-            >
-              <option value="today">today</option>
-              <option value="last_7_days">last 7 days</option>
-            </select>
-          }
-        >
-          <Loaded of={summary}>{(s) => <Publishing summary={s} />}</Loaded>
+        <Panel title="Publishing since the start">
+          <Loaded of={publishing}>{(facts) => <Facts of={facts} />}</Loaded>
         </Panel>
         <Panel title="Topics" class="kafka-topics">
           <Loaded of={topics} rows={6}>
@@ -99,29 +69,6 @@ function Facts({ of }: { of: Health }) {
             )}
           </dd>,
         ])}
-    </dl>
-  );
-}
-
-function Publishing({ summary }: { summary: Summary }) {
-  return (
-    <dl class="facts facts-figures">
-      <dt>Messages</dt>
-      <dd>{format.count(summary.total_messages)}</dd>
-      <dt>Sent</dt>
-      <dd>{format.count(summary.messages_sent)}</dd>
-      <dt>Failed</dt>
-      <dd>{format.count(summary.messages_failed)}</dd>
-      <dt>Success</dt>
-      <dd>{format.percent(summary.success_rate > 1 ? summary.success_rate / 100 : summary.success_rate, 2)}</dd>
-      <dt>Bytes</dt>
-      <dd>{format.bytes(summary.total_bytes)}</dd>
-      <dt>Latency</dt>
-      <dd>
-        {format.millis(summary.avg_latency_ms)} <span class="faint">mean, </span>
-        {format.millis(summary.p90_latency_ms)} <span class="faint">p90, </span>
-        {format.millis(summary.p99_latency_ms)} <span class="faint">p99</span>
-      </dd>
     </dl>
   );
 }
