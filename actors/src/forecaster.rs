@@ -189,6 +189,10 @@ impl ForecasterState {
         for _ in 0..missing {
             self.step(if counts { 0.0 } else { f64::NAN }).await;
         }
+        if missing > 0 {
+            // What was expected of the first missing window is not what is expected of this one.
+            self.look_ahead();
+        }
     }
 
     /// One observation, with the fit that has to be in place before it.

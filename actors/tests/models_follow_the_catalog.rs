@@ -73,3 +73,16 @@ async fn one_batch_with_more_windows_than_a_model_has_room_for_comes_through() {
     assert_eq!(output.closed.len(), 500);
     assert!(output.forecasts.len() > 400, "{} forecasts", output.forecasts.len());
 }
+
+#[tokio::test]
+async fn windows_without_an_event_count_zero_and_the_forecast_after_them_knows() {
+    let mut stage = start(&[naive()], Arc::new(StreamModels), Vec::new()).await;
+    for hour in [0, 1, 2, 3, 4, 5, 8] {
+        stage.pass(batch(hour, &[("JFK", 10)])).await;
+    }
+    let history = stage.registry.get("naive/JFK").expect("is registered").history(10);
+    let predicted: Vec<Option<f64>> = history.iter().map(|point| point.predicted).collect();
+    assert_eq!(predicted[5], Some(10.0), "the value before");
+    assert_eq!(predicted[6], Some(0.0), "two hours without an event came before");
+    assert_eq!(stage.registry.get("naive/JFK").expect("is registered").status().observations, 9);
+}
