@@ -85,12 +85,19 @@ async function searchIsInTheAddress({ page, model }) {
   await page.keyboard.type(model.slice(0, 6));
   await page.waitForURL(/q=/);
   const shared = page.url();
+  // The address comes first, the rows of the answer after it.
+  await page.waitForFunction((needle) => {
+    const names = [...document.querySelectorAll(".vtable-body .cover")].map((cover) => cover.textContent);
+    return names.length > 0 && names.every((name) => name.includes(needle));
+  }, model.slice(0, 6));
   const names = await page.locator(".vtable-body .cover").allTextContents();
   assert.ok(names.length && names.every((name) => name.includes(model.slice(0, 3))), names.join());
   await page.reload();
   assert.equal(page.url(), shared);
-  await page.locator(".vtable-body .vrow").first().waitFor();
-  assert.deepEqual(await page.locator(".vtable-body .cover").allTextContents(), names);
+  await page.waitForFunction((wanted) => {
+    const found = [...document.querySelectorAll(".vtable-body .cover")].map((cover) => cover.textContent);
+    return found.join() === wanted;
+  }, names.join());
   assert.equal(await page.getByRole("searchbox").inputValue(), model.slice(0, 6));
 }
 
@@ -204,6 +211,7 @@ async function lostConnectionHeals({ page, context }) {
   await waiting;
   await page.locator(".light-good").waitFor({ timeout: 20_000 });
   // And without any network at all the page keeps what it knew, and says so.
+  await page.locator(".by-type tbody tr").first().waitFor({ timeout: 30_000 });
   await context.setOffline(true);
   await page.locator(".light-bad", { hasText: "No answer" }).waitFor({ timeout: 20_000 });
   assert.ok(await page.locator(".by-type tbody tr").count(), "the last windows are still there");
