@@ -357,16 +357,6 @@ impl ControlPlane for Control {
     }
 }
 
-/// Reads a model's record of the compacted topic.
-pub fn read_model(value: &[u8]) -> Result<Registered<ModelSpec>, String> {
-    serde_json::from_slice(value).map_err(|error| error.to_string())
-}
-
-/// Reads a rule's record of the compacted topic.
-pub fn read_rule(value: &[u8]) -> Result<Registered<RuleSpec>, String> {
-    serde_json::from_slice(value).map_err(|error| error.to_string())
-}
-
 /// A model without an actor cannot forecast: why.
 pub(crate) fn not_yet(id: &str, brain: &dyn crate::brain::Brain) -> ControlError {
     forecaster::not_yet(id, brain)

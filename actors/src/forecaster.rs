@@ -65,7 +65,6 @@ pub struct ForecasterState {
     fitting: Option<oneshot::Receiver<FitOutcome>>,
     /// The one-step forecast that stands for the next window.
     next: Option<Step>,
-    failed_fits: u64,
 }
 
 impl Actor for Forecaster {
@@ -78,7 +77,7 @@ impl Actor for Forecaster {
         _: ActorRef<Self::Msg>,
         with: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let mut state = ForecasterState { with, fitting: None, next: None, failed_fits: 0 };
+        let mut state = ForecasterState { with, fitting: None, next: None };
         state.submit_fit();
         state.look_ahead();
         state.tell_status();
@@ -229,7 +228,6 @@ impl ForecasterState {
         if let Ok(outcome) = result.await {
             self.with.brain.install(outcome);
             if self.with.brain.failure().is_some() {
-                self.failed_fits += 1;
                 self.with.metrics.inference_failures.inc();
             }
         } else {

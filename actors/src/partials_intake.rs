@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tidecast_config::SeriesSpec;
-use tidecast_event::{EventTime, TopicPartition};
+use tidecast_event::TopicPartition;
 use tidecast_ports::RecordBatch;
 use tidecast_window::{Closed, Merger, UpstreamMessage};
 
@@ -78,12 +78,4 @@ impl Intake for PartialsIntake {
     }
 
     fn tell_metrics(&mut self) {}
-}
-
-/// The least watermark, for those who look.
-impl PartialsIntake {
-    /// Every window that ends by this has closed.
-    pub fn watermark(&self) -> EventTime {
-        self.merger.watermark()
-    }
 }

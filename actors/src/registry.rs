@@ -133,11 +133,6 @@ impl Registry {
         self.models.remove_if(&entry.spec.model_id, |_, known| Arc::ptr_eq(known, entry));
     }
 
-    /// Removes a model by name.
-    pub fn remove_named(&self, id: &str) {
-        self.models.remove(id);
-    }
-
     /// The names of all models, in order.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.models.iter().map(|entry| entry.key().clone()).collect();
