@@ -7,14 +7,15 @@ use crate::decisions::Decisions;
 use crate::intake::Intake;
 use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts};
 use crate::metrics::PipelineMetrics;
+use crate::trace::Followed;
 use prometheus::IntGauge;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
 use tidecast_mailbox::{Envelope, Mailbox};
-use tidecast_ports::RecordBatch;
 use tidecast_ports::source::{BatchPool, Wake};
+use tidecast_ports::{RecordBatch, Tracing};
 
 /// Snapshots kept by the store: decisions are remembered as far back as the oldest.
 const SNAPSHOTS_KEPT: usize = 3;
@@ -44,8 +45,8 @@ pub struct AggregatorArguments {
     pub wake: Arc<OnceLock<Wake>>,
     /// Counters.
     pub metrics: PipelineMetrics,
-    /// `traceparent` of every n-th event that carries one is followed; 0 for none.
-    pub traced: bool,
+    /// Follows sampled events, where a collector is set.
+    pub tracing: Tracing,
 }
 
 /// The actor's state.
@@ -59,6 +60,7 @@ pub struct AggregatorState {
     caught_up: bool,
     lag: IntGauge,
     committed: i64,
+    followed: Followed,
 }
 
 impl Actor for Aggregator {
@@ -83,6 +85,7 @@ impl Actor for Aggregator {
             caught_up: false,
             lag,
             committed: with.speak_from,
+            followed: Followed::default(),
             with,
         };
         state.with.intake.tell_metrics();
@@ -149,12 +152,14 @@ impl AggregatorState {
             output.silent = silent;
             output.input_records = (to - from) as u32;
             output.polled_at = started;
-            if self.with.traced {
-                output.traceparent = (records[from..to].iter())
-                    .find_map(|record| batch.traceparent(record))
-                    .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            if let Some(tracer) = &self.with.tracing
+                && !silent
+            {
+                let intake = &mut *self.with.intake;
+                self.followed.read(tracer, intake, &self.with.partition, batch, from..to);
             }
             self.with.intake.take(batch, from..to, &mut output);
+            self.followed.leave_with(&mut output);
             if !silent {
                 self.with.metrics.processed.inc_by((to - from) as u64);
             }
@@ -215,6 +220,7 @@ impl AggregatorState {
         let mut output = self.output(self.next_offset);
         if let Some(what) = self.with.intake.close_idle(quiet, &mut output) {
             self.decisions.push(self.next_offset, what);
+            self.followed.leave_with(&mut output);
             self.emit(output).await?;
         }
         Ok(())

@@ -402,6 +402,12 @@ impl Intake for EventsIntake {
         self.sources.clear();
     }
 
+    fn about(&mut self, batch: &RecordBatch, record: &RecordMeta) -> Option<(EventTime, Box<str>)> {
+        let arrived = EventTime::from_millis(record.timestamp_ms);
+        let event = self.decoder.decode(batch.value(record)?, arrived, self.max_future_micros).ok()?;
+        Some((event.time(), event.source().into()))
+    }
+
     fn idle_after(&self) -> Option<Duration> {
         self.parts.iter().filter(|part| part.is_waiting()).map(|part| part.idle_after).min()
     }

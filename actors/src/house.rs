@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use tidecast_config::Settings;
 use tidecast_mailbox::{Mailbox, Meters};
+use tidecast_ports::Tracing;
 use tidecast_ports::source::BatchPool;
 
 /// The shared parts.
@@ -42,6 +43,8 @@ pub struct House {
     pub partitions: OnceLock<BTreeMap<String, i32>>,
     /// Carries out what rules ask for.
     pub actions: Arc<dyn crate::actions::ActionSink>,
+    /// Follows sampled events, where a collector is set.
+    pub tracing: Tracing,
 }
 
 impl House {

@@ -3,12 +3,18 @@
 use crate::messages::BatchOutput;
 use std::ops::Range;
 use std::time::Duration;
-use tidecast_ports::RecordBatch;
+use tidecast_event::EventTime;
+use tidecast_ports::{RecordBatch, RecordMeta};
 
 /// The state at the top of a partition's tree.
 pub trait Intake: Send {
     /// Takes records of a batch in order. What follows from them is added to `output`.
     fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput);
+
+    /// When a traced record happened and whom it is about (its source); `None` where one record stands for many.
+    fn about(&mut self, _batch: &RecordBatch, _record: &RecordMeta) -> Option<(EventTime, Box<str>)> {
+        None
+    }
 
     /// The shortest `idle_after` among its series that have something to close, `None` when none has.
     fn idle_after(&self) -> Option<Duration>;

@@ -31,6 +31,7 @@ pub mod stats;
 pub mod submissions;
 pub mod tally;
 pub mod topology;
+pub mod trace;
 pub mod tree;
 mod trouble;
 mod wire;

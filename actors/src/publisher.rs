@@ -9,6 +9,7 @@
 use crate::messages::{BatchOutput, PublisherMessage};
 use crate::metrics::PipelineMetrics;
 use crate::snapshots::{Snapshot, SnapshotQueue};
+use crate::trace::Trace;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -122,6 +123,8 @@ struct Worker {
     snapshots: Vec<Snapshot>,
     waiting: Vec<oneshot::Sender<()>>,
     polled: Vec<Instant>,
+    /// Sampled events whose outputs wait for the commit; their spans end with it.
+    traces: Vec<Trace>,
 }
 
 impl Worker {
@@ -139,6 +142,7 @@ impl Worker {
             snapshots: Vec::new(),
             waiting: Vec::new(),
             polled: Vec::new(),
+            traces: Vec::new(),
         }
     }
 
@@ -186,8 +190,13 @@ impl Worker {
         }
     }
 
-    fn stage(&mut self, output: BatchOutput) {
+    fn stage(&mut self, mut output: BatchOutput) {
         self.first_staged.get_or_insert_with(Instant::now);
+        if let Some(mut trace) = output.trace.take() {
+            trace.enter("publish");
+            trace.mark(&mut output.records);
+            self.traces.push(trace);
+        }
         if !output.silent {
             for record in &output.records {
                 if !self.ready() {
@@ -238,6 +247,7 @@ impl Worker {
         for polled in self.polled.drain(..) {
             self.with.metrics.processing_ms.observe(polled.elapsed().as_secs_f64() * 1e3);
         }
+        self.traces.clear();
         for snapshot in self.snapshots.drain(..) {
             self.with.snapshots.write(snapshot);
         }
@@ -289,6 +299,7 @@ impl Worker {
         self.snapshots.clear();
         self.waiting.clear();
         self.polled.clear();
+        self.traces.clear();
         self.life_min = self.with.events.start_over(&error.message);
     }
 }

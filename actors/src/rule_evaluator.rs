@@ -69,6 +69,9 @@ impl Actor for RuleEvaluator {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let mut output = envelope.message;
+        if let Some(trace) = &mut output.trace {
+            trace.enter("rules");
+        }
         if !output.silent {
             state.evaluate(&mut output);
         }

@@ -138,7 +138,7 @@ impl Tree {
             pool: house.pool.clone(),
             wake: wake.clone(),
             metrics: house.metrics.clone(),
-            traced: house.settings.telemetry.otlp_endpoint.is_some(),
+            tracing: house.tracing.clone(),
         };
         let (aggregator, _) = Actor::spawn_linked(None, Aggregator, arguments, supervisor.get_cell()).await?;
         let aggregator = Mailbox::new(aggregator, capacity("aggregator", AGGREGATOR_MAILBOX));

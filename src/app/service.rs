@@ -4,7 +4,7 @@
 //! Listeners come first, so that health can be asked while Kafka is still away. Then: topics, tables, the publisher
 //! (which settles what an earlier life left open), and only then the source.
 
-use crate::outward::Outward;
+use crate::outward::{Outward, Spans};
 use crate::tables::{Tables, topic_names};
 use anyhow::Context;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -35,6 +35,7 @@ use tidecast_kafka::{
 use tidecast_mailbox::restart::Policy;
 use tidecast_mailbox::{Capacity, Mailbox, Meters};
 use tidecast_ports::source::BatchPool;
+use tidecast_ports::{Tracer, Tracing};
 use tidecast_store::FolderStore;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -131,6 +132,8 @@ impl Service {
         let publisher =
             Mailbox::new(publisher, Capacity { messages: PUBLISHER_MAILBOX, meter: meters.of("publisher") });
 
+        let tracing: Tracing =
+            settings.telemetry.otlp_endpoint.is_some().then(|| Arc::new(Spans) as Arc<dyn Tracer>);
         let outward = tidecast_notify::Notifier::start(&settings, &metrics)?;
         let house = Arc::new(House {
             settings: settings.clone(),
@@ -146,6 +149,7 @@ impl Service {
             pool,
             partitions: OnceLock::new(),
             actions: Arc::new(Outward(outward.clone())),
+            tracing: tracing.clone(),
         });
 
         let topology = worker.then(|| {
@@ -169,6 +173,9 @@ impl Service {
         let nursery = Nursery::default();
         let gateway = if settings.has_role(Role::Gateway) {
             let hub = Hub::new(&settings, tidecast_gateway::Metrics::register(&metrics)?);
+            if let Some(tracer) = &tracing {
+                hub.trace_with(tracer.clone());
+            }
             let submissions = Submissions::start(&house, tables.models.clone(), nursery.clone()).await?;
             let services = Services {
                 settings: settings.clone(),

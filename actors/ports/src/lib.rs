@@ -11,6 +11,7 @@ pub mod snapshot;
 pub mod source;
 pub mod stats;
 pub mod table;
+pub mod trace;
 
 pub use control::{ControlError, ControlPlane, Page, PageRequest};
 pub use ingest::{EventIngest, IngestError, OutputIngest};
@@ -23,3 +24,4 @@ pub use source::{
 };
 pub use stats::{Health, StatsSource};
 pub use table::{Table, TableReader};
+pub use trace::{Tracer, Tracing};

@@ -35,6 +35,8 @@ pub struct LiveRecord {
     pub value: Bytes,
     /// Written before the reader started (read again to fill caches): keep, do not push.
     pub replayed: bool,
+    /// W3C `traceparent`, where the record had one and the reader looks for it.
+    pub traceparent: Option<Box<[u8]>>,
 }
 
 /// Who takes live records. Called on the reader's thread; must not wait.

@@ -1,5 +1,6 @@
 //! What one batch of one partition became. It goes down the tree and grows at each stage.
 
+use crate::trace::Trace;
 use std::sync::Arc;
 use std::time::Instant;
 use tidecast_event::{Aggregate, Alert, Anomaly, EventTime, TopicPartition};
@@ -72,8 +73,8 @@ pub struct BatchOutput {
     pub polled_at: Instant,
     /// Input records in it.
     pub input_records: u32,
-    /// W3C `traceparent` of a sampled event in it.
-    pub traceparent: Option<String>,
+    /// A sampled event that is on its way with it.
+    pub trace: Option<Trace>,
 }
 
 /// A forecast as rules see it: the encoded message, decoded only when a rule asks.
@@ -105,7 +106,7 @@ impl BatchOutput {
             drained: None,
             polled_at: Instant::now(),
             input_records: 0,
-            traceparent: None,
+            trace: None,
         }
     }
 }

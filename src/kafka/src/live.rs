@@ -35,6 +35,8 @@ pub struct LiveOptions {
     pub tail: i64,
     /// Ids per partition remembered to drop repeats; more than a transaction holds.
     pub remembered_ids: usize,
+    /// Look for the `traceparent` header of each record.
+    pub traceparent: bool,
 }
 
 impl LiveOptions {
@@ -50,6 +52,7 @@ impl LiveOptions {
             ],
             tail: 2_000,
             remembered_ids: 32_768,
+            traceparent: settings.telemetry.otlp_endpoint.is_some(),
         }
     }
 }
@@ -239,6 +242,10 @@ impl Reader {
     }
 }
 
+fn header<'m>(message: &'m BorrowedMessage<'_>, key: &str) -> Option<&'m [u8]> {
+    message.headers()?.iter().find(|header| header.key == key)?.value
+}
+
 fn take(
     partitions: &mut Partitions,
     options: &LiveOptions,
@@ -246,15 +253,16 @@ fn take(
     message: &BorrowedMessage<'_>,
 ) -> Option<LiveRecord> {
     let partition = partitions.get_mut(message.topic())?.get_mut(&message.partition())?;
-    let id = message.headers().and_then(|headers| {
-        let header = headers.iter().find(|header| header.key == "id")?;
-        OutputId::parse(header.value?)
-    });
+    let id = header(message, "id").and_then(OutputId::parse);
     if let Some(id) = id
         && !partition.remembered.is_new(id, options.remembered_ids)
     {
         return None;
     }
+    let traceparent = match options.traceparent {
+        true => header(message, "traceparent").map(Into::into),
+        false => None,
+    };
     let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
     let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
     let mut bytes = BytesMut::with_capacity(key.len() + value.len());
@@ -271,6 +279,7 @@ fn take(
         key,
         value: key_and_value,
         replayed: message.offset() < partition.found_end && timestamp_ms < started_ms,
+        traceparent,
     })
 }
 

@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use std::collections::HashMap;
 use std::time::Duration;
 use tidecast_config::{OtlpProtocol, Telemetry as Settings};
-use tracing::Subscriber;
+use tracing::{Span, Subscriber};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -78,9 +78,8 @@ where
     tracing_opentelemetry::layer().with_tracer(provider.tracer("tidecast")).with_target(false)
 }
 
-/// The context that a record's `traceparent` header names (W3C, 55 characters); `None` for one that names none. Give
-/// it to the first span of the event's way: `span.set_parent(context)`.
-pub fn extract(header: &[u8]) -> Option<Context> {
+/// The context that a record's `traceparent` header names (W3C, 55 characters); `None` for one that names none.
+fn extract(header: &[u8]) -> Option<Context> {
     // The propagator also takes what was cut short.
     let header = std::str::from_utf8(header).ok().filter(|header| header.len() == HEADER_BYTES)?;
     let carrier = HashMap::from([(HEADER.to_owned(), header.to_owned())]);
@@ -89,7 +88,7 @@ pub fn extract(header: &[u8]) -> Option<Context> {
 }
 
 /// The `traceparent` of a span, to be sent along with what it made; `None` for one that is not traced.
-pub fn traceparent(span: &tracing::Span) -> Option<String> {
+pub fn traceparent(span: &Span) -> Option<String> {
     let context = span.context();
     if !context.span().span_context().is_sampled() {
         return None;
@@ -97,6 +96,44 @@ pub fn traceparent(span: &tracing::Span) -> Option<String> {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&context, &mut carrier);
     carrier.remove(HEADER)
+}
+
+/// The span, where it is sampled: below the sender's context, or a root that the share of sampled events decides on.
+fn sampled(span: Span, parent: Option<Context>) -> Option<Span> {
+    if let Some(parent) = parent {
+        // It fails for a span that nobody exports, which is not sampled.
+        span.set_parent(parent).ok()?;
+    }
+    let context = span.context();
+    context.span().span_context().is_sampled().then_some(span)
+}
+
+/// The first span of records read from Kafka. A header that names no context is as none: the record starts a trace.
+pub fn receive(header: Option<&[u8]>, topic: &str, partition: i32, offset: i64) -> Option<Span> {
+    let span = tracing::info_span!(
+        target: TRACE_TARGET,
+        parent: None,
+        "process",
+        otel.kind = "consumer",
+        messaging.system = "kafka",
+        messaging.operation.type = "process",
+        messaging.destination.name = topic,
+        messaging.destination.partition.id = partition,
+        messaging.kafka.offset = offset,
+    );
+    sampled(span, header.and_then(extract))
+}
+
+/// A stage of an event's way through the house, below `parent`.
+pub fn stage(parent: &Span, stage: &'static str) -> Span {
+    tracing::info_span!(target: TRACE_TARGET, parent: parent, "stage", otel.name = stage)
+}
+
+/// The way of an output record about `of` to the first client's frame; `None` where its context is not sampled.
+pub fn deliver(header: &[u8], of: &str) -> Option<Span> {
+    let parent = extract(header)?;
+    let span = tracing::info_span!(target: TRACE_TARGET, parent: None, "deliver", otel.kind = "consumer", about = of);
+    sampled(span, Some(parent))
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tidecast_config::{LogFormat, OtlpProtocol, Telemetry as Settings};
-use tidecast_telemetry::{TRACE_TARGET, Telemetry, extract, traceparent};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tidecast_telemetry::{TRACE_TARGET, Telemetry, deliver, receive, stage, traceparent};
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]
@@ -108,12 +107,15 @@ fn a_traced_event_reaches_the_collector_under_its_senders_trace() {
         Telemetry::with_writer(&settings(Some(address), 0.0), "worker-7", false, Lines::default()).unwrap();
     assert!(telemetry.exports_traces());
     tracing::subscriber::with_default(subscriber, || {
-        let unsampled = tracing::info_span!(target: TRACE_TARGET, "unsampled");
-        assert_eq!(traceparent(&unsampled), None);
-        let parent = extract(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
-        let span = tracing::trace_span!(target: TRACE_TARGET, "consume", offset = 17);
-        span.set_parent(parent).unwrap();
-        let header = traceparent(&span).unwrap();
+        assert!(receive(None, "unsampled", 0, 1).is_none(), "the share of sampled events is none");
+        let not_sampled = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+        assert!(receive(Some(not_sampled), "unsampled", 0, 2).is_none(), "its sender does not sample it");
+        let sampled = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let span = receive(Some(sampled), "events", 3, 17).expect("its sender samples it");
+        let publish = stage(&span, "publish");
+        let header = traceparent(&publish).unwrap();
+        let frame = deliver(header.as_bytes(), "sales_model").expect("goes on with the trace");
+        assert!(traceparent(&frame).unwrap().starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
         assert!(
             header.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && header.ends_with("-01"),
             "{header}"
@@ -125,7 +127,7 @@ fn a_traced_event_reaches_the_collector_under_its_senders_trace() {
     let request = received.recv_timeout(Duration::from_secs(20)).expect("the collector hears of the span");
     let text = String::from_utf8_lossy(&request);
     assert!(text.starts_with("POST /v1/traces "), "{}", text.lines().next().unwrap_or_default());
-    for part in ["consume", "worker-7", "tidecast"] {
+    for part in ["process", "publish", "deliver", "sales_model", "worker-7", "tidecast"] {
         assert!(text.contains(part), "{part}");
     }
     let trace_id = 0x0af7651916cd43dd8448eb211c80319c_u128.to_be_bytes();

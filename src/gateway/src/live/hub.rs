@@ -12,10 +12,10 @@ use super::pulse::{CLOSE_PATIENCE, Due, Pulse};
 use super::update::{Update, UpdateType};
 use crate::metrics::Metrics;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tidecast_config::Settings;
-use tidecast_ports::{LiveRecord, LiveSink};
+use tidecast_ports::{LiveRecord, LiveSink, Tracer};
 
 /// Bytes of newest forecasts kept for clients that come later (10,000 models with a path of 24 steps take half).
 const LATEST_BYTES_MAX: usize = 48 << 20;
@@ -55,6 +55,7 @@ pub struct Hub {
     pub flusher: Flusher,
     state: Mutex<State>,
     next_client: AtomicU64,
+    tracer: OnceLock<Arc<dyn Tracer>>,
 }
 
 struct State {
@@ -92,7 +93,13 @@ impl Hub {
                 closed: None,
             }),
             next_client: AtomicU64::new(1),
+            tracer: OnceLock::new(),
         })
+    }
+
+    /// Has sampled events followed to their first frame. The first tracer given stays.
+    pub fn trace_with(&self, tracer: Arc<dyn Tracer>) {
+        let _ = self.tracer.set(tracer);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -209,8 +216,8 @@ impl Hub {
 
     /// Offers one record; the clients that have to be woken for it are added to `woken`.
     fn take(&self, record: &LiveRecord, woken: &mut Vec<Arc<Outbox>>) {
-        let update = match Update::read(record) {
-            Ok(update) => Arc::new(update),
+        let mut update = match Update::read(record) {
+            Ok(update) => update,
             Err(error) => {
                 self.metrics.live_unreadable.inc();
                 tracing::debug!(kind = ?record.kind, partition = record.partition, offset = record.offset, %error,
@@ -218,6 +225,13 @@ impl Hub {
                 return;
             }
         };
+        if let (Some(tracer), Some(header)) = (self.tracer.get(), &record.traceparent)
+            && !record.replayed
+            && let Some(span) = tracer.deliver(header, &update.name)
+        {
+            update.follow(span);
+        }
+        let update = Arc::new(update);
         let mut state = self.state();
         if let Some(id) = record.id
             && !state.seen.is_new(id)
@@ -249,6 +263,9 @@ impl Hub {
             state.streams.iter().filter(|(wanted, _)| wanted == series).for_each(|(_, outbox)| offer(outbox));
         }
         drop(state);
+        if queued == 0 {
+            update.delivered();
+        }
         self.metrics.deliveries.inc_by(queued);
         self.metrics.dropped.inc_by(dropped);
     }

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tidecast_ports::{LiveRecord, OutputKind};
+use tracing::Span;
 
 /// What a client may ask for in `update_types`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +90,8 @@ pub struct Update {
     text: OnceLock<Bytes>,
     binary: OnceLock<Bytes>,
     event: OnceLock<Bytes>,
+    /// Of a sampled event, until the first client's frame is made.
+    span: Option<Box<Mutex<Option<Span>>>>,
 }
 
 #[derive(Deserialize)]
@@ -167,7 +170,20 @@ impl Update {
             text: OnceLock::new(),
             binary: OnceLock::new(),
             event: OnceLock::new(),
+            span: None,
         })
+    }
+
+    /// The span lasts until the first client's frame is made, or until [`Update::delivered`].
+    pub fn follow(&mut self, span: Span) {
+        self.span = Some(Box::new(Mutex::new(Some(span))));
+    }
+
+    /// Ends its span, if there is one.
+    pub fn delivered(&self) {
+        if let Some(span) = &self.span {
+            span.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
     }
 
     /// A whole WebSocket frame with the message as JSON text.
@@ -188,6 +204,7 @@ impl Update {
                 message.extend_from_slice(b"\",\"data\":");
                 message.extend_from_slice(&self.value);
                 message.push(b'}');
+                self.delivered();
                 frame::frame(Opcode::Text, &message)
             })
             .clone()
@@ -205,6 +222,7 @@ impl Update {
                 }
                 message.insert("position".into(), (&*self.position).into());
                 message.insert("data".into(), data);
+                self.delivered();
                 frame::frame(Opcode::Binary, &rmp_serde::to_vec_named(&message).expect("JSON is MessagePack"))
             })
             .clone()
@@ -220,6 +238,7 @@ impl Update {
                 event.extend_from_slice(b"\ndata: ");
                 event.extend_from_slice(&self.value);
                 event.extend_from_slice(b"\n\n");
+                self.delivered();
                 event.into()
             })
             .clone()
@@ -260,6 +279,7 @@ pub(crate) mod tests {
             key: Bytes::from_static(b"node-1"),
             value: serde_json::to_vec(value).unwrap().into(),
             replayed: false,
+            traceparent: None,
         }
     }
 

@@ -155,6 +155,7 @@ impl House {
             key: Bytes::from_static(b"key"),
             value: serde_json::to_vec(value).unwrap().into(),
             replayed: false,
+            traceparent: None,
         }
     }
 

@@ -31,7 +31,12 @@ impl Seen {
 }
 
 fn options(topic: &str) -> LiveOptions {
-    LiveOptions { topics: vec![(topic.to_owned(), OutputKind::Forecast)], tail: 10, remembered_ids: 100 }
+    LiveOptions {
+        topics: vec![(topic.to_owned(), OutputKind::Forecast)],
+        tail: 10,
+        remembered_ids: 100,
+        traceparent: false,
+    }
 }
 
 #[test]
