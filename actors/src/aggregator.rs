@@ -11,11 +11,12 @@ use crate::trace::Followed;
 use prometheus::IntGauge;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidecast_event::TopicPartition;
 use tidecast_mailbox::{Envelope, Mailbox};
 use tidecast_ports::source::{BatchPool, Wake};
 use tidecast_ports::{RecordBatch, Tracing};
+use tokio::time::Instant;
 
 /// Snapshots kept by the store: decisions are remembered as far back as the oldest.
 const SNAPSHOTS_KEPT: usize = 3;

@@ -11,7 +11,6 @@ use crate::registry::{ModelEntry, Registry};
 use crate::wire;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
-use std::time::Instant;
 use tidecast_event::{Aggregate, Anomaly, EventTime, OutputId};
 use tidecast_forecast::Step;
 use tidecast_forecast::stream::{FitOutcome, State as ModelLife};
@@ -19,6 +18,7 @@ use tidecast_mailbox::{Envelope, Reply};
 use tidecast_ports::control::{HistoryPoint, ModelState};
 use tidecast_ports::{ControlError, Destination, OutputRecord};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Windows without an event between two observations that are filled in, at most; a longer silence is one break.
 const GAP_MAX: i64 = 2_000;

@@ -18,12 +18,13 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidecast_config::ModelSpec;
 use tidecast_event::{OutputId, Priority, TopicPartition};
 use tidecast_mailbox::restart::{Decision, Policy, decide};
 use tidecast_mailbox::{Capacity, Envelope, Mailbox, Meters, Permit};
 use tidecast_ports::control::ModelState;
+use tokio::time::Instant;
 
 /// Messages that may wait at one model: a slow fit then holds its partition back, not memory.
 const FORECASTER_MAILBOX: usize = 16;

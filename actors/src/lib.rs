@@ -35,6 +35,7 @@ pub mod trace;
 pub mod tree;
 mod trouble;
 mod wire;
+pub mod workplace;
 
 /// Part of every output's identity: another number where the same input leads to other outputs.
 pub const PIPELINE_VERSION: &[u8] = b"1";

@@ -10,16 +10,17 @@ use crate::messages::{BatchOutput, PublisherMessage};
 use crate::metrics::PipelineMetrics;
 use crate::snapshots::{Snapshot, SnapshotQueue};
 use crate::trace::Trace;
+use crate::workplace::{Step, Workplace};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidecast_event::TopicPartition;
 use tidecast_mailbox::{Envelope, Permit};
 use tidecast_ports::publish::CommitOffset;
 use tidecast_ports::{PublishError, Publisher as Producer, Recover};
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// From the first uncommitted output to its commit, unless a commit takes longer.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(25);
@@ -54,6 +55,8 @@ pub struct PublisherArguments {
     pub snapshots: SnapshotQueue,
     /// Counters.
     pub metrics: PipelineMetrics,
+    /// Where the producer is used, for its calls block.
+    pub workplace: Workplace,
 }
 
 /// The actor's state: the way to its thread.
@@ -74,9 +77,8 @@ impl Actor for Publisher {
     ) -> Result<Self::State, ActorProcessingErr> {
         let (commands, inbox) = mpsc::channel(HAND_OVER);
         let (end, ended) = oneshot::channel();
-        let runtime = Handle::current();
-        std::thread::Builder::new().name("publisher".into()).spawn(move || {
-            Worker::new(with, runtime).run(inbox);
+        with.workplace.clone().run("publisher", async move {
+            Worker::new(with).run(inbox).await;
             // Nobody waits when the actor was killed.
             let _ = end.send(());
         })?;
@@ -110,7 +112,6 @@ impl Actor for Publisher {
 
 struct Worker {
     with: PublisherArguments,
-    runtime: Handle,
     producer: Option<Box<dyn Producer>>,
     retry: Duration,
     /// The least life of each partition whose outputs are taken.
@@ -128,10 +129,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(with: PublisherArguments, runtime: Handle) -> Self {
+    fn new(with: PublisherArguments) -> Self {
         Worker {
             with,
-            runtime,
             producer: None,
             retry: RETRY_FIRST,
             lives: HashMap::new(),
@@ -146,17 +146,16 @@ impl Worker {
         }
     }
 
-    fn run(mut self, mut inbox: mpsc::Receiver<(PublisherMessage, Option<Permit>)>) {
-        self.ready();
+    async fn run(mut self, mut inbox: mpsc::Receiver<(PublisherMessage, Option<Permit>)>) {
+        self.ready().await;
         loop {
             let wait = match self.first_staged {
                 Some(first) => COMMIT_INTERVAL.saturating_sub(first.elapsed()),
                 None => Duration::from_millis(100),
             };
-            let next = self.runtime.block_on(async { tokio::time::timeout(wait, inbox.recv()).await });
-            match next {
+            match tokio::time::timeout(wait, inbox.recv()).await {
                 Ok(Some((message, permit))) => {
-                    self.take(message);
+                    self.take(message).await;
                     drop(permit);
                 }
                 Ok(None) => break,
@@ -167,22 +166,22 @@ impl Worker {
             }
             let due = self.first_staged.is_some_and(|first| first.elapsed() >= COMMIT_INTERVAL);
             if due || !self.waiting.is_empty() {
-                self.commit();
+                self.commit().await;
             }
         }
-        self.commit();
+        self.commit().await;
     }
 
-    fn take(&mut self, message: PublisherMessage) {
+    async fn take(&mut self, message: PublisherMessage) {
         match message {
             PublisherMessage::Output(output) => {
                 let least = self.lives.get(&output.partition).copied().unwrap_or(0).max(self.life_min);
                 if output.life >= least {
-                    self.stage(*output);
+                    self.stage(*output).await;
                 }
             }
             PublisherMessage::Fence { partition, life, done } => {
-                self.commit();
+                self.commit().await;
                 self.lives.insert(partition, life);
                 // The one who asked may have given up waiting.
                 let _ = done.send(());
@@ -190,7 +189,7 @@ impl Worker {
         }
     }
 
-    fn stage(&mut self, mut output: BatchOutput) {
+    async fn stage(&mut self, mut output: BatchOutput) {
         self.first_staged.get_or_insert_with(Instant::now);
         if let Some(mut trace) = output.trace.take() {
             trace.enter("publish");
@@ -199,7 +198,7 @@ impl Worker {
         }
         if !output.silent {
             for record in &output.records {
-                if !self.ready() {
+                if !self.ready().await {
                     return;
                 }
                 let Some(producer) = &mut self.producer else { return };
@@ -220,7 +219,7 @@ impl Worker {
         self.waiting.extend(output.drained);
     }
 
-    fn commit(&mut self) {
+    async fn commit(&mut self) {
         if self.first_staged.take().is_none() && self.waiting.is_empty() {
             return;
         }
@@ -230,9 +229,10 @@ impl Worker {
             .map(|(partition, (offset, metadata))| CommitOffset { partition, offset, metadata })
             .collect();
         if self.staged > 0 || !offsets.is_empty() {
-            if !self.ready() {
+            if !self.ready().await {
                 return;
             }
+            self.with.workplace.before(Step::Commit).await;
             let Some(producer) = &mut self.producer else { return };
             let started = Instant::now();
             if let Err(error) = producer.commit(&offsets) {
@@ -258,8 +258,9 @@ impl Worker {
     }
 
     /// There is a producer, made now if need be. Gives up after a try while somebody waits for the thread to end.
-    fn ready(&mut self) -> bool {
+    async fn ready(&mut self) -> bool {
         while self.producer.is_none() {
+            self.with.workplace.before(Step::Connect).await;
             match (self.with.make)() {
                 Ok(producer) => {
                     self.producer = Some(producer);
@@ -274,7 +275,7 @@ impl Worker {
                         self.waiting.clear();
                         return false;
                     }
-                    std::thread::sleep(self.retry);
+                    tokio::time::sleep(self.retry).await;
                     self.retry = (self.retry * 2).min(RETRY_MAX);
                 }
             }

@@ -2,10 +2,11 @@
 
 use crate::messages::SnapshotParts;
 use crate::metrics::PipelineMetrics;
+use crate::workplace::{Step, Workplace};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use tidecast_event::TopicPartition;
 use tidecast_ports::SnapshotStore;
+use tokio::sync::mpsc;
 
 /// A snapshot whose offset is committed.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ const FORMAT: u8 = 1;
 /// The way to the writing thread. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SnapshotQueue {
-    queue: SyncSender<Snapshot>,
+    queue: mpsc::Sender<Snapshot>,
     metrics: PipelineMetrics,
 }
 
@@ -34,12 +35,15 @@ impl SnapshotQueue {
     pub fn start(
         store: Arc<dyn SnapshotStore>,
         metrics: PipelineMetrics,
+        workplace: Workplace,
     ) -> std::io::Result<(SnapshotQueue, std::sync::mpsc::Receiver<()>)> {
-        let (queue, inbox) = sync_channel::<Snapshot>(WAITING);
-        let (end, ended) = sync_channel(1);
+        let (queue, mut inbox) = mpsc::channel::<Snapshot>(WAITING);
+        let (end, ended) = std::sync::mpsc::sync_channel(1);
         let counters = metrics.snapshots.clone();
-        std::thread::Builder::new().name("snapshots".into()).spawn(move || {
-            for snapshot in inbox {
+        let place = workplace.clone();
+        workplace.run("snapshots", async move {
+            while let Some(snapshot) = inbox.recv().await {
+                place.before(Step::Snapshot).await;
                 let state = encode(&snapshot.parts);
                 match store.save(&snapshot.partition, snapshot.offset, &state) {
                     Ok(()) => counters.with_label_values(&["written"]).inc(),
@@ -57,7 +61,7 @@ impl SnapshotQueue {
 
     /// Hands a snapshot over without waiting.
     pub fn write(&self, snapshot: Snapshot) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(snapshot) {
+        if self.queue.try_send(snapshot).is_err() {
             self.metrics.snapshots.with_label_values(&["skipped"]).inc();
         }
     }

@@ -15,13 +15,14 @@ use crate::tree::{Beginning, Tree, TreeFailed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidecast_event::TopicPartition;
 use tidecast_mailbox::restart::{Decision, Policy, decide};
 use tidecast_ports::source::Assigned;
 use tidecast_ports::{PartitionSink, SnapshotStore, SourceHandler};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Makes what stands at the top of a partition's tree, from its record or anew.
 pub type IntakeMaker =
@@ -150,6 +151,25 @@ impl Topology {
         Box::new(Handler(self.0.clone()))
     }
 
+    /// [`SourceHandler::assigned`], for a source that is itself on the runtime.
+    pub async fn assigned(
+        &self,
+        partition: &TopicPartition,
+        broker: Assigned,
+    ) -> Result<(i64, Box<dyn PartitionSink>), String> {
+        self.0.assigned(partition, broker).await
+    }
+
+    /// [`SourceHandler::revoking`], likewise.
+    pub async fn revoking(&self, partitions: &[TopicPartition], grace: Duration) {
+        self.0.revoking(partitions, grace).await;
+    }
+
+    /// [`SourceHandler::lost`], likewise.
+    pub async fn lost(&self, partitions: &[TopicPartition]) {
+        self.0.lost(partitions).await;
+    }
+
     /// How the pipeline is.
     pub fn state(&self) -> PipelineState {
         let known = self.0.known();
@@ -202,7 +222,7 @@ impl Inner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn assigned(
+    async fn assigned(
         self: &Arc<Self>,
         partition: &TopicPartition,
         broker: Assigned,
@@ -252,10 +272,8 @@ impl Inner {
                 inner.tree_failed(partition, life, error);
             }
         });
-        let tree = self.parts.runtime.block_on(async {
-            self.fence(partition, life).await;
-            Tree::start(&self.parts.house, begin, failed).await
-        });
+        self.fence(partition, life).await;
+        let tree = Tree::start(&self.parts.house, begin, failed).await;
         let tree =
             tree.map_err(|error| format!("the actors of {partition} could not be started: {error}"))?;
         let sink = tree.sink();
@@ -327,34 +345,32 @@ impl Inner {
         });
     }
 
-    fn revoking(&self, partitions: &[TopicPartition], grace: Duration) {
+    async fn revoking(&self, partitions: &[TopicPartition], grace: Duration) {
         let trees: Vec<(TopicPartition, Tree)> = {
             let mut known = self.known();
             partitions.iter().filter_map(|partition| known.trees.remove_entry(partition)).collect()
         };
         let deadline = Instant::now() + grace;
-        self.parts.runtime.block_on(async {
-            let drained = trees.iter().map(|(_, tree)| async {
-                let left = deadline.saturating_duration_since(Instant::now());
-                tokio::time::timeout(left, tree.drain(true)).await == Ok(true)
-            });
-            let drained = futures::future::join_all(drained).await;
-            for (drained, (partition, _)) in drained.into_iter().zip(&trees) {
-                if !drained {
-                    tracing::warn!(%partition, "not everything could be committed before the partition went; its next \
-                        owner repeats the rest");
-                }
-            }
-            self.stop_trees(trees).await;
+        let drained = trees.iter().map(|(_, tree)| async {
+            let left = deadline.saturating_duration_since(Instant::now());
+            tokio::time::timeout(left, tree.drain(true)).await == Ok(true)
         });
+        let drained = futures::future::join_all(drained).await;
+        for (drained, (partition, _)) in drained.into_iter().zip(&trees) {
+            if !drained {
+                tracing::warn!(%partition, "not everything could be committed before the partition went; its next owner \
+                    repeats the rest");
+            }
+        }
+        self.stop_trees(trees).await;
     }
 
-    fn lost(&self, partitions: &[TopicPartition]) {
+    async fn lost(&self, partitions: &[TopicPartition]) {
         let trees: Vec<(TopicPartition, Tree)> = {
             let mut known = self.known();
             partitions.iter().filter_map(|partition| known.trees.remove_entry(partition)).collect()
         };
-        self.parts.runtime.block_on(self.stop_trees(trees));
+        self.stop_trees(trees).await;
     }
 
     async fn stop_trees(&self, trees: Vec<(TopicPartition, Tree)>) {
@@ -376,15 +392,15 @@ impl SourceHandler for Handler {
         partition: &TopicPartition,
         broker: Assigned,
     ) -> Result<(i64, Box<dyn PartitionSink>), String> {
-        self.0.assigned(partition, broker)
+        self.0.parts.runtime.block_on(self.0.assigned(partition, broker))
     }
 
     fn revoking(&mut self, partitions: &[TopicPartition], grace: Duration) {
-        self.0.revoking(partitions, grace);
+        self.0.parts.runtime.block_on(self.0.revoking(partitions, grace));
     }
 
     fn lost(&mut self, partitions: &[TopicPartition]) {
-        self.0.lost(partitions);
+        self.0.parts.runtime.block_on(self.0.lost(partitions));
     }
 
     fn connection(&mut self, trouble: Option<&str>) {

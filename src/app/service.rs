@@ -26,6 +26,7 @@ use tidecast_actors::snapshots::SnapshotQueue;
 use tidecast_actors::stats::Stats;
 use tidecast_actors::submissions::Submissions;
 use tidecast_actors::topology::{Failover, IntakeMaker, Topology, TopologyParts};
+use tidecast_actors::workplace::Workplace;
 use tidecast_config::{Role, Settings};
 use tidecast_gateway::{Hub, Listeners, Services};
 use tidecast_kafka::{
@@ -118,7 +119,8 @@ impl Service {
         let control = source.control();
 
         let failover = Arc::new(Failover::default());
-        let (snapshots, snapshots_ended) = SnapshotQueue::start(store.clone(), pipeline.clone())?;
+        let (snapshots, snapshots_ended) =
+            SnapshotQueue::start(store.clone(), pipeline.clone(), Workplace::Threads)?;
         let topics_ready = CancellationToken::new();
         let make = producer_maker(&settings, &cluster, &control, &publishing, topics_ready.clone());
         let (connected, is_connected) = watch::channel(false);
@@ -127,6 +129,7 @@ impl Service {
             events: Arc::new(Connection { failover: failover.clone(), connected }),
             snapshots,
             metrics: pipeline.clone(),
+            workplace: Workplace::Threads,
         };
         let (publisher, _) = ractor::Actor::spawn(None, Publisher, arguments).await?;
         let publisher =

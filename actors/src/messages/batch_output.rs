@@ -2,10 +2,10 @@
 
 use crate::trace::Trace;
 use std::sync::Arc;
-use std::time::Instant;
 use tidecast_event::{Aggregate, Alert, Anomaly, EventTime, TopicPartition};
 use tidecast_ports::OutputRecord;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// A window that closed, or was corrected, in this batch.
 #[derive(Debug, Clone)]
