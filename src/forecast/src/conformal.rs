@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 
 /// One-step errors kept, for scores and inspection.
 const KEPT: usize = 128;
+/// Longest horizon that is calibrated by itself; beyond, as there.
+const HORIZON_MAX: usize = 256;
 /// Weight left to the past by one error, what the model says of itself counts for, and by how much it is believed to
 /// be too sure; chosen on the even-placed M3 monthly and M4 hourly series.
 const FADE: f64 = 0.97;
@@ -53,7 +55,7 @@ impl Conformal {
     /// For forecasts of `horizon` steps whose intervals shall cover `level` (in (0, 1)).
     pub fn new(horizon: usize, level: f64) -> Conformal {
         let mut kept: Vec<usize> = (0..8).map(|i| 1 << i).take_while(|h| *h < horizon).collect();
-        kept.push(horizon.clamp(1, 256));
+        kept.push(horizon.clamp(1, HORIZON_MAX));
         kept.dedup();
         let horizons = kept
             .into_iter()
@@ -136,7 +138,7 @@ impl Conformal {
     /// Whether a decoded calibration could have been written by this code.
     pub(crate) fn is_consistent(&self) -> bool {
         let whole = |kept: &Calibrated| {
-            (1..=256).contains(&kept.horizon)
+            (1..=HORIZON_MAX).contains(&kept.horizon)
                 && kept.pending.len() <= kept.horizon
                 && kept.weight > 0.0
                 && (kept.squares / kept.weight).is_finite()
@@ -202,11 +204,15 @@ pub fn calibrate(spec: &Spec, y: &[f64], horizon: usize, level: f64) -> Conforma
     }
     let (older, newer) = y.split_at(split);
     if let Ok(mut fitted) = spec.fit(older, &mut Budget::default()) {
-        conformal.expect(&fitted.forecast(horizon, ONE_SIGMA));
+        // No step past the longest horizon kept is looked at.
+        let mut path = vec![Step { mean: 0.0, lower: 0.0, upper: 0.0 }; horizon.min(HORIZON_MAX)];
+        fitted.forecast_into(ONE_SIGMA, &mut path);
+        conformal.expect(&path);
         for &y in newer {
             conformal.observe(y);
             fitted.update(y);
-            conformal.expect(&fitted.forecast(horizon, ONE_SIGMA));
+            fitted.forecast_into(ONE_SIGMA, &mut path);
+            conformal.expect(&path);
         }
         // Forecasts of what has not come yet belong to the model that is discarded here.
         conformal.forget_pending();

@@ -1,5 +1,11 @@
 //! The command line as typed. `--help` of each command is meant to teach it.
 
+mod remote;
+mod series;
+
+pub use remote::{RemoteOptions, ReplayOptions, RulesCommand};
+pub use series::{BacktestOptions, DetectOptions, ForecastOptions, Format};
+
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -24,8 +30,22 @@ pub enum Command {
     Run(RunOptions),
     /// Check a configuration: validate it, connect, list topics and permissions
     Check(CheckOptions),
+    /// Fit a model to each series of a CSV file and forecast it
+    Forecast(ForecastOptions),
+    /// Hold out the last steps of each series and compare models on them
+    Backtest(BacktestOptions),
+    /// Score each row of a CSV file as it would have been scored live
+    Detect(DetectOptions),
     /// Generate load: events to a WebSocket or to Kafka, at a rate and in a pattern
     Generate(GenerateOptions),
+    /// Put dead letters back on their topics, through a running service
+    Replay(ReplayOptions),
+    /// Work with the rules of a running service
+    Rules {
+        /// What to do.
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell.

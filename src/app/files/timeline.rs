@@ -1,0 +1,259 @@
+//! What comes after the last time of a series: the spacing, as the times before it show it.
+
+use super::stamp::{Form, Moment, Stamp};
+use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
+use std::collections::BTreeMap;
+
+/// The times of the steps ahead.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timeline {
+    last: Stamp,
+    step: Step,
+}
+
+/// From one observation to the next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Step {
+    Whole(i64),
+    Decimal(f64),
+    /// Calendar months, and the day in them.
+    Months(u32, Day),
+    /// Monday to Friday.
+    Weekdays,
+    Nanos(i64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Day {
+    Last,
+    /// This one, or the month's last where it has none.
+    Of(u32),
+}
+
+/// Nanoseconds in a day.
+const DAY: i64 = 86_400_000_000_000;
+
+impl Timeline {
+    /// From the times of a series, in order: all numbers, or all of the calendar. Without any they are 1, 2, 3...
+    pub fn of(stamps: &[Stamp], observations: usize) -> Timeline {
+        let numbers = |value: fn(&Stamp) -> f64| -> Vec<f64> { stamps.iter().map(value).collect() };
+        let Some(last) = stamps.last().copied() else {
+            return Timeline { last: Stamp::Whole(observations as i64), step: Step::Whole(1) };
+        };
+        if let Some(whole) = all(stamps, |s| if let Stamp::Whole(w) = s { Some(*w) } else { None }) {
+            return Timeline { last, step: Step::Whole(usual(differences(&whole)).unwrap_or(1)) };
+        }
+        if let Some(moments) = all(stamps, |s| if let Stamp::Time(m) = s { Some(*m) } else { None }) {
+            // The finest way of writing among them: midnight is often written as a date alone.
+            let finest = moments.iter().fold(moments[0].form, |a, m| if m.form > a { m.form } else { a });
+            let end = Moment { form: finest, ..moments[moments.len() - 1] };
+            return Timeline { last: Stamp::Time(end), step: calendar(&moments) };
+        }
+        let digits = stamps.iter().map(|s| if let Stamp::Decimal(_, d) = s { *d } else { 0 }).max();
+        let digits = digits.unwrap_or(0);
+        let unit = 10_f64.powi(digits.min(15) as i32);
+        let steps = numbers(Stamp::value).windows(2).map(|w| ((w[1] - w[0]) * unit).round() as i64).collect();
+        let step = usual(steps).unwrap_or(unit as i64) as f64 / unit;
+        Timeline { last: Stamp::Decimal(last.value(), digits), step: Step::Decimal(step) }
+    }
+
+    /// The time `steps` after the last, `None` where the calendar ends.
+    pub fn ahead(&self, steps: usize) -> Option<Stamp> {
+        let count = i64::try_from(steps).ok()?;
+        Some(match (self.last, self.step) {
+            (Stamp::Whole(last), Step::Whole(step)) => {
+                Stamp::Whole(last.checked_add(step.checked_mul(count)?)?)
+            }
+            (Stamp::Decimal(last, digits), Step::Decimal(step)) => {
+                Stamp::Decimal(last + step * count as f64, digits)
+            }
+            (Stamp::Time(last), Step::Months(months, day)) => {
+                let first = last.local.date().with_day(1)?;
+                let months = Months::new(months.checked_mul(u32::try_from(steps).ok()?)?);
+                let date = day.of_month(first.checked_add_months(months)?)?;
+                Stamp::Time(Moment { local: date.and_time(last.local.time()), ..last })
+            }
+            (Stamp::Time(last), Step::Weekdays) => {
+                // From the last weekday, whole weeks first.
+                let date = last.local.date().checked_add_days(Days::new(steps as u64 / 5 * 7))?;
+                let beyond = steps as u64 % 5;
+                let at = u64::from(date.weekday().num_days_from_monday());
+                let weekend = if at + beyond >= 5 { 2 } else { 0 };
+                let date = date.checked_add_days(Days::new(beyond + weekend))?;
+                Stamp::Time(Moment { local: date.and_time(last.local.time()), ..last })
+            }
+            (Stamp::Time(last), Step::Nanos(step)) => {
+                let elapsed = chrono::Duration::nanoseconds(step).checked_mul(i32::try_from(steps).ok()?)?;
+                Stamp::Time(last.at_utc(last.utc().and_utc().checked_add_signed(elapsed)?)?)
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Day {
+    fn of_month(self, first: NaiveDate) -> Option<NaiveDate> {
+        let last = last_day(first)?;
+        first.with_day(match self {
+            Day::Last => last,
+            Day::Of(day) => day.min(last),
+        })
+    }
+}
+
+fn last_day(date: NaiveDate) -> Option<u32> {
+    Some(date.with_day(1)?.checked_add_months(Months::new(1))?.pred_opt()?.day())
+}
+
+fn all<T>(stamps: &[Stamp], kind: impl Fn(&Stamp) -> Option<T>) -> Option<Vec<T>> {
+    stamps.iter().map(kind).collect()
+}
+
+fn differences(values: &[i64]) -> Vec<i64> {
+    values.windows(2).map(|w| w[1].saturating_sub(w[0])).collect()
+}
+
+/// The difference that most have (the smallest of several such), or the middle one where times are irregular.
+fn usual(mut differences: Vec<i64>) -> Option<i64> {
+    differences.retain(|d| *d > 0);
+    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+    differences.iter().for_each(|d| *counts.entry(*d).or_default() += 1);
+    let (most, count) = counts.into_iter().rev().max_by_key(|(_, count)| *count)?;
+    if 2 * count >= differences.len() {
+        return Some(most);
+    }
+    let middle = differences.len() / 2;
+    Some(*differences.select_nth_unstable(middle).1)
+}
+
+fn calendar(moments: &[Moment]) -> Step {
+    let form = moments[moments.len() - 1].form;
+    let dates: Vec<NaiveDate> = moments.iter().map(|m| m.local.date()).collect();
+    let same_time = moments.iter().all(|m| m.local.time() == moments[0].local.time());
+    if moments.len() == 1 {
+        return match form {
+            Form::Quarter { .. } => Step::Months(3, Day::Of(1)),
+            Form::Month { .. } => Step::Months(1, Day::Of(1)),
+            _ => Step::Nanos(DAY),
+        };
+    }
+    let days = differences(&dates.iter().map(|d| i64::from(d.num_days_from_ce())).collect::<Vec<_>>());
+    if same_time {
+        if let Some(step) = months(&dates, &days) {
+            return step;
+        }
+        let weekend = |d: &NaiveDate| matches!(d.weekday(), Weekday::Sat | Weekday::Sun);
+        let over_weekend =
+            dates.windows(2).any(|w| (w[1] - w[0]).num_days() == 3 && w[0].weekday() == Weekday::Fri);
+        if over_weekend && usual(days) == Some(1) && !dates.iter().any(weekend) {
+            return Step::Weekdays;
+        }
+    }
+    let nanos = |m: &Moment| {
+        let utc = m.utc().and_utc();
+        // Past the years that nanoseconds reach, whole days are near enough.
+        utc.timestamp_nanos_opt().unwrap_or_else(|| utc.timestamp().saturating_mul(1_000_000_000))
+    };
+    Step::Nanos(usual(differences(&moments.iter().map(nanos).collect::<Vec<_>>())).unwrap_or(DAY))
+}
+
+/// Steps of whole months: the same day of each, the last day of each, or about the same day in even steps.
+fn months(dates: &[NaiveDate], days: &[i64]) -> Option<Step> {
+    if days.iter().min().is_none_or(|shortest| *shortest < 28) {
+        return None;
+    }
+    let number: Vec<i64> = dates.iter().map(|d| i64::from(d.year()) * 12 + i64::from(d.month0())).collect();
+    let between = differences(&number);
+    let step = u32::try_from(usual(between.clone())?).ok()?;
+    if between.contains(&0) {
+        return None;
+    }
+    if dates.iter().all(|d| last_day(*d) == Some(d.day())) {
+        return Some(Step::Months(step, Day::Last));
+    }
+    let day = dates.iter().map(Datelike::day).max()?;
+    if dates.iter().all(|d| last_day(*d).is_some_and(|last| d.day() == day.min(last))) {
+        return Some(Step::Months(step, Day::Of(day)));
+    }
+    // Business month ends and the like: months are even where days are not.
+    let even = between.iter().all(|b| *b == between[0]) && !days.iter().all(|d| *d == days[0]);
+    even.then(|| Step::Months(step, Day::Of(dates[dates.len() - 1].day())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ahead(times: &[&str], steps: usize) -> Vec<String> {
+        let stamps: Vec<Stamp> = times.iter().map(|t| Stamp::parse(t).unwrap()).collect();
+        let timeline = Timeline::of(&stamps, stamps.len());
+        (1..=steps).map(|s| timeline.ahead(s).unwrap().text()).collect()
+    }
+
+    #[test]
+    fn numbers_go_on_in_their_usual_step() {
+        assert_eq!(ahead(&["1", "2", "3"], 2), ["4", "5"]);
+        assert_eq!(ahead(&["1949", "1951", "1953", "1957"], 2), ["1959", "1961"]);
+        assert_eq!(ahead(&["0.1", "0.2", "0.3"], 3), ["0.4", "0.5", "0.6"]);
+        assert_eq!(ahead(&["7"], 1), ["8"]);
+        assert_eq!(Timeline::of(&[], 144).ahead(1), Some(Stamp::Whole(145)));
+    }
+
+    #[test]
+    fn months_quarters_and_years_go_by_the_calendar() {
+        assert_eq!(ahead(&["2020-11-01", "2020-12-01"], 2), ["2021-01-01", "2021-02-01"]);
+        assert_eq!(
+            ahead(&["2019-11-30", "2019-12-31", "2020-01-31"], 3),
+            ["2020-02-29", "2020-03-31", "2020-04-30"]
+        );
+        assert_eq!(ahead(&["2020-03-31", "2020-06-30", "2020-09-30"], 2), ["2020-12-31", "2021-03-31"]);
+        assert_eq!(ahead(&["2019-01-31", "2019-02-28", "2019-03-31"], 1), ["2019-04-30"]);
+        assert_eq!(ahead(&["2019-01-30", "2019-02-28", "2019-03-30"], 2), ["2019-04-30", "2019-05-30"]);
+        assert_eq!(ahead(&["2018-01-01", "2019-01-01", "2020-01-01"], 2), ["2021-01-01", "2022-01-01"]);
+        assert_eq!(ahead(&["1960-11", "1960-12"], 2), ["1961-01", "1961-02"]);
+        assert_eq!(ahead(&["2020Q3", "2020Q4"], 2), ["2021Q1", "2021Q2"]);
+        assert_eq!(ahead(&["2020-01-01 06:00:00", "2020-02-01 06:00:00"], 1), ["2020-03-01 06:00:00"]);
+        // One month is missing.
+        assert_eq!(ahead(&["2020-01-01", "2020-02-01", "2020-04-01", "2020-05-01"], 1), ["2020-06-01"]);
+    }
+
+    #[test]
+    fn days_weeks_and_weekdays() {
+        assert_eq!(ahead(&["2020-02-27", "2020-02-28"], 2), ["2020-02-29", "2020-03-01"]);
+        assert_eq!(ahead(&["2020-02-01", "2020-02-08", "2020-02-15"], 1), ["2020-02-22"]);
+        assert_eq!(ahead(&["2020-01-01", "2020-01-29", "2020-02-26"], 1), ["2020-03-25"]);
+        // Thursday, Friday, Monday, Tuesday.
+        let week = ["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"];
+        assert_eq!(
+            ahead(&week, 6),
+            ["2024-01-10", "2024-01-11", "2024-01-12", "2024-01-15", "2024-01-16", "2024-01-17"]
+        );
+        assert_eq!(
+            ahead(&["2024-01-01", "2024-01-02", "2024-01-04", "2024-01-05", "2024-01-06"], 1),
+            ["2024-01-07"]
+        );
+    }
+
+    #[test]
+    fn hours_and_less_go_by_the_clock_and_keep_their_form() {
+        assert_eq!(
+            ahead(&["2020-02-28T22:00:00Z", "2020-02-28T23:00:00Z"], 2),
+            ["2020-02-29T00:00:00Z", "2020-02-29T01:00:00Z"]
+        );
+        assert_eq!(ahead(&["2014-04-01 00:00:00", "2014-04-01 00:05:00"], 1), ["2014-04-01 00:10:00"]);
+        assert_eq!(
+            ahead(&["2020-01-01T23:30+02:00", "2020-01-02T00:00+02:00"], 1),
+            ["2020-01-02T00:30+02:00"]
+        );
+        assert_eq!(ahead(&["2020-01-01", "2020-01-01 12:00"], 2), ["2020-01-02 00:00", "2020-01-02 12:00"]);
+        assert_eq!(ahead(&["2020-01-01T00:00:00.5", "2020-01-01T00:00:01.0"], 1), ["2020-01-01T00:00:01.5"]);
+    }
+
+    #[test]
+    fn what_is_past_the_calendar_is_none() {
+        let far = Timeline::of(&[Stamp::parse("9999-12-01").unwrap()], 1);
+        assert_eq!(far.ahead(usize::MAX), None);
+        let whole = Timeline::of(&[Stamp::Whole(i64::MAX - 1)], 1);
+        assert_eq!((whole.ahead(1), whole.ahead(2)), (Some(Stamp::Whole(i64::MAX)), None));
+    }
+}
