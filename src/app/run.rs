@@ -36,12 +36,14 @@ where
     F: FnOnce(Arc<Settings>) -> B,
     B: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
+    let open_files = raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tidecast").build()?;
     let telemetry = runtime.block_on(async { tidecast_telemetry::start(&settings) })?;
     let code = runtime.block_on(async {
         for warning in settings.warnings() {
             tracing::warn!("{warning}");
         }
+        warn_of_few_files(&settings, open_files);
         let mut service = Service::start(settings.clone(), telemetry.registry()).await?;
         for name in tidecast_config::ListenerName::ALL {
             tracing::info!(
@@ -81,6 +83,37 @@ where
     telemetry.flush();
     runtime.shutdown_timeout(Duration::from_millis(300));
     code
+}
+
+/// Raises the limit of open files to what the system allows this process: every client is one. Answers the limit that
+/// holds now, `None` where there is none.
+fn raise_open_files() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if setrlimit(Resource::Nofile, raised).is_err() {
+            return limit.current;
+        }
+    }
+    limit.maximum
+}
+
+/// Files that are open beside the clients' connections: Kafka's, snapshots, listeners.
+const OTHER_FILES: u64 = 512;
+
+fn warn_of_few_files(settings: &Settings, limit: Option<u64>) {
+    let wanted = settings.websocket.max_connections as u64 + OTHER_FILES;
+    if settings.has_role(tidecast_config::Role::Gateway)
+        && let Some(limit) = limit
+        && limit < wanted
+    {
+        tracing::warn!(
+            limit,
+            wanted,
+            "this process may open fewer files than websocket.max_connections asks for: raise its hard limit (ulimit -Hn)"
+        );
+    }
 }
 
 async fn signalled() -> &'static str {

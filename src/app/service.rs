@@ -183,6 +183,7 @@ impl Service {
             let services = Services {
                 settings: settings.clone(),
                 hub: hub.clone(),
+                history: Arc::new(tidecast_kafka::OutputHistory::start(&cluster, &settings)?),
                 control: Arc::new(Control {
                     settings: settings.clone(),
                     catalog: catalog.clone(),

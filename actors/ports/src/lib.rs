@@ -15,7 +15,7 @@ pub mod trace;
 
 pub use control::{ControlError, ControlPlane, Page, PageRequest};
 pub use ingest::{EventIngest, IngestError, OutputIngest};
-pub use live::{LiveRecord, LiveSink, OutputKind};
+pub use live::{LiveHistory, LiveRecord, LiveSink, OutputKind};
 pub use operations::{DeadLetters, KafkaOperations};
 pub use publish::{Destination, OutputRecord, PublishError, Publisher, Recover};
 pub use snapshot::SnapshotStore;

@@ -45,6 +45,11 @@ impl Settings {
                 .into_iter()
                 .filter(|name| values.texts("insecure_listeners").iter().any(|text| text == name.as_str()))
                 .collect(),
+            allowed_origins: values
+                .texts("allowed_origins")
+                .iter()
+                .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
+                .collect(),
             limits: Limits {
                 control_messages_per_second: values.int("limits.control_messages_per_second"),
                 subscriptions: values.int("limits.subscriptions"),
@@ -52,6 +57,11 @@ impl Settings {
                 rest_calls_per_second: values.int("limits.rest_calls_per_second"),
                 request_body_size: values.int("limits.request_body_size"),
                 session_queue_size: values.int("limits.session_queue_size"),
+                connections_per_address: values
+                    .opt_int("limits.connections_per_address")
+                    .and_then(|most| usize::try_from(most).ok()),
+                resume_records: values.int("limits.resume_records"),
+                resume_buffer_size: values.int("limits.resume_buffer_size"),
             },
             state: State {
                 dir: PathBuf::from(values.text("state.dir")),

@@ -98,6 +98,7 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
     }
     topics(settings)?;
     listeners(settings)?;
+    origins(settings)?;
     unique(settings, "series", "name", settings.series.iter().map(|series| series.name.as_str()))?;
     unique(settings, "models", "model_id", settings.models.iter().map(|model| model.model_id.as_str()))?;
     unique(settings, "rules", "name", settings.rules.iter().map(|rule| rule.name.as_str()))?;
@@ -164,6 +165,18 @@ fn listeners(settings: &Settings) -> Result<(), ConfigError> {
                     name.as_str()
                 ),
             ));
+        }
+    }
+    Ok(())
+}
+
+/// An origin is a scheme and a host, perhaps with a port: anything more would never match, anything less would match all.
+fn origins(settings: &Settings) -> Result<(), ConfigError> {
+    for (index, origin) in settings.allowed_origins.iter().enumerate() {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        if !host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' '])) {
+            let allowed = "an origin such as https://ops.example.com, without a path and without *";
+            return Err(settings.refuse(&format!("allowed_origins[{index}]"), quoted(origin), allowed));
         }
     }
     Ok(())

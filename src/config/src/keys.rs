@@ -32,6 +32,12 @@ pub(crate) const KEYS: &[Key] = &[
         Some(""),
         "listeners that may be bound past loopback without `[auth]`, by choice",
     ),
+    Key::new(
+        "allowed_origins",
+        Kind::Texts,
+        Some(""),
+        "origins of other sites whose pages may call here (`https://ops.example.com`); pages of this host always may",
+    ),
     // Kafka
     Key::new(
         "kafka.bootstrap_servers",
@@ -253,6 +259,24 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Int { min: 4_096, max: 1_073_741_824 },
         Some("262144"),
         "bytes waiting for one slow client",
+    ),
+    Key::new(
+        "limits.connections_per_address",
+        count(10_000_000),
+        None,
+        "connections of one address to each listener; no limit where absent",
+    ),
+    Key::new(
+        "limits.resume_records",
+        Kind::Int { min: 0, max: 1_000_000 },
+        Some("10000"),
+        "output records looked through for one client that resumes; 0: nobody resumes",
+    ),
+    Key::new(
+        "limits.resume_buffer_size",
+        Kind::Int { min: 0, max: 8_589_934_592 },
+        Some("33554432"),
+        "bytes of newest updates kept in memory for clients that resume; what is older is read from Kafka",
     ),
     // State
     Key::new("state.dir", Kind::Text, Some("./tidecast-data"), "folder of snapshots and spool"),

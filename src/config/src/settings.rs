@@ -27,6 +27,8 @@ pub struct Settings {
     pub admin: Admin,
     /// Listeners that may be bound past loopback without authentication.
     pub insecure_listeners: Vec<ListenerName>,
+    /// Origins (`scheme://host[:port]`, lower case) of other sites whose pages may call here.
+    pub allowed_origins: Vec<String>,
     /// Per-client limits.
     pub limits: Limits,
     /// Snapshots.
@@ -170,6 +172,12 @@ pub struct Limits {
     pub request_body_size: usize,
     /// Bytes waiting for one slow client.
     pub session_queue_size: usize,
+    /// Connections of one address to each listener; `None`: as many as it likes.
+    pub connections_per_address: Option<usize>,
+    /// Output records looked through for one client that resumes.
+    pub resume_records: usize,
+    /// Bytes of newest updates kept for clients that resume.
+    pub resume_buffer_size: usize,
 }
 
 /// Snapshots.

@@ -6,6 +6,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Scripts and styles from here alone, and nothing inline. `connect-src` lets the pages reach the WebSocket listener,
 /// which is another port and so another origin.
@@ -34,7 +35,7 @@ pub fn add_security_headers(headers: &mut HeaderMap) {
         (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
     ];
     for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DATA_POLICY));
@@ -60,36 +61,83 @@ fn is_loopback_name(host: &str) -> bool {
     }
 }
 
-/// Decides on a request's `Host` and `Origin`. `loopback`: the listener is bound to this machine alone. The error is a
-/// sentence for who made the request.
+/// What a listener asks of `Host` and `Origin`.
+#[derive(Debug, Clone)]
+pub struct Doorway {
+    /// The listener is bound to this machine alone.
+    pub loopback: bool,
+    /// Origins of other sites that may call here all the same (`allowed_origins`), lower case.
+    pub allowed_origins: Arc<[String]>,
+}
+
+/// Whose page is behind a request that may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// No page, or one of this host.
+    Ours,
+    /// One of `allowed_origins`: its browser wants to be told so.
+    Allowed,
+}
+
+/// Decides on a request's `Host` and `Origin`. The error is a sentence for who made the request.
 pub fn check_host_and_origin(
     headers: &HeaderMap,
     uri_host: Option<&str>,
-    loopback: bool,
-) -> Result<(), &'static str> {
+    doorway: &Doorway,
+) -> Result<Site, &'static str> {
     // An HTTP/2 request has its host in the address.
     let host = match (headers.get(header::HOST), uri_host) {
         (Some(host), _) => host_of(host.to_str().map_err(|_| "Host: not a host name")?),
         (None, Some(host)) => host_of(host),
         (None, None) => return Err("Host is missing"),
     };
-    if loopback && !is_loopback_name(host) {
+    if doorway.loopback && !is_loopback_name(host) {
         return Err("Host: this listener answers to localhost, 127.0.0.1 and [::1] alone");
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(Site::Ours) };
     let origin = origin.to_str().map_err(|_| "Origin: not an origin")?;
     // A file opened in a browser: no site can pretend to be one.
     if origin == "file://" {
-        return Ok(());
+        return Ok(Site::Ours);
     }
     let Some((_, authority)) = origin.split_once("://") else {
         return Err("Origin: a page without a site of its own may not call here");
     };
     let from = host_of(authority);
     if from.eq_ignore_ascii_case(host) || (is_loopback_name(from) && is_loopback_name(host)) {
-        return Ok(());
+        return Ok(Site::Ours);
     }
-    Err("Origin: a page of another site may not call here")
+    if doorway.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
+        return Ok(Site::Allowed);
+    }
+    Err("Origin: a page of another site may not call here (allowed_origins names those that may)")
+}
+
+/// Tells the browser of an allowed page that it may read the answer.
+pub fn share_with(headers: &mut HeaderMap, origin: HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    let readable = HeaderValue::from_static("etag, location, retry-after");
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("cross-origin"),
+    );
+}
+
+/// What a browser asks before an allowed page's request: which methods and headers it may use.
+pub fn preflight(headers: &mut HeaderMap) {
+    let fixed = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, content-encoding, if-match, last-event-id",
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
 }
 
 #[cfg(test)]
@@ -97,12 +145,14 @@ mod tests {
     use super::*;
 
     fn check(host: &str, origin: Option<&str>, loopback: bool) -> bool {
+        let allowed_origins = Arc::new(["https://ops.example:8443".to_owned()]);
+        let doorway = Doorway { loopback, allowed_origins };
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        check_host_and_origin(&headers, None, loopback).is_ok()
+        check_host_and_origin(&headers, None, &doorway).is_ok()
     }
 
     #[test]
@@ -117,6 +167,15 @@ mod tests {
         assert!(!check("localhost:8765", Some("https://localhost.attacker.example"), true));
         assert!(!check("localhost:8765", Some("https://localhost@attacker.example"), true));
         assert!(!check("localhost:8765", Some("null"), true), "a sandboxed frame of any site");
+    }
+
+    #[test]
+    fn another_site_may_when_it_is_named_with_its_port() {
+        assert!(check("localhost:8765", Some("https://ops.example:8443"), true));
+        assert!(check("tide.example", Some("https://OPS.example:8443"), false));
+        assert!(!check("tide.example", Some("https://ops.example"), false));
+        assert!(!check("tide.example", Some("http://ops.example:8443"), false));
+        assert!(!check("attacker.example", Some("https://ops.example:8443"), true), "rebinding all the same");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What every request to the app and admin listeners passes: host and origin, access, limits, headers, figures.
 
 use crate::access::{self, Caller, ROUTES, Refusal, Right};
-use crate::browser;
+use crate::browser::{self, Doorway, Site};
 use crate::problem::Problem;
 use crate::services::App;
 use axum::extract::{MatchedPath, Request, State};
@@ -39,21 +39,28 @@ const WEBSOCKET_ROUTE: &str = "/ws/ingest";
 #[derive(Clone, Copy)]
 pub(crate) struct Peer(pub(crate) std::net::IpAddr);
 
-/// Whether the listener of a router is bound to this machine alone.
-#[derive(Clone, Copy)]
-pub(crate) struct IsLoopback(pub(crate) bool);
-
 /// Host and origin of every request, pages included.
-pub(crate) async fn check_origin(
-    State(IsLoopback(loopback)): State<IsLoopback>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn check_origin(State(doorway): State<Doorway>, request: Request, next: Next) -> Response {
     let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    match browser::check_host_and_origin(request.headers(), host.as_deref(), loopback) {
-        Ok(()) => next.run(request).await,
-        Err(detail) => Problem::new(StatusCode::FORBIDDEN, detail).into_response(),
-    }
+    let site = match browser::check_host_and_origin(request.headers(), host.as_deref(), &doorway) {
+        Ok(site) => site,
+        Err(detail) => return Problem::new(StatusCode::FORBIDDEN, detail).into_response(),
+    };
+    let Some(origin) = request.headers().get(header::ORIGIN).filter(|_| site == Site::Allowed).cloned()
+    else {
+        return next.run(request).await;
+    };
+    let asks_first = *request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if asks_first {
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        browser::preflight(response.headers_mut());
+        response
+    } else {
+        next.run(request).await
+    };
+    browser::share_with(response.headers_mut(), origin);
+    response
 }
 
 /// Access to a route that exists. A method that the table does not name for it is answered here, so that a handler

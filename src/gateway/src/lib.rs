@@ -5,6 +5,7 @@
 //! one event's way in reads `ingest/socket.rs` or `ingest/http.rs`. Every request passes `gate.rs`.
 
 pub mod access;
+mod addresses;
 mod auth;
 mod browser;
 mod gate;

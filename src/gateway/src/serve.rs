@@ -1,12 +1,14 @@
 //! The service: accepts, serves, and ends in order.
 
 use crate::access::{self, Refusal};
+use crate::addresses::Addresses;
 use crate::auth::Authenticator;
-use crate::browser;
+use crate::browser::{self, Doorway};
 use crate::gate::Peer;
 use crate::listeners::{Listeners, accept};
 use crate::live::outbox::Closing;
 use crate::live::pulse::{self, Due};
+use crate::live::replay::Replays;
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::rest;
@@ -55,20 +57,27 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ConfigError> {
     let authenticator = Authenticator::new(&services.settings)?;
-    let pace = Pace::new(services.settings.limits.rest_calls_per_second);
+    let limits = &services.settings.limits;
+    let pace = Pace::new(limits.rest_calls_per_second);
+    let replays = Replays::new(services.history.clone(), limits.resume_records);
     let websocket_address = listeners.websocket.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
     let app = Arc::new(App {
         services,
         authenticator,
         pace,
+        replays,
         websocket_address,
         tasks: TaskTracker::new(),
         stopping: CancellationToken::new(),
     });
     let settings = app.settings();
-    let loopback = |name| settings.listener(name).is_loopback();
-    let app_router = rest::app_router(app.clone(), loopback(ListenerName::App));
-    let admin_router = rest::admin_router(app.clone(), loopback(ListenerName::Admin));
+    let allowed_origins: Arc<[String]> = settings.allowed_origins.clone().into();
+    let doorway = |name| Doorway {
+        loopback: settings.listener(name).is_loopback(),
+        allowed_origins: allowed_origins.clone(),
+    };
+    let app_router = rest::app_router(app.clone(), doorway(ListenerName::App));
+    let admin_router = rest::admin_router(app.clone(), doorway(ListenerName::Admin));
     let clock = tokio::spawn(pulse::run(app.services.hub.clone()));
     let flushing = tokio::spawn({
         let hub = app.services.hub.clone();
@@ -77,7 +86,7 @@ pub async fn serve(
     let accepting = [
         tokio::spawn(accept_http(listeners.app, app_router, app.clone(), APP_CONNECTIONS_MAX)),
         tokio::spawn(accept_http(listeners.admin, admin_router, app.clone(), ADMIN_CONNECTIONS_MAX)),
-        tokio::spawn(accept_websockets(listeners.websocket, app.clone(), loopback(ListenerName::WebSocket))),
+        tokio::spawn(accept_websockets(listeners.websocket, app.clone(), doorway(ListenerName::WebSocket))),
     ];
     shutdown.await;
     app.stopping.cancel();
@@ -96,21 +105,29 @@ pub async fn serve(
 
 async fn accept_http(listener: TcpListener, router: axum::Router, app: Arc<App>, most: usize) {
     let permits = Arc::new(Semaphore::new(most));
+    let addresses = Addresses::new(app.settings().limits.connections_per_address);
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let stream = tokio::select! {
             () = app.stopping.cancelled() => return,
             stream = accept(&listener) => stream,
         };
+        let peer = peer_of(&stream);
+        // Hung up on: whoever opens so many is not told by as many answers.
+        let Ok(counted) = addresses.count(peer) else { continue };
         let (router, stopping) = (router.clone(), app.stopping.clone());
         app.tasks.spawn(async move {
-            serve_http(stream, router, stopping).await;
-            drop(permit);
+            serve_http(stream, peer, router, stopping).await;
+            drop((permit, counted));
         });
     }
 }
 
-async fn serve_http(stream: TcpStream, router: axum::Router, stopping: CancellationToken) {
+fn peer_of(stream: &TcpStream) -> IpAddr {
+    stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
+}
+
+async fn serve_http(stream: TcpStream, peer: IpAddr, router: axum::Router, stopping: CancellationToken) {
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -123,7 +140,6 @@ async fn serve_http(stream: TcpStream, router: axum::Router, stopping: Cancellat
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
-    let peer = stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
     let service = TowerToHyperService::new(router.layer(axum::Extension(Peer(peer))));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -139,7 +155,7 @@ async fn serve_http(stream: TcpStream, router: axum::Router, stopping: Cancellat
     }
 }
 
-async fn accept_websockets(listener: TcpListener, app: Arc<App>, loopback: bool) {
+async fn accept_websockets(listener: TcpListener, app: Arc<App>, doorway: Doorway) {
     let settings = app.settings();
     let most = settings.websocket.max_connections;
     let permits = Arc::new(Semaphore::new(most.saturating_add(HANDSHAKES_MAX).min(Semaphore::MAX_PERMITS)));
@@ -151,26 +167,29 @@ async fn accept_websockets(listener: TcpListener, app: Arc<App>, loopback: bool)
             messages_per_second_max: settings.limits.control_messages_per_second,
         },
         series_of: series_lookup(&app),
+        replays: app.replays.clone(),
         check_token: {
             let app = app.clone();
             Arc::new(move |token| app.authenticator.check(token))
         },
     });
     let active = Arc::new(AtomicUsize::new(0));
+    let addresses = Addresses::new(settings.limits.connections_per_address);
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let stream = tokio::select! {
             () = app.stopping.cancelled() => return,
             stream = accept(&listener) => stream,
         };
-        let door = Door { app: app.clone(), loopback, active: active.clone(), most };
+        let Ok(counted) = addresses.count(peer_of(&stream)) else { continue };
+        let door = Door { app: app.clone(), doorway: doorway.clone(), active: active.clone(), most };
         let shared = shared.clone();
         app.tasks.spawn(async move {
             // The handshake's memory is given back before the session begins, which may live for days.
             if let Some(admitted) = Box::pin(door.open(stream)).await {
                 run_session(admitted, shared).await;
             }
-            drop(permit);
+            drop((permit, counted));
         });
     }
 }
@@ -196,7 +215,7 @@ fn series_lookup(app: &Arc<App>) -> crate::websocket::session::SeriesLookup {
 /// What a handshake passes, and what comes out of it.
 struct Door {
     app: Arc<App>,
-    loopback: bool,
+    doorway: Doorway,
     active: Arc<AtomicUsize>,
     most: usize,
 }
@@ -280,7 +299,7 @@ impl Door {
             let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
             return refuse("method", problem.with_header("allow", "GET"));
         }
-        if let Err(detail) = browser::check_host_and_origin(request.headers(), None, self.loopback) {
+        if let Err(detail) = browser::check_host_and_origin(request.headers(), None, &self.doorway) {
             return refuse("origin", Problem::new(StatusCode::FORBIDDEN, detail));
         }
         let accept = match accept_key(request.headers()) {

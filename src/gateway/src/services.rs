@@ -2,13 +2,14 @@
 
 use crate::auth::Authenticator;
 use crate::live::Hub;
+use crate::live::replay::Replays;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidecast_config::Settings;
 use tidecast_ports::{
-    ControlPlane, DeadLetters, EventIngest, Health, KafkaOperations, OutputIngest, StatsSource,
+    ControlPlane, DeadLetters, EventIngest, Health, KafkaOperations, LiveHistory, OutputIngest, StatsSource,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,8 @@ pub struct Services {
     pub settings: Arc<Settings>,
     /// Live delivery; also given to the reader of the output topics.
     pub hub: Arc<Hub>,
+    /// Output records read once more, for clients that come back.
+    pub history: Arc<dyn LiveHistory>,
     /// Models and rules.
     pub control: Arc<dyn ControlPlane>,
     /// Events in.
@@ -46,6 +49,7 @@ pub(crate) struct App {
     pub(crate) services: Services,
     pub(crate) authenticator: Authenticator,
     pub(crate) pace: Pace,
+    pub(crate) replays: Arc<Replays>,
     /// Where the WebSocket listener is bound.
     pub(crate) websocket_address: SocketAddr,
     /// Tasks that outlive their request (WebSockets); waited for at the end.

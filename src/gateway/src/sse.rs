@@ -1,29 +1,37 @@
 //! `GET /stream/metrics`: one server-sent event for each aggregate of a family.
 
 use crate::live::Hub;
+use crate::live::hub::AtOnce;
 use crate::live::index::Pattern;
 use crate::live::outbox::{Closing, Outbox};
+use crate::live::position::Position;
 use crate::live::pulse::Due;
+use crate::live::replay::{Goes, Replayed, Standing};
+use crate::live::update::Update;
 use crate::problem::Problem;
 use crate::rest::extract::{Params, Who};
 use crate::services::App;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use serde::Deserialize;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Between two comments that keep proxies from closing a quiet stream.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// The family that is streamed where none is named.
 const DEFAULT_SERIES: &str = "by_type";
+/// How long a client that comes back waits for a gateway that has just started.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
 /// Events written in one piece.
 const EVENTS_A_PIECE: usize = 64;
 
@@ -38,7 +46,69 @@ pub(crate) struct StreamQuery {
 struct EventStream {
     hub: Arc<Hub>,
     outbox: Arc<Outbox>,
-    greeted: bool,
+    greeting: Option<Bytes>,
+    /// What a client that came back missed, and the room it takes.
+    missed: VecDeque<Arc<Update>>,
+    room: Option<OwnedSemaphorePermit>,
+    standing: Standing,
+}
+
+impl EventStream {
+    /// The next events of what was missed.
+    fn missed(&mut self) -> Option<Bytes> {
+        let mut piece = BytesMut::new();
+        for update in self.missed.drain(..self.missed.len().min(EVENTS_A_PIECE)) {
+            // What was read for this client has this client's position.
+            let goes = if self.room.is_some() { Goes::AsItIs } else { self.standing.step(&update) };
+            append(&mut piece, &update, goes);
+        }
+        if self.missed.is_empty() {
+            self.room = None;
+        }
+        (!piece.is_empty()).then(|| piece.freeze())
+    }
+}
+
+impl EventStream {
+    /// Has aggregates offered, those after `Last-Event-ID` included. The error is why those cannot be had; what is live
+    /// follows all the same.
+    async fn begin(&mut self, app: &App, series: &str, headers: &HeaderMap) -> Result<(), String> {
+        let hub = self.hub.clone();
+        let Some(last) = headers.get("last-event-id").filter(|last| !last.is_empty()) else {
+            hub.stream(&self.outbox, series, None);
+            return Ok(());
+        };
+        let from = last.to_str().ok().and_then(Position::decode);
+        let from = from.filter(|_| app.replays.records_max > 0);
+        let caught_up = tokio::time::timeout(CATCH_UP_PATIENCE, hub.when_caught_up()).await.is_ok();
+        let missed = match hub.stream(&self.outbox, series, from.as_ref().filter(|_| caught_up)) {
+            _ if !caught_up => Err("this gateway has just started".to_owned()),
+            AtOnce::Newest(_) => Err("Last-Event-ID is not a position of this service".to_owned()),
+            AtOnce::Missed(missed) if missed.len() > app.replays.records_max => {
+                Err("it is too much".to_owned())
+            }
+            AtOnce::Missed(missed) => Ok((missed, from.unwrap_or_default(), None)),
+            AtOnce::Elsewhere(stretches) => {
+                let read = app.replays.read(from.unwrap_or_default(), stretches).await;
+                read.map(|Replayed { updates, until, room }| (updates, until, Some(room)))
+                    .map_err(|error| error.to_string())
+            }
+        };
+        let (missed, stands, room) = missed?;
+        let of_series = |update: &Arc<Update>| update.series.as_deref() == Some(series);
+        self.missed = missed.into_iter().filter(of_series).collect();
+        self.room = room.filter(|_| !self.missed.is_empty());
+        self.standing = Standing::at(stands);
+        Ok(())
+    }
+}
+
+fn append(piece: &mut BytesMut, update: &Update, goes: Goes) {
+    match goes {
+        Goes::Not => {}
+        Goes::AsItIs => piece.extend_from_slice(&update.server_sent_event()),
+        Goes::At(position) => piece.extend_from_slice(&update.event_at(&position)),
+    }
 }
 
 impl Drop for EventStream {
@@ -52,18 +122,22 @@ impl Stream for EventStream {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if !self.greeted {
-            // The first bytes make proxies and browsers hand the headers over at once.
-            self.greeted = true;
-            return Poll::Ready(Some(Ok(Bytes::from_static(b"retry: 3000\n: aggregates follow\n\n"))));
+        // The first bytes make proxies and browsers hand the headers over at once.
+        if let Some(greeting) = self.greeting.take() {
+            return Poll::Ready(Some(Ok(greeting)));
+        }
+        while !self.missed.is_empty() {
+            if let Some(piece) = self.missed() {
+                return Poll::Ready(Some(Ok(piece)));
+            }
         }
         self.outbox.register(cx.waker());
         if self.outbox.is_cut() {
             return Poll::Ready(None);
         }
         let mut piece = BytesMut::new();
-        let taken =
-            self.outbox.take(EVENTS_A_PIECE, |update| piece.extend_from_slice(&update.server_sent_event()));
+        let EventStream { outbox, standing, .. } = &mut *self;
+        let taken = outbox.take(EVENTS_A_PIECE, |update| append(&mut piece, &update, standing.step(&update)));
         let mut head = BytesMut::new();
         if let Some(gap) = taken.gap {
             head.extend_from_slice(
@@ -89,6 +163,7 @@ impl Stream for EventStream {
 pub(crate) async fn stream_metrics(
     State(app): State<Arc<App>>,
     Who(caller): Who,
+    headers: HeaderMap,
     Params(query): Params<StreamQuery>,
 ) -> Result<Response, Problem> {
     let series = query.series.as_deref();
@@ -116,9 +191,20 @@ pub(crate) async fn stream_metrics(
         )));
         hub.pulse.schedule(&outbox, Due::Deadline, left);
     }
-    hub.stream(&outbox, series.unwrap_or(DEFAULT_SERIES));
     hub.metrics.streams.inc();
-    let body = Body::from_stream(EventStream { hub, outbox, greeted: false });
+    // From here on the stream's end, however it comes, gives everything back.
+    let mut stream = EventStream {
+        hub,
+        outbox,
+        greeting: None,
+        missed: VecDeque::new(),
+        room: None,
+        standing: Standing::default(),
+    };
+    let cannot = stream.begin(&app, series.unwrap_or(DEFAULT_SERIES), &headers).await.err();
+    let told = cannot.map(|why| format!(": what was missed cannot be replayed, {why}\n")).unwrap_or_default();
+    stream.greeting = Some(format!("retry: 3000\n: aggregates follow\n{told}\n").into());
+    let body = Body::from_stream(stream);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),

@@ -6,6 +6,7 @@ mod cluster;
 mod config_topic;
 mod dead_letters;
 mod embedded;
+mod history;
 mod ingest;
 mod live;
 mod log;
@@ -22,6 +23,7 @@ pub use cluster::{ClientError, Cluster, ClusterOptions, ProducerKind, ProducerTu
 pub use config_topic::{Change, ConfigTopic, Entry, OnChange, TableError};
 pub use dead_letters::DeadLetterTopic;
 pub use embedded::EmbeddedBroker;
+pub use history::OutputHistory;
 pub use ingest::Ingest;
 pub use live::{LiveOptions, LiveReader};
 pub use operations::Operations;

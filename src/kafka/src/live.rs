@@ -23,6 +23,8 @@ const BATCH: usize = 512;
 const DISCOVER_EVERY: Duration = Duration::from_secs(10);
 /// The same while a topic is missing.
 const DISCOVER_MISSING_EVERY: Duration = Duration::from_secs(1);
+/// No record from before the start for this long: there is none left.
+const QUIET: Duration = Duration::from_millis(750);
 /// How long one question to the brokers may hold up delivery.
 const ASK: Duration = Duration::from_secs(2);
 
@@ -98,6 +100,7 @@ impl LiveReader {
             stopped: Arc::clone(&stopped),
             started_ms: i64::try_from(started_ms).unwrap_or(i64::MAX),
             partitions: BTreeMap::new(),
+            caught_up: false,
         };
         let thread = std::thread::Builder::new()
             .name("kafka-live".into())
@@ -141,6 +144,8 @@ struct Partition {
     kind: OutputKind,
     /// The end when the partition was found: what is before it and older than the reader is replayed.
     found_end: i64,
+    /// The offset after the last record that came.
+    next: i64,
     remembered: Remembered,
 }
 
@@ -154,23 +159,43 @@ struct Reader {
     stopped: Arc<AtomicBool>,
     started_ms: i64,
     partitions: Partitions,
+    /// What was written before the start has been handed over.
+    caught_up: bool,
 }
 
 impl Reader {
     fn run(mut self) {
         let mut discover_at = Instant::now();
         let mut records = Vec::new();
+        let mut old_came_at = None;
         while !self.stopped.load(Ordering::Acquire) {
             if Instant::now() >= discover_at {
                 let all_there = self.discover();
                 discover_at =
                     Instant::now() + if all_there { DISCOVER_EVERY } else { DISCOVER_MISSING_EVERY };
+                if all_there && old_came_at.is_none() {
+                    old_came_at = Some(Instant::now());
+                }
             }
             self.gather(&mut records);
+            if records.iter().any(|record| record.replayed) {
+                old_came_at = old_came_at.map(|_| Instant::now());
+            }
             if !records.is_empty() {
                 self.sink.publish(std::mem::take(&mut records));
             }
+            if !self.caught_up && old_came_at.is_some_and(|at| self.is_caught_up(at)) {
+                self.caught_up = true;
+                self.sink.caught_up();
+            }
         }
+    }
+
+    /// Whether what was there at the start has come. A partition that ends in a transaction's marker is never read to
+    /// its very end, so quiet after the last old record counts too.
+    fn is_caught_up(&self, old_came_at: Instant) -> bool {
+        let mut partitions = self.partitions.values().flat_map(BTreeMap::values);
+        partitions.all(|partition| partition.next >= partition.found_end) || old_came_at.elapsed() >= QUIET
     }
 
     /// Waits for a record, then takes what else is there.
@@ -180,7 +205,8 @@ impl Reader {
             match self.consumer.poll(wait) {
                 None => return,
                 Some(Ok(message)) => {
-                    if let Some(record) = take(&mut self.partitions, &self.options, self.started_ms, &message)
+                    if let Some(record) =
+                        take(&mut self.partitions, &self.options, self.started_ms, self.caught_up, &message)
                     {
                         records.push(record);
                     }
@@ -225,7 +251,7 @@ impl Reader {
             };
             let from = Offset::Offset(low.max(high - self.options.tail));
             if list.add_partition_offset(topic, partition.id(), from).is_ok() {
-                let new = Partition { kind, found_end: high, remembered: Remembered::default() };
+                let new = Partition { kind, found_end: high, next: 0, remembered: Remembered::default() };
                 known.insert(partition.id(), new);
             }
         }
@@ -242,45 +268,53 @@ impl Reader {
     }
 }
 
-fn header<'m>(message: &'m BorrowedMessage<'_>, key: &str) -> Option<&'m [u8]> {
-    message.headers()?.iter().find(|header| header.key == key)?.value
-}
-
 fn take(
     partitions: &mut Partitions,
     options: &LiveOptions,
     started_ms: i64,
+    caught_up: bool,
     message: &BorrowedMessage<'_>,
 ) -> Option<LiveRecord> {
     let partition = partitions.get_mut(message.topic())?.get_mut(&message.partition())?;
-    let id = header(message, "id").and_then(OutputId::parse);
-    if let Some(id) = id
+    let record = live_record(partition.kind, message);
+    partition.next = message.offset() + 1;
+    if let Some(id) = record.id
         && !partition.remembered.is_new(id, options.remembered_ids)
     {
         return None;
     }
+    let before = message.offset() < partition.found_end && record.timestamp_ms < started_ms;
     let traceparent = match options.traceparent {
         true => header(message, "traceparent").map(Into::into),
         false => None,
     };
-    let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
+    Some(LiveRecord { replayed: before && !caught_up, traceparent, ..record })
+}
+
+fn header<'m>(message: &'m BorrowedMessage<'_>, key: &str) -> Option<&'m [u8]> {
+    message.headers()?.iter().find(|header| header.key == key)?.value
+}
+
+/// A record as the gateway takes it, its bytes copied once; as if it were live.
+pub(crate) fn live_record(kind: OutputKind, message: &BorrowedMessage<'_>) -> LiveRecord {
+    let id = header(message, "id").and_then(OutputId::parse);
     let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
     let mut bytes = BytesMut::with_capacity(key.len() + value.len());
     bytes.extend_from_slice(key);
     bytes.extend_from_slice(value);
     let mut key_and_value: Bytes = bytes.freeze();
     let key = key_and_value.split_to(key.len());
-    Some(LiveRecord {
-        kind: partition.kind,
+    LiveRecord {
+        kind,
         partition: message.partition(),
         offset: message.offset(),
         id,
-        timestamp_ms,
+        timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
         key,
         value: key_and_value,
-        replayed: message.offset() < partition.found_end && timestamp_ms < started_ms,
-        traceparent,
-    })
+        replayed: false,
+        traceparent: None,
+    }
 }
 
 #[cfg(test)]

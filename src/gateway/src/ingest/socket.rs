@@ -3,6 +3,7 @@
 //! One future per connection owns the socket, what is on its way to Kafka, and the answers. It reads no further while
 //! more than its credit is on the way; it never waits for its client to read an answer.
 
+use super::rate::{EventRate, Over};
 use crate::access::{Caller, Right};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -114,7 +115,6 @@ struct Connection<S> {
     caller: Option<Arc<Caller>>,
     /// When the wait for a token, or the token's life, is over.
     access_ends: Option<Instant>,
-    events_per_second_max: u32,
     decoder: Decoder,
     input: BytesMut,
     phase: Phase,
@@ -131,8 +131,7 @@ struct Connection<S> {
     timer_at: Instant,
     ends_at: Option<Instant>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
-    second_started: Instant,
-    this_second: u32,
+    rate: EventRate,
     close_sent: bool,
 }
 
@@ -163,7 +162,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             metrics,
             caller,
             access_ends,
-            events_per_second_max: settings.limits.ingest_events_per_second,
             decoder: Decoder::new(settings.kafka.max_request_size as usize),
             input: BytesMut::new(),
             phase: Phase::Open,
@@ -180,8 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             timer_at: now,
             ends_at: None,
             stopping: Box::pin(app.stopping.clone().cancelled_owned()),
-            second_started: now,
-            this_second: 0,
+            rate: EventRate::new(settings.limits.ingest_events_per_second, now),
             close_sent: false,
             app,
         }
@@ -229,13 +226,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.refusals.extend_from_slice(&frame(Opcode::Text, error.to_string().as_bytes()));
     }
 
-    /// Over the limit of events a second: what is left of the second is waited for, so that the client is slowed.
-    fn paused_until(&self) -> Option<Instant> {
-        let over = self.this_second >= self.events_per_second_max;
-        let until = self.second_started + Duration::from_secs(1);
-        (over && Instant::now() < until).then_some(until)
-    }
-
     /// `Ready(true)`: something was read; `Ready(false)`: the client hung up.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         // A chunk is filled before another is made: events on their way share the chunk that they came in.
@@ -246,10 +236,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(Ok(read > 0))
     }
 
-    fn take_frames(&mut self) {
+    /// More is waiting than the second allows: the client is told, and closed when it goes on like this.
+    fn over_the_limit(&mut self, index: u64) {
+        let over = self.rate.over();
+        if over == Over::Told {
+            return;
+        }
+        let most = self.rate.most();
+        let message = format!("at most {most} events a second; the connection is read from at that rate");
+        self.refuse("rate_limited", &message, index);
+        if over == Over::Close {
+            self.end(4429);
+        }
+    }
+
+    /// Takes whole frames out of what was read. Answers whether events went on their way: those have to be polled.
+    fn take_frames(&mut self) -> bool {
+        let room = self.rate.room(Instant::now());
         let mut events = Vec::new();
         let mut bytes = 0;
         while self.phase == Phase::Open && self.bytes_on_the_way + bytes < CREDIT_BYTES {
+            if events.len() >= room {
+                if !self.input.is_empty() {
+                    self.over_the_limit(self.frames + events.len() as u64);
+                }
+                break;
+            }
             match self.decoder.decode(&mut self.input) {
                 Ok(Some(Message::Text(text))) if self.take_token(&text) => {}
                 Ok(Some(Message::Text(_) | Message::Binary(_))) if self.caller.is_none() => self.end(4401),
@@ -269,18 +281,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Err(error) => self.end(error.close_code()),
             }
         }
-        if !events.is_empty() {
+        let sent = !events.is_empty();
+        if sent {
             self.send(events, bytes);
         }
+        sent
     }
 
     fn send(&mut self, events: Vec<Bytes>, bytes: usize) {
-        if self.second_started.elapsed() >= Duration::from_secs(1) {
-            self.second_started = Instant::now();
-            self.this_second = 0;
-        }
-        let before = self.this_second;
-        self.this_second = before.saturating_add(u32::try_from(events.len()).unwrap_or(u32::MAX));
+        self.rate.count(events.len());
         let index = self.frames;
         self.frames += events.len() as u64;
         let (results, acknowledged) = self.app.services.ingest.ingest_batch(events, super::http::now_ms());
@@ -292,11 +301,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.refuse(rejection.reason.as_str(), &rejection.detail, index + place as u64)
                 }
             }
-        }
-        let most = self.events_per_second_max;
-        if before < most && self.this_second >= most {
-            let message = format!("at most {most} events a second; the connection is read from at that rate");
-            self.refuse("rate_limited", &message, self.frames);
         }
         if accepted > 0 {
             let batch = Batch { events: accepted, bytes, index, sent: Instant::now() };
@@ -376,7 +380,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let news = self.accepted > self.told || !self.refusals.is_empty() || self.untold > 0;
         let answer = (news && self.output.is_empty()).then_some(self.next_answer);
         let access = self.access_ends.filter(|_| self.phase == Phase::Open);
-        let Some(at) = [answer, self.paused_until(), self.ends_at, access].into_iter().flatten().min() else {
+        let Some(at) = [answer, self.rate.paused_until(Instant::now()), self.ends_at, access]
+            .into_iter()
+            .flatten()
+            .min()
+        else {
             return;
         };
         if at != self.timer_at {
@@ -397,10 +405,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.end(4401);
             }
             let mut progress = self.poll_acknowledged(cx);
-            let may_read = self.bytes_on_the_way < CREDIT_BYTES && self.paused_until().is_none();
+            let may_read =
+                self.bytes_on_the_way < CREDIT_BYTES && self.rate.paused_until(Instant::now()).is_none();
             if self.phase == Phase::Open && may_read {
                 // What was left for want of credit comes before what is still in the socket.
-                self.take_frames();
+                progress |= self.take_frames();
                 if let Poll::Ready(read) = self.poll_read(cx) {
                     if !read? {
                         return Poll::Ready(Ok(()));

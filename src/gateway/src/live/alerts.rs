@@ -20,7 +20,9 @@ pub enum AlertKind {
 /// One alert as listed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertItem {
-    /// Its place in its topic; names it.
+    /// Names it: its place in its topic.
+    pub id: String,
+    /// Its update's `position`.
     pub position: String,
     /// Event time, RFC 3339.
     pub timestamp: String,
@@ -45,7 +47,7 @@ impl AlertItem {
         let text = |value: &Map<String, Value>, name: &str| {
             value.get(name).and_then(Value::as_str).map(str::to_owned)
         };
-        let position = update.position.to_string();
+        let (id, position) = (update.name_of_place(), update.position.to_string());
         let timestamp = text(&value, "timestamp").unwrap_or_default();
         let model_id = text(&value, "model_id");
         let message = text(&value, "message").unwrap_or_default();
@@ -53,6 +55,7 @@ impl AlertItem {
             let severity = text(&value, "severity").unwrap_or_else(|| "MEDIUM".into());
             let kind = AlertKind::Anomaly;
             return Some(AlertItem {
+                id,
                 position,
                 timestamp,
                 kind,
@@ -71,7 +74,7 @@ impl AlertItem {
             _ => Map::new(),
         };
         let kind = if system { AlertKind::System } else { AlertKind::Rule };
-        Some(AlertItem { position, timestamp, kind, severity, model_id, rule, message, data })
+        Some(AlertItem { id, position, timestamp, kind, severity, model_id, rule, message, data })
     }
 }
 
@@ -144,10 +147,7 @@ mod tests {
         );
         assert!(more);
         let (page, more) = recent.page(Some(page[1].0), 10, |_| true);
-        assert_eq!(
-            page.iter().map(|(_, item)| &*item.position).collect::<Vec<_>>(),
-            ["a2-5", "a2-4", "a2-3"]
-        );
+        assert_eq!(page.iter().map(|(_, item)| &*item.id).collect::<Vec<_>>(), ["a2-5", "a2-4", "a2-3"]);
         assert!(!more);
         assert_eq!(page[0].1.data["n"], 5);
     }

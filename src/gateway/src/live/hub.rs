@@ -8,14 +8,18 @@ use super::flusher::Flusher;
 use super::index::{Index, Pattern};
 use super::latest::{Latest, SeenIds};
 use super::outbox::{Offered, Outbox};
+use super::position::Position;
 use super::pulse::{CLOSE_PATIENCE, Due, Pulse};
+use super::recent::Recent;
 use super::update::{Update, UpdateType};
 use crate::metrics::Metrics;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tidecast_config::Settings;
-use tidecast_ports::{LiveRecord, LiveSink, Tracer};
+use tidecast_ports::live::Stretch;
+use tidecast_ports::{LiveRecord, LiveSink, OutputKind, Tracer};
+use tokio::sync::watch;
 
 /// Bytes of newest forecasts kept for clients that come later (10,000 models with a path of 24 steps take half).
 const LATEST_BYTES_MAX: usize = 48 << 20;
@@ -32,6 +36,8 @@ pub struct HubOptions {
     pub queue_bytes_max: usize,
     /// Between two heartbeats.
     pub heartbeat_interval: Duration,
+    /// Bytes of newest updates kept for clients that come back.
+    pub recent_bytes_max: usize,
 }
 
 impl From<&Settings> for HubOptions {
@@ -39,6 +45,7 @@ impl From<&Settings> for HubOptions {
         HubOptions {
             queue_bytes_max: settings.limits.session_queue_size,
             heartbeat_interval: settings.websocket.heartbeat_interval,
+            recent_bytes_max: settings.limits.resume_buffer_size,
         }
     }
 }
@@ -55,6 +62,7 @@ pub struct Hub {
     pub flusher: Flusher,
     state: Mutex<State>,
     next_client: AtomicU64,
+    caught_up: watch::Sender<bool>,
     tracer: OnceLock<Arc<dyn Tracer>>,
 }
 
@@ -65,6 +73,9 @@ struct State {
     latest: Latest,
     seen: SeenIds,
     alerts: RecentAlerts,
+    recent: Recent,
+    /// Everything that came, repeats included.
+    head: Position,
     offers: u64,
     closed: Option<(u16, &'static str)>,
 }
@@ -77,6 +88,7 @@ impl Hub {
 
     /// As [`Hub::new`], with its numbers given.
     pub fn with_options(options: HubOptions, metrics: Metrics) -> Arc<Self> {
+        let recent = Recent::new(options.recent_bytes_max);
         Arc::new(Hub {
             options,
             pulse: Pulse::default(),
@@ -89,10 +101,13 @@ impl Hub {
                 latest: Latest::new(LATEST_BYTES_MAX),
                 seen: SeenIds::new(SEEN_IDS_MAX),
                 alerts: RecentAlerts::new(ALERTS_MAX, ALERT_BYTES_MAX),
+                recent,
+                head: Position::default(),
                 offers: 0,
                 closed: None,
             }),
             next_client: AtomicU64::new(1),
+            caught_up: watch::Sender::new(false),
             tracer: OnceLock::new(),
         })
     }
@@ -131,43 +146,26 @@ impl Hub {
         state.sessions.remove(&outbox.id);
     }
 
-    /// Adds `types` for each pattern, and gives the newest forecast of each model that is meant (and that `may` be
-    /// seen): in one step, so that no update falls between and none comes twice.
+    /// Adds `types` for each pattern, and gives what the client gets at once, in one step with it, so that no update
+    /// falls between and none comes twice: without `from` the newest forecast of each model that is meant (and that
+    /// `may` be seen), else what came after it.
     pub fn subscribe(
         &self,
         outbox: &Arc<Outbox>,
         patterns: &[Pattern],
         types: u8,
+        from: Option<&Position>,
         may: impl Fn(&str) -> bool,
-    ) -> Vec<Arc<Update>> {
+    ) -> Entered {
         let mut state = self.state();
         for pattern in patterns {
             state.index.add(pattern, types, outbox);
         }
-        if types & UpdateType::Forecast.bit() == 0 {
-            return Vec::new();
-        }
-        let mut newest: Vec<Arc<Update>> = Vec::new();
-        let mut by_prefix = Vec::new();
-        for pattern in patterns {
-            match pattern {
-                Pattern::Exact(name) => newest.extend(state.latest.get(name).cloned()),
-                Pattern::Prefix(_) => by_prefix.push(pattern),
-            }
-        }
-        if !by_prefix.is_empty() {
-            newest.retain(|update| !by_prefix.iter().any(|pattern| pattern.matches(&update.name)));
-            let matching =
-                |update: &&Arc<Update>| by_prefix.iter().any(|pattern| pattern.matches(&update.name));
-            newest.extend(state.latest.iter().filter(matching).cloned());
-        }
-        newest.retain(|update| may(&update.name));
-        // Where something waits for this client already, the newest is at the end of it: not a second time.
-        if !outbox.is_empty() {
-            let waiting = outbox.forecasts_waiting();
-            newest.retain(|update| !waiting.contains(&update.name));
-        }
-        newest
+        let at_once = match from {
+            Some(from) => state.missed_since(from, types),
+            None => AtOnce::Newest(state.newest(outbox, patterns, types, may)),
+        };
+        Entered { head: state.head.encode(), at_once }
     }
 
     /// Takes `types` from each pattern.
@@ -178,9 +176,22 @@ impl Hub {
         }
     }
 
-    /// Has the aggregates of one family offered to `outbox` (for `GET /stream/metrics`).
-    pub fn stream(&self, outbox: &Arc<Outbox>, series: &str) {
-        self.state().streams.push((series.into(), outbox.clone()));
+    /// Has the aggregates of one family offered to `outbox` (for `GET /stream/metrics`); with `from`, gives what came
+    /// after it, of all families.
+    pub fn stream(&self, outbox: &Arc<Outbox>, series: &str, from: Option<&Position>) -> AtOnce {
+        let mut state = self.state();
+        state.streams.push((series.into(), outbox.clone()));
+        match from {
+            Some(from) => state.missed_since(from, UpdateType::Aggregation.bit()),
+            None => AtOnce::Newest(Vec::new()),
+        }
+    }
+
+    /// Waits until what was written before the start has come: before that nobody can be told what was missed.
+    pub async fn when_caught_up(&self) {
+        let mut caught_up = self.caught_up.subscribe();
+        // The sender is this hub's own.
+        let _ = caught_up.wait_for(|caught_up| *caught_up).await;
     }
 
     /// Asks every client's connection to close, and those that join later at once.
@@ -216,28 +227,34 @@ impl Hub {
 
     /// Offers one record; the clients that have to be woken for it are added to `woken`.
     fn take(&self, record: &LiveRecord, woken: &mut Vec<Arc<Outbox>>) {
-        let mut update = match Update::read(record) {
+        let read = Update::read(record);
+        let mut state = self.state();
+        state.head.advance(record.kind, record.partition, record.offset);
+        state.recent.came(record.kind, record.partition, record.offset);
+        let mut update = match read {
             Ok(update) => update,
             Err(error) => {
+                drop(state);
                 self.metrics.live_unreadable.inc();
                 tracing::debug!(kind = ?record.kind, partition = record.partition, offset = record.offset, %error,
                     "an output record is not what its topic carries; nobody gets it");
                 return;
             }
         };
+        if let Some(id) = record.id
+            && !state.seen.is_new(id)
+        {
+            return;
+        }
         if let (Some(tracer), Some(header)) = (self.tracer.get(), &record.traceparent)
             && !record.replayed
             && let Some(span) = tracer.deliver(header, &update.name)
         {
             update.follow(span);
         }
+        update.position = state.head.encode();
         let update = Arc::new(update);
-        let mut state = self.state();
-        if let Some(id) = record.id
-            && !state.seen.is_new(id)
-        {
-            return;
-        }
+        state.recent.keep(&update);
         match update.kind {
             UpdateType::Forecast => state.latest.keep(&update),
             UpdateType::Anomaly | UpdateType::Alert => state.alerts.keep(&update),
@@ -271,6 +288,89 @@ impl Hub {
     }
 }
 
+/// What a client gets at once when it subscribes.
+#[derive(Debug)]
+pub enum AtOnce {
+    /// The newest forecasts, in no order.
+    Newest(Vec<Arc<Update>>),
+    /// What was missed, in its order: of every name, and of the types wanted and perhaps others of their topics.
+    Missed(Vec<Arc<Update>>),
+    /// What was missed has to be read from Kafka, or at least compared with it.
+    Elsewhere(Vec<Stretch>),
+}
+
+/// A subscription as the hub has it.
+#[derive(Debug)]
+pub struct Entered {
+    /// Where the hub stood: everything after it comes as it is offered.
+    pub head: Box<str>,
+    /// What goes first.
+    pub at_once: AtOnce,
+}
+
+/// Whether one of `types` comes from this topic.
+fn is_wanted(types: u8, topic: OutputKind) -> bool {
+    let of_topic = match topic {
+        OutputKind::Forecast => UpdateType::Forecast.bit(),
+        OutputKind::Alert => UpdateType::Anomaly.bit() | UpdateType::Alert.bit(),
+        OutputKind::Aggregate => UpdateType::Aggregation.bit(),
+        OutputKind::Metrics => UpdateType::Metrics.bit(),
+    };
+    types & of_topic != 0
+}
+
+impl State {
+    fn missed_since(&self, from: &Position, types: u8) -> AtOnce {
+        if let Some(missed) = self.recent.since(from, &self.head, |topic| is_wanted(types, topic)) {
+            return AtOnce::Missed(missed);
+        }
+        // Every partition that one of the two knows: the other's may be new, or not read yet.
+        let mut both = from.clone();
+        both.merge(&self.head);
+        let stretches = both.partitions().filter(|(kind, ..)| is_wanted(types, *kind));
+        let stretches = stretches.map(|(kind, partition, _)| Stretch {
+            kind,
+            partition,
+            from: from.next(kind, partition),
+            until: self.head.next(kind, partition),
+        });
+        AtOnce::Elsewhere(stretches.filter(|stretch| stretch.from != stretch.until).collect())
+    }
+
+    fn newest(
+        &self,
+        outbox: &Outbox,
+        patterns: &[Pattern],
+        types: u8,
+        may: impl Fn(&str) -> bool,
+    ) -> Vec<Arc<Update>> {
+        if types & UpdateType::Forecast.bit() == 0 {
+            return Vec::new();
+        }
+        let mut newest: Vec<Arc<Update>> = Vec::new();
+        let mut by_prefix = Vec::new();
+        for pattern in patterns {
+            match pattern {
+                Pattern::Exact(name) => newest.extend(self.latest.get(name).cloned()),
+                Pattern::Prefix(_) => by_prefix.push(pattern),
+            }
+        }
+        if !by_prefix.is_empty() {
+            newest.retain(|update| !by_prefix.iter().any(|pattern| pattern.matches(&update.name)));
+            let matching =
+                |update: &&Arc<Update>| by_prefix.iter().any(|pattern| pattern.matches(&update.name));
+            newest.extend(self.latest.iter().filter(matching).cloned());
+        }
+        newest.retain(|update| may(&update.name));
+        // Where something waits for this client already, the newest is at the end of it: not a second time.
+        if !outbox.is_empty() {
+            let waiting = outbox.forecasts_waiting();
+            newest.retain(|update| !waiting.contains(&update.name));
+        }
+        newest
+    }
+}
+
 impl LiveSink for Hub {
     fn publish(&self, records: Vec<LiveRecord>) {
         let mut woken = Vec::new();
@@ -278,5 +378,9 @@ impl LiveSink for Hub {
             self.take(record, &mut woken);
         }
         self.flusher.wake(woken, Instant::now());
+    }
+
+    fn caught_up(&self) {
+        self.caught_up.send_replace(true);
     }
 }

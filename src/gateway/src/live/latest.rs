@@ -122,7 +122,7 @@ mod tests {
             latest.keep(&forecast(model, offset as i64));
         }
         assert!(latest.get("m1").is_none(), "m0 has had a newer value, m1 has not");
-        assert_eq!(&*latest.get("m0").unwrap().position, "f2-3");
+        assert_eq!(&*latest.get("m0").unwrap().name_of_place(), "f2-3");
         assert_eq!(latest.len(), 3);
         for offset in 0..10_000 {
             latest.keep(&forecast("m0", offset));

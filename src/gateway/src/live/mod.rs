@@ -6,7 +6,10 @@ pub mod hub;
 pub mod index;
 pub mod latest;
 pub mod outbox;
+pub mod position;
 pub mod pulse;
+mod recent;
+pub mod replay;
 pub mod update;
 
 pub use hub::Hub;

@@ -343,7 +343,7 @@ mod tests {
 
     fn take_all(outbox: &Outbox) -> (Vec<String>, Option<Gap>) {
         let mut positions = Vec::new();
-        let taken = outbox.take(usize::MAX, |update| positions.push(update.position.to_string()));
+        let taken = outbox.take(usize::MAX, |update| positions.push(update.name_of_place()));
         (positions, taken.gap)
     }
 

@@ -1,5 +1,6 @@
 //! One update and its encodings: each is made once, when the first client wants it, and shared by all.
 
+use super::position::Position;
 use crate::websocket::frame::{self, Opcode};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -83,13 +84,21 @@ pub struct Update {
     pub is_model: bool,
     /// The record's value: JSON, checked.
     pub value: Bytes,
-    /// Where it stands in its topic: `<letter><partition>-<offset>`; opaque to clients.
+    /// Its topic.
+    pub topic: OutputKind,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Where a client stands that has everything up to this one ([`Position`]), for a client to come back with.
     pub position: Box<str>,
     /// The family, for an aggregate.
     pub series: Option<Arc<str>>,
     text: OnceLock<Bytes>,
     binary: OnceLock<Bytes>,
     event: OnceLock<Bytes>,
+    newest_text: OnceLock<Bytes>,
+    newest_binary: OnceLock<Bytes>,
     /// Of a sampled event, until the first client's frame is made.
     span: Option<Box<Mutex<Option<Span>>>>,
 }
@@ -124,13 +133,8 @@ impl Update {
     /// Reads a record. The error says what is not as it should be; the record is then of no use to any client.
     pub fn read(record: &LiveRecord) -> Result<Self, serde_json::Error> {
         let value = record.value.clone();
-        let letter = match record.kind {
-            OutputKind::Forecast => 'f',
-            OutputKind::Alert => 'a',
-            OutputKind::Aggregate => 'w',
-            OutputKind::Metrics => 'm',
-        };
-        let position = format!("{letter}{}-{}", record.partition, record.offset);
+        let mut position = Position::default();
+        position.advance(record.kind, record.partition, record.offset);
         let mut series = None;
         let (kind, name, is_model): (_, Arc<str>, _) = match record.kind {
             OutputKind::Forecast => {
@@ -165,11 +169,16 @@ impl Update {
             name,
             is_model,
             value: on_one_line(value)?,
-            position: position.into(),
+            topic: record.kind,
+            partition: record.partition,
+            offset: record.offset,
+            position: position.encode(),
             series,
             text: OnceLock::new(),
             binary: OnceLock::new(),
             event: OnceLock::new(),
+            newest_text: OnceLock::new(),
+            newest_binary: OnceLock::new(),
             span: None,
         })
     }
@@ -186,62 +195,109 @@ impl Update {
         }
     }
 
+    /// Which partition of which topic it is from.
+    pub fn place(&self) -> (OutputKind, i32) {
+        (self.topic, self.partition)
+    }
+
+    /// Names it among all updates: `<letter><partition>-<offset>`.
+    pub fn name_of_place(&self) -> String {
+        let letter = match self.topic {
+            OutputKind::Forecast => 'f',
+            OutputKind::Alert => 'a',
+            OutputKind::Aggregate => 'w',
+            OutputKind::Metrics => 'm',
+        };
+        format!("{letter}{}-{}", self.partition, self.offset)
+    }
+
+    /// An anomaly or a fired rule: those are told by their `id`, for an acknowledgement.
+    fn is_alert(&self) -> bool {
+        matches!(self.kind, UpdateType::Anomaly | UpdateType::Alert)
+    }
+
     /// A whole WebSocket frame with the message as JSON text.
     pub fn text_frame(&self) -> Bytes {
-        self.text
-            .get_or_init(|| {
-                let mut message = Vec::with_capacity(self.value.len() + self.name.len() + 96);
-                message.extend_from_slice(b"{\"type\":\"");
-                message.extend_from_slice(self.kind.message_type().as_bytes());
-                if self.is_model {
-                    message.extend_from_slice(b"\",\"model_id\":");
-                    serde_json::to_writer(&mut message, &*self.name).expect("text is JSON");
-                    message.extend_from_slice(b",\"position\":\"");
-                } else {
-                    message.extend_from_slice(b"\",\"position\":\"");
-                }
-                message.extend_from_slice(self.position.as_bytes());
-                message.extend_from_slice(b"\",\"data\":");
-                message.extend_from_slice(&self.value);
-                message.push(b'}');
-                self.delivered();
-                frame::frame(Opcode::Text, &message)
-            })
-            .clone()
+        self.text.get_or_init(|| self.text_at(Some(&self.position))).clone()
     }
 
     /// A whole WebSocket frame with the message as MessagePack.
     pub fn binary_frame(&self) -> Bytes {
-        self.binary
-            .get_or_init(|| {
-                let data: serde_json::Value = serde_json::from_slice(&self.value).unwrap_or_default();
-                let mut message = serde_json::Map::new();
-                message.insert("type".into(), self.kind.message_type().into());
-                if self.is_model {
-                    message.insert("model_id".into(), (&*self.name).into());
-                }
-                message.insert("position".into(), (&*self.position).into());
-                message.insert("data".into(), data);
-                self.delivered();
-                frame::frame(Opcode::Binary, &rmp_serde::to_vec_named(&message).expect("JSON is MessagePack"))
-            })
-            .clone()
+        self.binary.get_or_init(|| self.binary_at(Some(&self.position))).clone()
+    }
+
+    /// As [`Update::text_frame`], for a client that gets this as the newest value there is: it does not stand where the
+    /// update stood.
+    pub fn newest_text_frame(&self) -> Bytes {
+        self.newest_text.get_or_init(|| self.text_at(None)).clone()
+    }
+
+    /// As [`Update::binary_frame`], likewise.
+    pub fn newest_binary_frame(&self) -> Bytes {
+        self.newest_binary.get_or_init(|| self.binary_at(None)).clone()
+    }
+
+    /// As [`Update::text_frame`], for a client that stands elsewhere.
+    pub fn text_at(&self, position: Option<&str>) -> Bytes {
+        let mut message = Vec::with_capacity(self.value.len() + self.name.len() + 160);
+        message.extend_from_slice(b"{\"type\":\"");
+        message.extend_from_slice(self.kind.message_type().as_bytes());
+        message.push(b'"');
+        if self.is_model {
+            message.extend_from_slice(b",\"model_id\":");
+            serde_json::to_writer(&mut message, &*self.name).expect("text is JSON");
+        }
+        if self.is_alert() {
+            message.extend_from_slice(b",\"id\":\"");
+            message.extend_from_slice(self.name_of_place().as_bytes());
+            message.push(b'"');
+        }
+        if let Some(position) = position {
+            message.extend_from_slice(b",\"position\":\"");
+            message.extend_from_slice(position.as_bytes());
+            message.push(b'"');
+        }
+        message.extend_from_slice(b",\"data\":");
+        message.extend_from_slice(&self.value);
+        message.push(b'}');
+        self.delivered();
+        frame::frame(Opcode::Text, &message)
+    }
+
+    /// As [`Update::binary_frame`], likewise.
+    pub fn binary_at(&self, position: Option<&str>) -> Bytes {
+        let data: serde_json::Value = serde_json::from_slice(&self.value).unwrap_or_default();
+        let mut message = serde_json::Map::new();
+        message.insert("type".into(), self.kind.message_type().into());
+        if self.is_model {
+            message.insert("model_id".into(), (&*self.name).into());
+        }
+        if self.is_alert() {
+            message.insert("id".into(), self.name_of_place().into());
+        }
+        if let Some(position) = position {
+            message.insert("position".into(), position.into());
+        }
+        message.insert("data".into(), data);
+        self.delivered();
+        frame::frame(Opcode::Binary, &rmp_serde::to_vec_named(&message).expect("JSON is MessagePack"))
     }
 
     /// A server-sent event: `id` is the position, one `data` line.
     pub fn server_sent_event(&self) -> Bytes {
-        self.event
-            .get_or_init(|| {
-                let mut event = Vec::with_capacity(self.value.len() + 32);
-                event.extend_from_slice(b"id: ");
-                event.extend_from_slice(self.position.as_bytes());
-                event.extend_from_slice(b"\ndata: ");
-                event.extend_from_slice(&self.value);
-                event.extend_from_slice(b"\n\n");
-                self.delivered();
-                event.into()
-            })
-            .clone()
+        self.event.get_or_init(|| self.event_at(&self.position)).clone()
+    }
+
+    /// As [`Update::server_sent_event`], for a client that stands elsewhere.
+    pub fn event_at(&self, position: &str) -> Bytes {
+        let mut event = Vec::with_capacity(self.value.len() + position.len() + 16);
+        event.extend_from_slice(b"id: ");
+        event.extend_from_slice(position.as_bytes());
+        event.extend_from_slice(b"\ndata: ");
+        event.extend_from_slice(&self.value);
+        event.extend_from_slice(b"\n\n");
+        self.delivered();
+        event.into()
     }
 
     /// What it counts against a queue's bound: its bytes as text, about.
@@ -298,8 +354,18 @@ pub(crate) mod tests {
         let update = Update::read(&record(OutputKind::Forecast, 7, &value)).unwrap();
         assert_eq!((update.kind, &*update.name), (UpdateType::Forecast, "a\"b"));
         let sent = message(&update.text_frame());
-        assert_eq!(sent, json!({"type":"forecast_update","model_id":"a\"b","position":"f2-7","data":value}));
-        assert!(update.server_sent_event().starts_with(b"id: f2-7\ndata: {"));
+        let position = &*update.position;
+        assert_eq!(
+            sent,
+            json!({"type":"forecast_update","model_id":"a\"b","position":position,"data":value})
+        );
+        assert_eq!(Position::decode(position).unwrap().next(OutputKind::Forecast, 2), 8);
+        assert_eq!(
+            message(&update.newest_text_frame()),
+            json!({"type":"forecast_update","model_id":"a\"b","data":value})
+        );
+        let head = format!("id: {position}\ndata: {{");
+        assert!(update.server_sent_event().starts_with(head.as_bytes()));
     }
 
     #[test]

@@ -7,7 +7,8 @@ mod overview;
 mod rules;
 pub mod schemas;
 
-use crate::gate::{self, IsLoopback};
+use crate::browser::Doorway;
+use crate::gate;
 use crate::ingest;
 use crate::services::App;
 use crate::{browser, health, pages, sse};
@@ -87,7 +88,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 /// The app listener: pages, REST, ingest, streams, health.
-pub(crate) fn app_router(app: Arc<App>, loopback: bool) -> Router {
+pub(crate) fn app_router(app: Arc<App>, doorway: Doorway) -> Router {
     let (api, openapi) = described().split_for_parts();
     let docs = Router::new()
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", openapi))
@@ -99,11 +100,11 @@ pub(crate) fn app_router(app: Arc<App>, loopback: bool) -> Router {
         .with_state(app.clone())
         .merge(docs)
         .fallback_service(axum::routing::any(pages::page_or_file).with_state(app.clone()));
-    finish(routes, app, loopback)
+    finish(routes, app, doorway)
 }
 
 /// The admin listener: health and metrics.
-pub(crate) fn admin_router(app: Arc<App>, loopback: bool) -> Router {
+pub(crate) fn admin_router(app: Arc<App>, doorway: Doorway) -> Router {
     let routes = health_routes()
         .route("/metrics", get(health::metrics))
         .route_layer(middleware::from_fn_with_state(app.clone(), gate::authorize))
@@ -114,12 +115,12 @@ pub(crate) fn admin_router(app: Arc<App>, loopback: bool) -> Router {
                 /health/kafka, /health/websocket and /metrics",
             )
         });
-    finish(routes, app, loopback)
+    finish(routes, app, doorway)
 }
 
-fn finish(routes: Router, app: Arc<App>, loopback: bool) -> Router {
+fn finish(routes: Router, app: Arc<App>, doorway: Doorway) -> Router {
     routes
-        .layer(middleware::from_fn_with_state(IsLoopback(loopback), gate::check_origin))
+        .layer(middleware::from_fn_with_state(doorway, gate::check_origin))
         .layer(middleware::from_fn_with_state(app, gate::dress))
 }
 

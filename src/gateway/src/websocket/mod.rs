@@ -14,7 +14,15 @@
 //!
 //! Answers go before updates; the newest value of each model comes right after `subscribed`; a `gap` stands before the
 //! updates that came after what was skipped; a `ping` is answered, with a `heartbeat`, after what waited when it came.
-//! Every update has a `position`, a text that means nothing to clients.
+//! Every update has a `position`, a text that means nothing to clients, and so has `subscribed`; the newest values that
+//! come right after it have none, for a client that has them does not stand where they stood.
+//!
+//! # Coming back
+//!
+//! `{"type":"subscribe", ..., "resume": "<the last position seen>"}`, best with all names in one message: `subscribed`
+//! says `"resumed": true`, and what was missed follows in its order, then what is live; nothing is missed, nothing comes
+//! twice, on whichever gateway. Where that cannot be (retention took it, or it is more than `limits.resume_records`) an
+//! `error` `resume_unavailable` says so, and it goes on as for a client that comes for the first time.
 //!
 //! # What a subscription means
 //!
@@ -23,8 +31,10 @@
 //! that reads it; alerts without a model by their series, else by the name of their rule; metrics to all who ask.
 //! Subscribing again adds types to a name; `unsubscribe` takes the types that it names, or all.
 
+mod delivery;
 pub mod frame;
 pub mod handshake;
 pub mod protocol;
 mod requests;
+mod resume;
 pub mod session;

@@ -184,6 +184,21 @@ pub fn answer(kind: &'static str, model_ids: &[String], update_types: &[UpdateTy
     json!({"type": kind, "data": Answer { model_ids, update_types }})
 }
 
+/// `subscribed`, with the position at which the client stands, and whether what it missed follows if it asked for it.
+pub fn subscribed(
+    model_ids: &[String],
+    update_types: &[UpdateType],
+    position: &str,
+    resumed: Option<bool>,
+) -> Value {
+    let mut message = answer("subscribed", model_ids, update_types);
+    message["position"] = position.into();
+    if let Some(resumed) = resumed {
+        message["resumed"] = resumed.into();
+    }
+    message
+}
+
 /// `gap`: what was skipped.
 pub fn gap(gap: &Gap) -> Value {
     let names: Vec<&str> = gap.names.iter().map(|name| &**name).collect();

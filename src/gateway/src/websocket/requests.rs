@@ -1,10 +1,12 @@
 //! What a session does with what its client asks.
 
 use super::protocol::{self, ClientMessage, Complaint};
-use super::session::{Pending, Session, Subscriptions};
+use super::resume::Asked;
+use super::session::{Session, Subscriptions};
 use crate::access::Caller;
 use crate::live::index::Pattern;
 use crate::live::outbox::Closing;
+use crate::live::position::Position;
 use crate::live::pulse::Due;
 use crate::live::update::{Update, UpdateType};
 use std::sync::Arc;
@@ -28,13 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 if let Some(format) = format {
                     self.format = format;
                 }
-                if resume.is_some() {
-                    self.complain(&Complaint::new(
-                        "resume_unavailable",
-                        "what was missed cannot be replayed; the newest value of each model follows",
-                    ));
-                }
-                self.subscribe(model_ids, update_types);
+                self.subscribe(model_ids, update_types, resume);
             }
             ClientMessage::Unsubscribe { model_ids, update_types } => {
                 self.unsubscribe(model_ids, update_types)
@@ -70,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn subscribe(&mut self, model_ids: Vec<String>, update_types: Vec<UpdateType>) {
+    fn subscribe(&mut self, model_ids: Vec<String>, update_types: Vec<UpdateType>, resume: Option<String>) {
         let caller = self.caller.clone().expect("checked: there is a caller");
         let (seen, hidden): (Vec<String>, Vec<String>) = model_ids
             .into_iter()
@@ -89,44 +85,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 format!("at most {most} subscriptions; patterns such as \"sales_*\" take one each"),
             ));
         }
-        let exact: Vec<Arc<str>> = match update_types.contains(&UpdateType::Aggregation) {
-            true => seen.iter().filter(|id| !id.ends_with('*')).map(|id| Arc::from(&**id)).collect(),
-            false => Vec::new(),
-        };
-        if exact.is_empty() {
-            return self.enter(seen, update_types, Vec::new());
+        let from = resume.as_deref().map(Position::decode);
+        let resumes = from.is_some();
+        if matches!(from, Some(None)) {
+            self.complain(&Complaint::new(
+                "resume_unavailable",
+                "resume: not a position of this service; the newest value of each model follows",
+            ));
         }
-        let lookup = (self.shared.series_of)(exact);
-        self.pending = Some(Box::new(Pending { lookup, model_ids: seen, update_types }));
-    }
-
-    /// Puts a subscription into the index, and answers.
-    pub(super) fn enter(
-        &mut self,
-        model_ids: Vec<String>,
-        update_types: Vec<UpdateType>,
-        series: Vec<(Arc<str>, Arc<str>)>,
-    ) {
-        let caller = self.caller.clone().expect("checked: there is a caller");
-        let types = update_types.iter().fold(0, |types, kind| types | kind.bit());
-        let patterns: Vec<Pattern> = model_ids.iter().map(|id| Pattern::parse(id)).collect();
-        for pattern in &patterns {
-            self.subscriptions.entry(pattern.clone()).or_default().types |= types;
-        }
-        let mut of_models = Vec::new();
-        for (model, series) in series {
-            if let Some(subscription) = self.subscriptions.get_mut(&Pattern::Exact(model)) {
-                subscription.series = Some(series.clone());
-                of_models.push(Pattern::Exact(series));
-            }
-        }
-        self.reply(&protocol::answer("subscribed", &model_ids, &update_types));
-        let hub = self.shared.hub.clone();
-        let newest = hub.subscribe(&self.outbox, &patterns, types, |model| caller.may_see_model(model));
-        self.backlog.extend(newest);
-        if !of_models.is_empty() {
-            hub.subscribe(&self.outbox, &of_models, UpdateType::Aggregation.bit(), |_| true);
-        }
+        let from = from.flatten().filter(|_| self.shared.replays.records_max > 0);
+        self.begin(Asked { model_ids: seen, update_types, from, resumes });
     }
 
     fn unsubscribe(&mut self, model_ids: Vec<String>, update_types: Vec<UpdateType>) {
@@ -159,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         hub.unsubscribe(&self.outbox, &patterns, types);
         let subscriptions = &self.subscriptions;
         self.outbox.forget(|update| !wants(subscriptions, update));
-        self.backlog.retain(|update| wants(subscriptions, update));
+        self.backlog.retain(|waiting| wants(subscriptions, waiting.update()));
         let model_ids: Vec<String> = patterns.iter().map(Pattern::to_string).collect();
         let gone = match update_types.is_empty() {
             true => UpdateType::ALL.to_vec(),
@@ -182,7 +150,7 @@ fn is_series(name: &str) -> bool {
     name.contains(':')
 }
 
-fn wants(subscriptions: &Subscriptions, update: &Update) -> bool {
+pub(super) fn wants(subscriptions: &Subscriptions, update: &Update) -> bool {
     subscriptions.iter().any(|(pattern, subscription)| {
         let by_series =
             subscription.series.as_ref() == Some(&update.name) && update.kind == UpdateType::Aggregation;

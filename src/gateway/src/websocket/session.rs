@@ -6,30 +6,30 @@
 
 use super::frame::{Decoder, Message, Opcode, close_frame, frame};
 use super::protocol::{self, Complaint, Format};
+use super::resume::Pending;
 use crate::access::{Caller, Right};
 use crate::live::Hub;
 use crate::live::index::Pattern;
-use crate::live::outbox::{Closing, Heartbeat, Outbox};
-use crate::live::pulse::{CLOSE_PATIENCE, Due, heartbeat};
-use crate::live::update::{Update, UpdateType};
-use bytes::{Buf, Bytes, BytesMut};
+use crate::live::outbox::Outbox;
+use crate::live::pulse::{CLOSE_PATIENCE, Due};
+use crate::live::replay::{Replays, Standing};
+use crate::live::update::Update;
+use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 
-/// Frames that go out in one system call.
-const FRAMES_A_WRITE: usize = 64;
 /// Bytes of answers that may wait; a client that asks and does not read is not read from any further.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 /// Rounds of reading and writing before other connections get their turn.
-const ROUNDS: usize = 8;
+pub(super) const ROUNDS: usize = 8;
 
 /// The limits of a session.
 #[derive(Debug, Clone, Copy)]
@@ -61,10 +61,31 @@ pub struct Shared {
     pub series_of: SeriesLookup,
     /// Tokens.
     pub check_token: TokenCheck,
+    /// What clients missed.
+    pub replays: Arc<Replays>,
+}
+
+/// An update that goes before what the outbox has.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// The newest value of its model: the client does not come to stand where it stood.
+    Newest(Arc<Update>),
+    /// Missed while the client was away, and still known to the hub.
+    Missed(Arc<Update>),
+    /// Missed, and read for this client: its position is the client's.
+    Replayed(Arc<Update>),
+}
+
+impl Waiting {
+    pub(super) fn update(&self) -> &Update {
+        match self {
+            Waiting::Newest(update) | Waiting::Missed(update) | Waiting::Replayed(update) => update,
+        }
+    }
 }
 
 /// What a client gets for one name or pattern.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Subscription {
     pub(super) types: u8,
     /// The model's own series, whose aggregates come with it.
@@ -72,7 +93,7 @@ pub(super) struct Subscription {
 }
 
 #[derive(Debug, PartialEq)]
-enum Phase {
+pub(super) enum Phase {
     Open,
     /// A close frame is on its way; then what the client still says is passed over until it closes too.
     Closing,
@@ -82,32 +103,29 @@ enum Phase {
 /// A session's names and patterns.
 pub(super) type Subscriptions = HashMap<Pattern, Subscription, foldhash::fast::RandomState>;
 
-/// A subscription that waits for the series of its models.
-pub(super) struct Pending {
-    pub(super) lookup: SeriesFound,
-    pub(super) model_ids: Vec<String>,
-    pub(super) update_types: Vec<UpdateType>,
-}
-
 /// A session; await it to run it to its end, which is the close code and who closed.
 pub struct Session<S> {
-    socket: S,
+    pub(super) socket: S,
     pub(super) shared: Arc<Shared>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) caller: Option<Arc<Caller>>,
     pub(super) format: Format,
-    phase: Phase,
+    pub(super) phase: Phase,
     decoder: Decoder,
     input: BytesMut,
     /// Written in part, or not yet.
-    output: VecDeque<Bytes>,
+    pub(super) output: VecDeque<Bytes>,
     /// Answers, which go before updates.
-    replies: VecDeque<Bytes>,
-    reply_bytes: usize,
-    /// The newest values on a subscription, before what the outbox has.
-    pub(super) backlog: VecDeque<Arc<Update>>,
+    pub(super) replies: VecDeque<Bytes>,
+    pub(super) reply_bytes: usize,
+    /// The newest values on a subscription, or what was missed, before what the outbox has.
+    pub(super) backlog: VecDeque<Waiting>,
+    /// Where a client stands that came back.
+    pub(super) standing: Standing,
+    /// Room taken by what it missed.
+    pub(super) replay_room: Option<OwnedSemaphorePermit>,
     pub(super) subscriptions: Subscriptions,
-    pub(super) pending: Option<Box<Pending>>,
+    pub(super) pending: Option<Pending>,
     /// Pings without their answer, and how many updates that waited before the first of them are still to go out.
     pub(super) pings: u32,
     pub(super) updates_before_ping: usize,
@@ -149,6 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             replies: VecDeque::new(),
             reply_bytes: 0,
             backlog: VecDeque::new(),
+            standing: Standing::default(),
+            replay_room: None,
             subscriptions: HashMap::default(),
             pending: None,
             pings: 0,
@@ -257,124 +277,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         false
     }
 
-    fn poll_pending(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(pending) = &mut self.pending else { return false };
-        let Poll::Ready(series) = pending.lookup.as_mut().poll(cx) else { return false };
-        if let Some(pending) = self.pending.take() {
-            let Pending { model_ids, update_types, .. } = *pending;
-            self.enter(model_ids, update_types, series);
-        }
-        true
-    }
-
-    // -- what the client gets ---------------------------------------------------------------------------------------
-
-    fn encoded(&self, update: &Update) -> Bytes {
-        match self.format {
-            Format::Json => update.text_frame(),
-            Format::MessagePack => update.binary_frame(),
-        }
-    }
-
-    /// The next frames in their order: answers, newest values, a gap, updates. Where the caller may not see a model
-    /// that a pattern matched, its update is left out here. Answers whether anything was taken, sent or not.
-    fn gather(&mut self, frames: &mut SmallVec<[Bytes; FRAMES_A_WRITE]>) -> bool {
-        while frames.len() < FRAMES_A_WRITE
-            && let Some(reply) = self.replies.pop_front()
-        {
-            self.reply_bytes -= reply.len();
-            frames.push(reply);
-        }
-        if self.replies.is_empty() && self.replies.capacity() > 0 {
-            self.replies = VecDeque::new();
-        }
-        if self.phase != Phase::Open {
-            return !frames.is_empty();
-        }
-        while frames.len() < FRAMES_A_WRITE
-            && let Some(update) = self.backlog.pop_front()
-        {
-            self.updates_before_ping = self.updates_before_ping.saturating_sub(1);
-            frames.push(self.encoded(&update));
-        }
-        if !self.backlog.is_empty() || frames.len() >= FRAMES_A_WRITE - 2 {
-            return true;
-        }
-        self.backlog = VecDeque::new();
-        // Two places are kept for a gap and a heartbeat. The gap is told before what came after it.
-        let place = frames.len();
-        let caller = self.caller.as_deref();
-        let format = self.format;
-        let before_ping = &mut self.updates_before_ping;
-        let mut took = false;
-        let taken = self.outbox.take(FRAMES_A_WRITE - 2 - place, |update| {
-            took = true;
-            *before_ping = before_ping.saturating_sub(1);
-            if update.is_model && caller.is_some_and(|caller| !caller.may_see_model(&update.name)) {
-                return;
-            }
-            frames.push(match format {
-                Format::Json => update.text_frame(),
-                Format::MessagePack => update.binary_frame(),
-            });
-        });
-        if let Some(mut gap) = taken.gap {
-            gap.names.retain(|name| &**name == "*" || caller.is_none_or(|caller| caller.may_see_model(name)));
-            frames.insert(place, format.frame(&protocol::gap(&gap)));
-        }
-        let beat_frame = |beat: &Heartbeat| match format {
-            Format::Json => beat.text.clone(),
-            Format::MessagePack => beat.binary.clone(),
-        };
-        if let Some(beat) = taken.heartbeat {
-            frames.push(beat_frame(&beat));
-        }
-        if self.pings > 0 && (self.updates_before_ping == 0 || self.outbox.is_empty()) {
-            // A ping is answered in its place: what was on its way when it came is out.
-            let beat = beat_frame(&heartbeat());
-            frames.extend(std::iter::repeat_n(beat, std::mem::take(&mut self.pings) as usize));
-        }
-        if let Some(Closing { code, reason }) = taken.closing {
-            self.close(code, reason);
-            took = true;
-        }
-        took || !frames.is_empty()
-    }
-
-    /// Writes until there is nothing more (`Ready`: whether anything went out) or the socket takes no more (`Pending`).
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut wrote = false;
-        for _ in 0..ROUNDS {
-            while !self.output.is_empty() {
-                let pieces = self.output.iter().take(FRAMES_A_WRITE);
-                let written = ready!(write_pieces(&mut self.socket, cx, pieces))?;
-                advance(&mut self.output, written);
-                wrote = true;
-            }
-            let mut frames: SmallVec<[Bytes; FRAMES_A_WRITE]> = SmallVec::new();
-            let took = self.gather(&mut frames);
-            if frames.is_empty() && !took {
-                self.output = VecDeque::new();
-                return Poll::Ready(Ok(wrote));
-            }
-            if frames.is_empty() {
-                continue;
-            }
-            let written = match write_pieces(&mut self.socket, cx, frames.iter()) {
-                Poll::Ready(written) => written?,
-                Poll::Pending => 0,
-            };
-            wrote = true;
-            if written < frames.iter().map(Bytes::len).sum() {
-                // Only a client that is behind has a queue of frames of its own.
-                self.output.extend(frames);
-                advance(&mut self.output, written);
-            }
-        }
-        // There may be more: the others' turn first.
-        Poll::Ready(Ok(true))
-    }
-
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.outbox.register(cx.waker());
         for _ in 0..ROUNDS {
@@ -428,28 +330,6 @@ fn find_close(bytes: &[u8], decoder: &mut Decoder, input: &mut BytesMut) -> bool
         }
     }
     false
-}
-
-/// Writes frames in one system call.
-fn write_pieces<'a, S: AsyncWrite + Unpin>(
-    socket: &mut S,
-    cx: &mut Context<'_>,
-    pieces: impl Iterator<Item = &'a Bytes>,
-) -> Poll<io::Result<usize>> {
-    let slices: SmallVec<[IoSlice<'_>; FRAMES_A_WRITE]> = pieces.map(|piece| IoSlice::new(piece)).collect();
-    let written = ready!(Pin::new(socket).poll_write_vectored(cx, &slices))?;
-    Poll::Ready(if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) })
-}
-
-fn advance(output: &mut VecDeque<Bytes>, mut written: usize) {
-    while let Some(front) = output.front_mut() {
-        if written < front.len() {
-            front.advance(written);
-            break;
-        }
-        written -= front.len();
-        output.pop_front();
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {

@@ -126,3 +126,61 @@ async fn a_plain_request_is_told_what_to_do() {
     assert_eq!(status, 426);
     assert!(problem["detail"].as_str().unwrap().contains("ws://"));
 }
+
+#[tokio::test]
+async fn a_client_over_its_limit_is_slowed_and_told_and_one_that_goes_on_is_closed() {
+    use futures::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::Message;
+    let house = House::with(&["limits.ingest_events_per_second=20"]).await;
+    // Half as much again as a second allows: it takes a second and a half, and everything is taken.
+    let mut bursts = house.connect_ingest().await;
+    for _ in 0..30 {
+        bursts.0.feed(Message::text(event("a").to_string())).await.unwrap();
+    }
+    bursts.0.flush().await.unwrap();
+    let (mut accepted, mut told) = (0, 0);
+    while accepted < 30 {
+        let answer = bursts.hear().await;
+        match answer["type"].as_str().unwrap() {
+            "ack" => accepted = answer["data"]["accepted"].as_u64().unwrap(),
+            "error" => {
+                assert_eq!(
+                    (&answer["data"]["code"], &answer["data"]["index"]),
+                    (&json!("rate_limited"), &json!(20))
+                );
+                told += 1;
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(told, 1);
+    // Fifty times as much, and no end of it.
+    let mut floods = house.connect_ingest().await;
+    for _ in 0..1_000 {
+        floods.0.feed(Message::text(event("b").to_string())).await.unwrap();
+    }
+    floods.0.flush().await.unwrap();
+    let mut accepted = 0;
+    loop {
+        match floods.0.next().await.unwrap().unwrap() {
+            Message::Close(frame) => {
+                assert_eq!(u16::from(frame.unwrap().code), 4429);
+                break;
+            }
+            Message::Text(text) => {
+                let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+                match answer["type"].as_str().unwrap() {
+                    "ack" => accepted = answer["data"]["accepted"].as_u64().unwrap(),
+                    _ => assert_eq!(answer["data"]["code"], "rate_limited"),
+                }
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(
+        accepted as usize,
+        house.ingest.count() - 30,
+        "what was taken was acknowledged before the close"
+    );
+    assert!(accepted < 1_000);
+}

@@ -1,6 +1,6 @@
 //! The gateway on free ports of loopback, with the ports of the house kept in memory.
 
-use crate::ports::{Broker, Control, Events, Figures, Letters, Outputs, Well};
+use crate::ports::{Broker, Control, Events, Figures, Letters, Outputs, Past, Well};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ pub struct House {
     pub ingest: Arc<Events>,
     pub outputs: Arc<Outputs>,
     pub letters: Arc<Letters>,
+    pub past: Arc<Past>,
     pub http: reqwest::Client,
     offset: AtomicI64,
     stop: Option<oneshot::Sender<()>>,
@@ -46,6 +47,13 @@ impl House {
     }
 
     pub async fn with(overrides: &[&str]) -> House {
+        let house = House::starting(overrides).await;
+        LiveSink::caught_up(&*house.hub);
+        house
+    }
+
+    /// A house whose reader has not read yet what was there at the start.
+    pub async fn starting(overrides: &[&str]) -> House {
         // The HTTP client brings no cryptography of its own; a second test finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let settings = Arc::new(settings(overrides));
@@ -56,6 +64,7 @@ impl House {
         let ingest = Arc::new(Events::new());
         let outputs = Arc::new(Outputs::default());
         let letters = Arc::new(Letters::default());
+        let past = Arc::new(Past::default());
         let render = move |accept: Option<&str>| {
             let open = accept.is_some_and(|accept| accept.contains("openmetrics"));
             let kind = if open { "application/openmetrics-text" } else { "text/plain; version=0.0.4" };
@@ -65,6 +74,7 @@ impl House {
         let services = Services {
             settings,
             hub: hub.clone(),
+            history: past.clone(),
             control: Arc::new(Control::default()),
             ingest: ingest.clone(),
             outputs: outputs.clone(),
@@ -89,6 +99,7 @@ impl House {
             ingest,
             outputs,
             letters,
+            past,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             offset: AtomicI64::new(0),
             stop: Some(stop),

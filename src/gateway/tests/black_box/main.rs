@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod alerts_are_listed;
+mod clients_come_back;
 mod clients_subscribe;
 mod events_come_by_http;
 mod events_come_by_websocket;

@@ -10,6 +10,7 @@ use tidecast_config::{ModelSpec, RuleSpec};
 use tidecast_event::{Anomaly, ForecastMessage, Reason, Rejection};
 use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
 use tidecast_ports::ingest::Acknowledged;
+use tidecast_ports::live::{HistoryError, HistoryRequest, Reading};
 use tidecast_ports::operations::{DeadLetter, ReplayRequest, ReplayResult};
 use tidecast_ports::stats::{ComponentHealth, WorkerStats};
 use tidecast_ports::*;
@@ -101,6 +102,32 @@ impl OutputIngest for Outputs {
     async fn anomalies(&self, anomalies: Vec<Anomaly>) -> Result<(), IngestError> {
         self.anomalies.lock().unwrap().extend(anomalies);
         Ok(())
+    }
+}
+
+/// Output records as Kafka would have them: all that were put here.
+#[derive(Default)]
+pub struct Past {
+    pub records: Mutex<Vec<LiveRecord>>,
+    pub asked: AtomicU64,
+}
+
+impl LiveHistory for Past {
+    fn read(&self, request: HistoryRequest) -> Reading {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let records = self.records.lock().unwrap();
+        let span: i64 = request.stretches.iter().map(|stretch| (stretch.until - stretch.from).max(0)).sum();
+        let wanted = |record: &&LiveRecord| {
+            request.stretches.iter().any(|stretch| {
+                (stretch.kind, stretch.partition) == (record.kind, record.partition)
+                    && (stretch.from..stretch.until).contains(&record.offset)
+            })
+        };
+        let found = match usize::try_from(span).unwrap() > request.records_max {
+            true => Err(HistoryError::TooMuch),
+            false => Ok(records.iter().filter(wanted).cloned().collect()),
+        };
+        Box::pin(std::future::ready(found))
     }
 }
 

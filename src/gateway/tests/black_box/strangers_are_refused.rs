@@ -32,6 +32,52 @@ async fn websockets_refuse_them_too() {
     }
 }
 
+#[tokio::test]
+async fn a_site_that_is_named_may_call_and_its_browser_is_told_so() {
+    let house = House::with(&["allowed_origins=https://ops.example:8443/"]).await;
+    let origin = "https://ops.example:8443";
+    let asked = house.http.request(reqwest::Method::OPTIONS, house.url("/api/models/m"));
+    let asked =
+        asked.header("origin", origin).header("access-control-request-method", "PUT").send().await.unwrap();
+    assert_eq!(asked.status(), 204);
+    assert_eq!(asked.headers()["access-control-allow-origin"], origin);
+    assert!(asked.headers()["access-control-allow-methods"].to_str().unwrap().contains("PUT"));
+    assert!(asked.headers()["access-control-allow-headers"].to_str().unwrap().contains("authorization"));
+    let read = house.http.get(house.url("/api/stats")).header("origin", origin).send().await.unwrap();
+    assert_eq!(
+        (read.status().as_u16(), read.headers()["access-control-allow-origin"].to_str().unwrap()),
+        (200, origin)
+    );
+    let own =
+        house.http.get(house.url("/api/stats")).header("origin", "http://localhost:1").send().await.unwrap();
+    assert!(!own.headers().contains_key("access-control-allow-origin"));
+    assert_eq!(status_with(&house, "origin", "https://ops.example").await, 403);
+    for url in [format!("ws://{}/forecast-updates", house.websocket), format!("ws://{}/ws/ingest", house.app)]
+    {
+        for (origin, welcome) in [(origin, true), ("https://other.example:8443", false)] {
+            let mut request = url.as_str().into_client_request().unwrap();
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+            assert_eq!(tokio_tungstenite::connect_async(request).await.is_ok(), welcome, "{url} {origin}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let house = House::with(&["limits.connections_per_address=2"]).await;
+    let (first, second) = (house.connect().await, house.connect().await);
+    let url = format!("ws://{}/forecast-updates", house.websocket);
+    assert!(tokio_tungstenite::connect_async(&url).await.is_err());
+    drop((first, second));
+    house.wait_for_metric("websocket_connections_active", |open| open == 0.0).await;
+    let again = async {
+        while tokio_tungstenite::connect_async(&url).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("the places were given back");
+}
+
 /// What a raw client is answered before the server closes.
 async fn raw(address: std::net::SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,0 +1,220 @@
+//! A session's subscription, from the request to the first update: what it gets at once, and what it missed.
+
+use super::protocol::{self, Complaint};
+use super::requests::wants;
+use super::session::{Session, Subscriptions, Waiting};
+use crate::live::hub::{AtOnce, Entered};
+use crate::live::index::Pattern;
+use crate::live::position::Position;
+use crate::live::replay::{Replayed, Standing};
+use crate::live::update::{Update, UpdateType};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tidecast_ports::live::{HistoryError, Stretch};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// How long a client that comes back waits for a gateway that has just started to be on top of things.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A subscription that waits for something.
+pub(super) enum Pending {
+    /// For the models' series, and for the hub where the client resumes.
+    Lookup(LookingUp, Box<Asked>),
+    /// For what was missed. Updates that are offered meanwhile wait in the outbox.
+    Missed(ReadingMissed, Box<Missing>),
+}
+
+type LookingUp = Pin<Box<dyn Future<Output = Option<Vec<(Arc<str>, Arc<str>)>>> + Send>>;
+type ReadingMissed = Pin<Box<dyn Future<Output = Result<Replayed, HistoryError>> + Send>>;
+
+/// What was asked for.
+pub(super) struct Asked {
+    pub(super) model_ids: Vec<String>,
+    pub(super) update_types: Vec<UpdateType>,
+    /// Where the client stood.
+    pub(super) from: Option<Position>,
+    /// It gave a place to resume from.
+    pub(super) resumes: bool,
+}
+
+/// A subscription that is in the index and whose missed updates are not there yet.
+pub(super) struct Missing {
+    asked: Asked,
+    /// Where the hub stood.
+    head: Box<str>,
+    /// What the client had before, and has now: what was wanted before came already.
+    before: Subscriptions,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Begins a subscription whose names have been checked.
+    pub(super) fn begin(&mut self, asked: Asked) {
+        let exact: Vec<Arc<str>> = match asked.update_types.contains(&UpdateType::Aggregation) {
+            true => {
+                asked.model_ids.iter().filter(|id| !id.ends_with('*')).map(|id| Arc::from(&**id)).collect()
+            }
+            false => Vec::new(),
+        };
+        if exact.is_empty() && asked.from.is_none() {
+            return self.enter(asked, Vec::new());
+        }
+        let shared = self.shared.clone();
+        let resumes = asked.from.is_some();
+        let looking_up = async move {
+            if resumes {
+                tokio::time::timeout(CATCH_UP_PATIENCE, shared.hub.when_caught_up()).await.ok()?;
+            }
+            Some(if exact.is_empty() { Vec::new() } else { (shared.series_of)(exact).await })
+        };
+        self.pending = Some(Pending::Lookup(Box::pin(looking_up), Box::new(asked)));
+    }
+
+    /// Goes on with what is waited for. Answers whether it came.
+    pub(super) fn poll_pending(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.pending.take() {
+            None => return false,
+            Some(Pending::Lookup(mut looking_up, mut asked)) => match looking_up.as_mut().poll(cx) {
+                Poll::Pending => self.pending = Some(Pending::Lookup(looking_up, asked)),
+                Poll::Ready(Some(series)) => {
+                    self.enter(*asked, series);
+                    return true;
+                }
+                Poll::Ready(None) => {
+                    asked.from = None;
+                    self.cannot_resume("this gateway has just started and does not know yet what was missed");
+                    // Without a place to go on from nothing is waited for but the models' series.
+                    self.begin(*asked);
+                    return true;
+                }
+            },
+            Some(Pending::Missed(mut reading, missing)) => match reading.as_mut().poll(cx) {
+                Poll::Pending => self.pending = Some(Pending::Missed(reading, missing)),
+                Poll::Ready(Ok(Replayed { updates, until, room })) => {
+                    self.replay(&missing.asked, &missing.before, updates, Some(until));
+                    self.replay_room = Some(room);
+                    return true;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.give_newest(*missing, &error.to_string());
+                    return true;
+                }
+            },
+        }
+        false
+    }
+
+    /// Puts a subscription into the index, and answers.
+    fn enter(&mut self, asked: Asked, series: Vec<(Arc<str>, Arc<str>)>) {
+        let caller = self.caller.clone().expect("checked: there is a caller");
+        let before = match asked.from {
+            Some(_) => self.subscriptions.clone(),
+            None => Subscriptions::default(),
+        };
+        let types = asked.types();
+        let patterns = asked.patterns();
+        for pattern in &patterns {
+            self.subscriptions.entry(pattern.clone()).or_default().types |= types;
+        }
+        let mut of_models = Vec::new();
+        for (model, series) in series {
+            if let Some(subscription) = self.subscriptions.get_mut(&Pattern::Exact(model)) {
+                subscription.series = Some(series.clone());
+                of_models.push(Pattern::Exact(series));
+            }
+        }
+        let hub = self.shared.hub.clone();
+        if !of_models.is_empty() {
+            hub.subscribe(&self.outbox, &of_models, UpdateType::Aggregation.bit(), None, |_| true);
+        }
+        let may = |model: &str| caller.may_see_model(model);
+        let Entered { head, at_once } =
+            hub.subscribe(&self.outbox, &patterns, types, asked.from.as_ref(), may);
+        match at_once {
+            AtOnce::Newest(newest) => {
+                let resumed = asked.resumes.then_some(false);
+                self.reply(&protocol::subscribed(&asked.model_ids, &asked.update_types, &head, resumed));
+                self.backlog.extend(newest.into_iter().map(Waiting::Newest));
+            }
+            AtOnce::Missed(missed) => {
+                let missing = Missing { asked, head, before };
+                if missed.len() > self.shared.replays.records_max {
+                    return self.give_newest(missing, &HistoryError::TooMuch.to_string());
+                }
+                self.replay(&missing.asked, &missing.before, missed, None);
+            }
+            AtOnce::Elsewhere(stretches) => self.read_missed(Missing { asked, head, before }, stretches),
+        }
+    }
+
+    fn read_missed(&mut self, missing: Missing, stretches: Vec<Stretch>) {
+        let (replays, from) = (self.shared.replays.clone(), missing.asked.from.clone().unwrap_or_default());
+        let reading = async move { replays.read(from, stretches).await };
+        self.pending = Some(Pending::Missed(Box::pin(reading), Box::new(missing)));
+    }
+
+    /// Answers, and queues what was missed of what is new to this subscription. `until`: it was read for this client,
+    /// which stands there once it has all.
+    fn replay(
+        &mut self,
+        asked: &Asked,
+        before: &Subscriptions,
+        missed: Vec<Arc<Update>>,
+        until: Option<Position>,
+    ) {
+        let from = asked.from.clone().unwrap_or_default();
+        let position = from.encode();
+        self.reply(&protocol::subscribed(&asked.model_ids, &asked.update_types, &position, Some(true)));
+        let caller = self.caller.clone();
+        let may_see = |update: &Update| {
+            !update.is_model || caller.as_ref().is_none_or(|caller| caller.may_see_model(&update.name))
+        };
+        let missed = missed
+            .into_iter()
+            .filter(|update| wants(&self.subscriptions, update) && !wants(before, update) && may_see(update));
+        match until {
+            // Of the names it had before, the client stands further on: these must not take it back.
+            _ if !before.is_empty() => self.backlog.extend(missed.map(Waiting::Newest)),
+            Some(until) => {
+                self.backlog.extend(missed.map(Waiting::Replayed));
+                self.standing = Standing::at(until);
+            }
+            None => {
+                self.backlog.extend(missed.map(Waiting::Missed));
+                self.standing = Standing::at(from);
+            }
+        }
+    }
+
+    fn cannot_resume(&mut self, why: &str) {
+        let message =
+            format!("what was missed cannot be replayed: {why}; the newest value of each model follows");
+        self.complain(&Complaint::new("resume_unavailable", message));
+    }
+
+    /// What was missed cannot be had: says so, and gives what a client gets that comes for the first time.
+    fn give_newest(&mut self, missing: Missing, why: &str) {
+        self.cannot_resume(why);
+        let Missing { asked, head, .. } = missing;
+        self.reply(&protocol::subscribed(&asked.model_ids, &asked.update_types, &head, Some(false)));
+        let caller = self.caller.clone().expect("checked: there is a caller");
+        let may = |model: &str| caller.may_see_model(model);
+        let hub = self.shared.hub.clone();
+        let entered = hub.subscribe(&self.outbox, &asked.patterns(), asked.types(), None, may);
+        if let AtOnce::Newest(newest) = entered.at_once {
+            self.backlog.extend(newest.into_iter().map(Waiting::Newest));
+        }
+    }
+}
+
+impl Asked {
+    fn types(&self) -> u8 {
+        self.update_types.iter().fold(0, |types, kind| types | kind.bit())
+    }
+
+    fn patterns(&self) -> Vec<Pattern> {
+        self.model_ids.iter().map(|id| Pattern::parse(id)).collect()
+    }
+}
