@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 /// From the first uncommitted output to its commit, unless a commit takes longer.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(25);
+/// Between two looks at what was acknowledged, while outputs are not committed: more may go then.
+const SERVE_INTERVAL: Duration = Duration::from_millis(2);
 /// Outputs handed to the thread and not yet taken: the actor's own mailbox bounds what waits behind them.
 const HAND_OVER: usize = 4;
 /// Wait before a producer is made again; doubled to the maximum.
@@ -150,7 +152,7 @@ impl Worker {
         self.ready().await;
         loop {
             let wait = match self.first_staged {
-                Some(first) => COMMIT_INTERVAL.saturating_sub(first.elapsed()),
+                Some(first) => COMMIT_INTERVAL.saturating_sub(first.elapsed()).min(SERVE_INTERVAL),
                 None => Duration::from_millis(100),
             };
             match tokio::time::timeout(wait, inbox.recv()).await {

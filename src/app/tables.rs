@@ -1,6 +1,7 @@
 //! The compacted topics that hold what is configured while running, and the seeds that the configuration file sows.
 
 use bytes::Bytes;
+use futures::future::{try_join, try_join_all};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, OnceLock};
@@ -57,57 +58,64 @@ impl Tables {
     /// Reads both tables to their ends and goes on following them.
     pub async fn open(&self, cluster: &Cluster, sender: &SingleSender) -> Result<(), TableError> {
         let [models, rules] = topic_names(&cluster.options().group_id);
-        if self.models.0.get().is_none() {
-            let catalog = self.catalog.clone();
-            let told = move |change: Change| match read::<ModelSpec>("model", &change) {
-                Ok(model) => catalog.set_model(&change.key, model),
-                Err(error) => tracing::error!(
-                    model = change.key,
-                    error,
-                    "a registered model cannot be read; it is left out"
-                ),
-            };
-            let table = ConfigTopic::open(cluster, &models, sender.clone(), Box::new(told)).await?;
-            // Opened by this one task.
-            let _ = self.models.0.set(table);
-        }
-        if self.rules.0.get().is_none() {
-            let (catalog, book) = (self.catalog.clone(), self.book.clone());
-            let told = move |change: Change| match read::<RuleSpec>("rule", &change) {
-                Ok(rule) => {
-                    let spec = rule.as_ref().and_then(|rule| Some((rule.spec.as_ref()?, rule.by)));
-                    book.set(&change.key, spec);
-                    catalog.set_rule(&change.key, rule);
-                }
-                Err(error) => tracing::error!(
-                    rule = change.key,
-                    error,
-                    "a registered rule cannot be read; it is left out"
-                ),
-            };
-            let table = ConfigTopic::open(cluster, &rules, sender.clone(), Box::new(told)).await?;
-            let _ = self.rules.0.set(table);
-        }
-        Ok(())
+        let models = async {
+            if self.models.0.get().is_none() {
+                let catalog = self.catalog.clone();
+                let told = move |change: Change| match read::<ModelSpec>("model", &change) {
+                    Ok(model) => catalog.set_model(&change.key, model),
+                    Err(error) => tracing::error!(
+                        model = change.key,
+                        error,
+                        "a registered model cannot be read; it is left out"
+                    ),
+                };
+                let table = ConfigTopic::open(cluster, &models, sender.clone(), Box::new(told)).await?;
+                // Opened by this one task.
+                let _ = self.models.0.set(table);
+            }
+            Ok(())
+        };
+        let rules = async {
+            if self.rules.0.get().is_none() {
+                let (catalog, book) = (self.catalog.clone(), self.book.clone());
+                let told = move |change: Change| match read::<RuleSpec>("rule", &change) {
+                    Ok(rule) => {
+                        let spec = rule.as_ref().and_then(|rule| Some((rule.spec.as_ref()?, rule.by)));
+                        book.set(&change.key, spec);
+                        catalog.set_rule(&change.key, rule);
+                    }
+                    Err(error) => tracing::error!(
+                        rule = change.key,
+                        error,
+                        "a registered rule cannot be read; it is left out"
+                    ),
+                };
+                let table = ConfigTopic::open(cluster, &rules, sender.clone(), Box::new(told)).await?;
+                let _ = self.rules.0.set(table);
+            }
+            Ok(())
+        };
+        try_join(models, rules).await.map(|_| ())
     }
 
     /// Sows what the configuration file names and what is built in. What REST changed since stays as it is.
     pub async fn sow(&self, settings: &Settings) -> Result<(), String> {
-        let models = self.catalog.models();
-        for spec in &settings.models {
+        let (models, rules) = (self.catalog.models(), self.catalog.rules());
+        let seeds = settings.models.iter().map(|spec| {
             let known = models.get(&spec.model_id);
-            sow(&self.models, &spec.model_id, spec, Registrar::File, known).await?;
-        }
-        let rules = self.catalog.rules();
-        for json in tidecast_rules::built_in() {
-            let spec = RuleSpec::from_json(&json).map_err(|fault| fault.to_string())?;
-            let known = rules.get(&spec.name);
-            sow(&self.rules, &spec.name, &spec, Registrar::BuiltIn, known).await?;
-        }
-        for spec in &settings.rules {
-            let known = rules.get(&spec.name);
-            sow(&self.rules, &spec.name, spec, Registrar::File, known).await?;
-        }
+            sow(&self.models, &spec.model_id, spec, Registrar::File, known)
+        });
+        // Each is read back before it counts, which takes a while: all of them together.
+        let sown = try_join_all(seeds);
+        let built_in: Vec<RuleSpec> = tidecast_rules::built_in()
+            .iter()
+            .map(RuleSpec::from_json)
+            .collect::<Result<_, _>>()
+            .map_err(|fault: tidecast_config::Fault| fault.to_string())?;
+        let built_in = built_in.iter().map(|spec| (spec, Registrar::BuiltIn));
+        let seeds = built_in.chain(settings.rules.iter().map(|spec| (spec, Registrar::File)));
+        let seeds = seeds.map(|(spec, by)| sow(&self.rules, &spec.name, spec, by, rules.get(&spec.name)));
+        try_join(sown, try_join_all(seeds)).await?;
         // A seed that the file no longer has goes, unless REST has made it its own.
         for (id, model) in models.iter().filter(|(_, model)| model.by == Registrar::File) {
             if model.spec.is_some() && !settings.models.iter().any(|spec| spec.model_id == *id) {

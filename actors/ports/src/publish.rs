@@ -73,10 +73,11 @@ pub struct CommitOffset {
 /// A producer used by one thread. `produce` may be called any time; everything produced since the last commit is
 /// acknowledged, or the commit fails.
 pub trait Publisher: Send {
-    /// Queues a record. Waits (serving delivery reports) while the client's buffer is full.
+    /// Queues a record; it goes out with the next `poll` or `commit`. Waits (serving delivery reports) while too much is
+    /// queued.
     fn produce(&mut self, record: &OutputRecord) -> Result<(), PublishError>;
 
-    /// Serves delivery reports without waiting.
+    /// Serves delivery reports and sends what may go, without waiting.
     fn poll(&mut self);
 
     /// Waits until every record produced is acknowledged, then commits the offsets: in one transaction with the

@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Least bound of one batch of outputs to a partition.
+const OUTPUT_BATCH_BYTES: usize = 1 << 20;
+
 /// SASL, where the cluster asks for it.
 #[derive(Clone)]
 pub struct Sasl {
@@ -260,10 +263,15 @@ impl Cluster {
             ProducerKind::Free => tuning.linger,
             _ => tuning.linger.min(Duration::from_millis(2)),
         };
+        // Outputs come many at once and are waited for together: small batches would only make more requests.
+        let batch_bytes = match kind {
+            ProducerKind::Free => tuning.batch_bytes,
+            _ => tuning.batch_bytes.max(OUTPUT_BATCH_BYTES),
+        };
         config
             .set("partitioner", "murmur2_random")
             .set("compression.codec", tuning.compression.to_ascii_lowercase())
-            .set("batch.size", tuning.batch_bytes.max(1).to_string())
+            .set("batch.size", batch_bytes.max(1).to_string())
             .set("linger.ms", millis(linger))
             .set("message.max.bytes", tuning.max_request_bytes.to_string())
             .set("request.timeout.ms", millis(tuning.request_timeout))

@@ -2,7 +2,10 @@
 //! newest few megabytes of each partition and nothing across a restart, and knows no isolation of transactions: never
 //! a broker for anything but trying out.
 
-use rdkafka::mocking::MockCluster;
+use crate::native::join_groups_at_once;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -23,7 +26,14 @@ impl EmbeddedBroker {
         let thread = std::thread::Builder::new()
             .name("kafka-embedded".into())
             .spawn(move || {
-                let cluster = MockCluster::new(1).and_then(|cluster| {
+                // A client of its own holds the cluster, which lives as long.
+                let host = ClientConfig::new().set("test.mock.num.brokers", "1").create::<BaseProducer>();
+                let cluster = host.as_ref().map_err(Clone::clone).and_then(|host| {
+                    let cluster = host
+                        .client()
+                        .mock_cluster()
+                        .ok_or(KafkaError::MockCluster(RDKafkaErrorCode::Fail))?;
+                    join_groups_at_once(host.client());
                     topics
                         .iter()
                         .try_for_each(|(name, partitions)| cluster.create_topic(name, *partitions, 1))?;

@@ -9,6 +9,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::BorrowedMessage;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -203,6 +204,76 @@ impl<C: ConsumerContext + 'static> Drop for PartitionQueue<C> {
     }
 }
 
+/// A producer whose user serves its reports on a thread of its own, and sleeps until there are some: the client's own
+/// call spins through the last millisecond of each wait.
+pub(crate) struct ReportingProducer<C: ProducerContext + 'static> {
+    queue: *mut native::rd_kafka_queue_t,
+    signal: Arc<Signal>,
+    /// Outlives the queue, for fields drop after `drop`.
+    producer: BaseProducer<C>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread; the raw pointer is owned by this value alone, and `signal`
+// and `producer` are `Send` themselves.
+unsafe impl<C: ProducerContext + 'static> Send for ReportingProducer<C> {}
+
+impl<C: ProducerContext + 'static> ReportingProducer<C> {
+    /// Takes over the producer. The current thread is the one that is woken.
+    pub fn new(producer: BaseProducer<C>) -> Self {
+        let wakeup = Arc::new(Wakeup::default());
+        wakeup.register();
+        let signal = Arc::new(Signal { ready: AtomicBool::new(true), wakeup });
+        // SAFETY: the client lives as long as `producer`; the queue's reference is ours until `drop`. The callback's
+        // opaque pointer stays valid, for this value owns the `Arc` and switches the callback off in `drop`.
+        let queue = unsafe {
+            let queue = native::rd_kafka_queue_get_main(producer.client().native_ptr());
+            native::rd_kafka_queue_cb_event_enable(
+                queue,
+                Some(queue_has_become_nonempty),
+                Arc::as_ptr(&signal).cast_mut().cast(),
+            );
+            queue
+        };
+        ReportingProducer { queue, signal, producer }
+    }
+
+    /// Serves the reports that are there. Never waits.
+    pub fn serve(&self) {
+        self.signal.ready.store(false, Ordering::Release);
+        // SAFETY: the queue's reference is ours.
+        while unsafe { native::rd_kafka_queue_length(self.queue) } > 0 {
+            self.producer.poll(Duration::ZERO);
+        }
+    }
+
+    /// Serves the reports that come first, or none within the timeout.
+    pub fn serve_next(&self, timeout: Duration) {
+        if !self.signal.ready.load(Ordering::Acquire) {
+            // A thread that did not make this value is not woken: it looks again soon enough.
+            self.signal.wakeup.wait(timeout.min(Duration::from_millis(50)));
+        }
+        self.serve();
+    }
+}
+
+impl<C: ProducerContext + 'static> std::ops::Deref for ReportingProducer<C> {
+    type Target = BaseProducer<C>;
+
+    fn deref(&self) -> &BaseProducer<C> {
+        &self.producer
+    }
+}
+
+impl<C: ProducerContext + 'static> Drop for ReportingProducer<C> {
+    fn drop(&mut self) {
+        // SAFETY: the queue's reference is ours; after the first call no callback uses `signal` any more.
+        unsafe {
+            native::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
+            native::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
 /// Copies one message into the batch.
 ///
 /// # Safety
@@ -303,6 +374,17 @@ pub(crate) fn set_leader_epoch(list: &TopicPartitionList, partition: &TopicParti
             native::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition.partition);
         if !element.is_null() {
             native::rd_kafka_topic_partition_set_leader_epoch(element, epoch);
+        }
+    }
+}
+
+/// Ends the three seconds that a mock cluster waits for more members of a new group: there will be one.
+pub(crate) fn join_groups_at_once<C: ClientContext>(host: &Client<C>) {
+    // SAFETY: the client is alive, and so is its mock cluster, if it has one.
+    unsafe {
+        let cluster = native::rd_kafka_handle_mock_cluster(host.native_ptr());
+        if !cluster.is_null() {
+            native::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
         }
     }
 }

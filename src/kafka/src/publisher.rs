@@ -6,7 +6,7 @@
 //! transaction is never tried twice.
 
 use crate::cluster::{Cluster, ProducerKind, explain};
-use crate::native::{latency_micros, set_leader_epoch};
+use crate::native::{ReportingProducer, latency_micros, set_leader_epoch};
 use crate::publishing::Publishing;
 use crate::source::GroupHandle;
 use rdkafka::client::ClientContext;
@@ -16,11 +16,17 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
 use tidecast_ports::publish::CommitOffset;
 use tidecast_ports::{Destination, OutputRecord, PublishError, Publisher, Recover};
+
+/// Bytes of records held back; more wait for the acknowledgement of those before them.
+const HELD_BYTES_MAX: usize = 8 << 20;
+/// What a record takes beside its key and value, about.
+const RECORD_OVERHEAD: usize = 128;
 
 /// Topic names of the house's destinations.
 #[derive(Debug, Clone)]
@@ -130,7 +136,7 @@ fn is_purge(code: RDKafkaErrorCode) -> bool {
 
 /// [`Publisher`] on Kafka.
 pub struct KafkaPublisher {
-    producer: BaseProducer<DeliveryContext>,
+    producer: ReportingProducer<DeliveryContext>,
     topics: OutputTopics,
     group: GroupHandle,
     transactional: bool,
@@ -139,10 +145,17 @@ pub struct KafkaPublisher {
     /// Set by the first failure after which nothing but a new publisher helps.
     broken: Option<PublishError>,
     timeout: Duration,
+    /// Largest key and value.
+    record_bytes_max: usize,
+    /// Records that wait until those before them are acknowledged, and their bytes.
+    held: VecDeque<OutputRecord>,
+    held_bytes: usize,
+    /// A record that the client did not take, not yet told.
+    refused: Option<PublishError>,
 }
 
 impl KafkaPublisher {
-    /// Makes the producer. Exactly once: waits until the name is ours, which settles whatever an earlier holder left open.
+    /// Makes the producer, for use by the current thread. Exactly once: waits until the name is ours, which settles whatever an earlier holder left open.
     pub fn connect(
         cluster: &Cluster,
         guarantee: &Guarantee,
@@ -157,6 +170,7 @@ impl KafkaPublisher {
         let config = cluster.producer_config(kind);
         let producer = BaseProducer::from_config_and_context(&config, DeliveryContext::new(publishing))
             .map_err(|error| PublishError { recover: Recover::Stop, message: explain(&error) })?;
+        let producer = ReportingProducer::new(producer);
         let timeout = cluster.options().producer.request_timeout.max(Duration::from_secs(5));
         let transactional = matches!(kind, ProducerKind::Transactional(_));
         if transactional {
@@ -164,12 +178,27 @@ impl KafkaPublisher {
                 .init_transactions(timeout)
                 .map_err(|error| failure("transactions cannot be begun", &error))?;
         }
-        Ok(KafkaPublisher { producer, topics, group, transactional, begun: false, broken: None, timeout })
+        Ok(KafkaPublisher {
+            producer,
+            topics,
+            group,
+            transactional,
+            begun: false,
+            broken: None,
+            timeout,
+            record_bytes_max: cluster.options().producer.max_request_bytes,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            refused: None,
+        })
     }
 
     fn begin(&mut self) -> Result<(), PublishError> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
+        }
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
         }
         if self.transactional && !self.begun {
             if let Err(error) = self.producer.begin_transaction() {
@@ -188,20 +217,88 @@ impl KafkaPublisher {
         error
     }
 
-    /// Waits in steps of a millisecond until every record is acknowledged or failed.
+    /// Gives one record to the client.
+    fn send(&mut self, record: &OutputRecord) -> Result<(), PublishError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut out: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(self.topics.name(&record.destination));
+        out.key = record.key.as_deref();
+        out.payload = record.value.as_deref();
+        out.partition = record.partition;
+        if record.id.is_some() || !record.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len() + 1);
+            if let Some(id) = record.id {
+                headers = headers.insert(Header { key: "id", value: Some(&id.to_string()) });
+            }
+            for (key, value) in &record.headers {
+                headers = headers.insert(Header { key, value: Some(&value[..]) });
+            }
+            out.headers = Some(headers);
+        }
+        loop {
+            let (error, back) = match self.producer.send(out) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            if !full || Instant::now() >= deadline {
+                let what = format!("a record for topic {} was not taken", back.topic);
+                drop(back);
+                let refused = failure(&what, &error);
+                // A record refused here, for its size or its topic's name, is alone in that: the rest may go on.
+                let alone = refused.recover == Recover::Stop;
+                return Err(if alone { refused } else { self.broken_by(refused) });
+            }
+            out = back;
+            self.producer.serve_next(deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Gives what is held to the client, once everything it had is acknowledged.
+    ///
+    /// The client has one request a partition under way when it must keep the order, and spins until the answer comes
+    /// while more is due. So what comes meanwhile is held here, and goes together: fewer requests, and none waited for.
+    fn release(&mut self) -> Result<(), PublishError> {
+        if self.held.is_empty() || self.producer.in_flight_count() > 0 {
+            return Ok(());
+        }
+        self.held_bytes = 0;
+        let mut held = std::mem::take(&mut self.held);
+        let mut refused = None;
+        for record in held.drain(..) {
+            if let Err(error) = self.send(&record) {
+                refused.get_or_insert(error);
+                if self.broken.is_some() {
+                    break;
+                }
+            }
+        }
+        self.held = held;
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Waits until every record is acknowledged or failed.
     fn settle(&mut self) -> Result<(), PublishError> {
         let deadline = Instant::now() + self.timeout;
-        while self.producer.in_flight_count() > 0 {
-            if Instant::now() >= deadline {
-                let message = format!("Kafka did not acknowledge all records within {:?}", self.timeout);
-                return Err(self.broken_by(PublishError { recover: Recover::Restart, message }));
+        loop {
+            self.release()?;
+            if self.producer.in_flight_count() == 0 {
+                break;
             }
-            self.producer.poll(Duration::from_millis(1));
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            if remaining.is_zero() {
+                return Err(self.not_acknowledged());
+            }
+            self.producer.serve_next(remaining);
         }
         match self.producer.context().take_failure() {
             None => Ok(()),
             Some((code, message)) => Err(self.broken_by(PublishError { recover: recover(code), message })),
         }
+    }
+
+    fn not_acknowledged(&mut self) -> PublishError {
+        let message = format!("Kafka did not acknowledge all records within {:?}", self.timeout);
+        self.broken_by(PublishError { recover: Recover::Restart, message })
     }
 
     fn offsets(&self, offsets: &[CommitOffset]) -> Result<TopicPartitionList, PublishError> {
@@ -285,44 +382,34 @@ impl KafkaPublisher {
 impl Publisher for KafkaPublisher {
     fn produce(&mut self, record: &OutputRecord) -> Result<(), PublishError> {
         self.begin()?;
+        let size = size_of_record(record);
+        if size > self.record_bytes_max + RECORD_OVERHEAD {
+            let topic = self.topics.name(&record.destination);
+            let bytes = size - RECORD_OVERHEAD;
+            let message = format!(
+                "a record for topic {topic} was not taken: its {bytes} bytes are more than kafka.max_request_size"
+            );
+            // It is alone in that: the rest may go on.
+            return Err(PublishError { recover: Recover::Stop, message });
+        }
+        self.held_bytes += size;
+        self.held.push_back(record.clone());
         let deadline = Instant::now() + self.timeout;
-        let mut out: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(self.topics.name(&record.destination));
-        out.key = record.key.as_deref();
-        out.payload = record.value.as_deref();
-        out.partition = record.partition;
-        if record.id.is_some() || !record.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len() + 1);
-            if let Some(id) = record.id {
-                headers = headers.insert(Header { key: "id", value: Some(&id.to_string()) });
+        while self.held_bytes > HELD_BYTES_MAX && self.producer.in_flight_count() > 0 {
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            if remaining.is_zero() {
+                return Err(self.not_acknowledged());
             }
-            for (key, value) in &record.headers {
-                headers = headers.insert(Header { key, value: Some(&value[..]) });
-            }
-            out.headers = Some(headers);
+            self.producer.serve_next(remaining);
         }
-        loop {
-            let (error, back) = match self.producer.send(out) {
-                Ok(()) => return Ok(()),
-                Err(refused) => refused,
-            };
-            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-            if !full || Instant::now() >= deadline {
-                let what = format!("a record for topic {} was not taken", back.topic);
-                drop(back);
-                let refused = failure(&what, &error);
-                // A record refused here, for its size or its topic's name, is alone in that: the rest may go on.
-                let alone = refused.recover == Recover::Stop;
-                return Err(if alone { refused } else { self.broken_by(refused) });
-            }
-            out = back;
-            self.producer.poll(Duration::from_millis(1));
-        }
+        // What is produced without a pause between goes together.
+        if self.held_bytes > HELD_BYTES_MAX { self.release() } else { Ok(()) }
     }
 
     fn poll(&mut self) {
-        // One event holds many reports; a few events empty the queue.
-        for _ in 0..8 {
-            self.producer.poll(Duration::ZERO);
+        self.producer.serve();
+        if let Err(error) = self.release() {
+            self.refused.get_or_insert(error);
         }
     }
 
@@ -330,8 +417,16 @@ impl Publisher for KafkaPublisher {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
+        }
         if self.transactional { self.commit_transaction(offsets) } else { self.commit_plain(offsets) }
     }
+}
+
+fn size_of_record(record: &OutputRecord) -> usize {
+    let bytes = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
+    bytes(&record.key) + bytes(&record.value) + RECORD_OVERHEAD
 }
 
 /// What an error of the client library asks for, in words.
