@@ -54,13 +54,19 @@ pub fn from_tail(p: f64) -> f64 {
     (-p.max(1e-300).log10() / DECADES).clamp(0.0, 1.0)
 }
 
+/// The heaviest tail that is believed: degrees of freedom, and its ratio of the 90 % to the 50 % quantile.
+const HEAVIEST: (f64, f64) = (2.5, 3.52);
+
 /// Two-sided tail beyond `error >= 0` given ascending absolute errors.
 fn tail(error: f64, sorted: &[f64]) -> f64 {
     // What the model says of itself counts as this many observations, so that few errors do not decide alone.
     const PRIOR: f64 = 16.0;
     let n = sorted.len() as f64;
     let normal_median = 0.674_489_750_196_081_7;
-    let median = if sorted.is_empty() { normal_median } else { sorted_quantile(sorted, 0.5) };
+    // Where most errors are nothing at all (a timetable that is kept), their median says nothing of those that are: it
+    // counts as no less than what the heaviest tail makes of the 90 % quantile.
+    let typical = |sorted| sorted_quantile(sorted, 0.5).max(sorted_quantile(sorted, 0.9) / HEAVIEST.1);
+    let median = if sorted.is_empty() { normal_median } else { typical(sorted) };
     let scale = (n * median / normal_median + PRIOR) / (n + PRIOR);
     let nu = degrees(sorted);
     student_tail(error / scale.max(1e-12), nu)
@@ -75,7 +81,7 @@ fn degrees(sorted: &[f64]) -> f64 {
     let ratio = sorted_quantile(sorted, 0.9) / sorted_quantile(sorted, 0.5).max(1e-12);
     // Ratios of Student's t at these degrees of freedom.
     const TABLE: [(f64, f64); 8] = [
-        (2.5, 3.52),
+        HEAVIEST,
         (3.0, 3.08),
         (4.0, 2.88),
         (5.0, 2.77),
@@ -181,6 +187,14 @@ mod tests {
         stained[10..15].fill(500.0);
         let (a, b) = (score(12.0, calm.into_iter()), score(12.0, stained.into_iter()));
         assert!(a > 0.8 && b > 0.8, "{a} {b}");
+    }
+
+    #[test]
+    fn a_miss_as_large_as_others_before_is_not_rare_where_most_errors_are_nothing() {
+        let kept: Vec<f32> = (0..100).map(|i| if i % 6 == 0 { 3.0 } else { 0.0 }).collect();
+        let score = |error| score(error, kept.iter().copied());
+        assert!(score(3.0) < 0.5, "{}", score(3.0));
+        assert!(score(100.0) > 0.8, "{}", score(100.0));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! widens, after a hit it narrows a little, so that long-run coverage is the level asked for whatever the series
 //! does. Horizons between the kept ones are interpolated.
 
+use crate::grain::Grain;
 use crate::quantile::interval_z;
 use crate::{Budget, Fit, FitError, Fitted, Predict, Spec, Step};
 use serde::{Deserialize, Serialize};
@@ -206,18 +207,34 @@ pub fn calibrate(spec: &Spec, y: &[f64], horizon: usize, level: f64) -> Conforma
     if let Ok(mut fitted) = spec.fit(older, &mut Budget::default()) {
         // No step past the longest horizon kept is looked at.
         let mut path = vec![Step { mean: 0.0, lower: 0.0, upper: 0.0 }; horizon.min(HORIZON_MAX)];
+        let mut grain = Grain::of(older);
         fitted.forecast_into(ONE_SIGMA, &mut path);
+        add_variance(&mut path, grain.variance());
         conformal.expect(&path);
         for &y in newer {
             conformal.observe(y);
             fitted.update(y);
+            grain.observe(y);
             fitted.forecast_into(ONE_SIGMA, &mut path);
+            add_variance(&mut path, grain.variance());
             conformal.expect(&path);
         }
         // Forecasts of what has not come yet belong to the model that is discarded here.
         conformal.forget_pending();
     }
     conformal
+}
+
+/// Adds an independent variance to each one-standard-deviation step of a path.
+pub fn add_variance(path: &mut [Step], variance: f64) {
+    for step in path {
+        let sigma = sigma_of(step);
+        // Below a millionth it does not change a digit that anybody sees, and most series have next to none.
+        if variance > 1e-6 * sigma * sigma {
+            let wider = sigma.hypot(variance.sqrt());
+            *step = crate::quantile::ordered_step(step.mean, step.mean - wider, step.mean + wider);
+        }
+    }
 }
 
 /// Half the width of a one-standard-deviation step.

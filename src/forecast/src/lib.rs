@@ -21,6 +21,7 @@ pub mod ensemble;
 pub mod error;
 pub mod ets;
 pub mod garch;
+mod grain;
 pub mod model;
 pub mod mstl;
 pub mod optimize;

@@ -17,7 +17,8 @@ pub use codec::DecodeError;
 pub use fit_job::{FitJob, FitOutcome};
 
 use crate::anomaly::{self, AnomalyScore};
-use crate::conformal::{Conformal, ONE_SIGMA, standardised};
+use crate::conformal::{self, Conformal, ONE_SIGMA, standardised};
+use crate::grain::Grain;
 use crate::quantile::ordered_step;
 use crate::{Fit, FitError, Fitted, Predict, Spec, Step, Summary};
 use exogenous::Exogenous;
@@ -93,6 +94,7 @@ pub struct StreamModel {
     /// Newest observations, `NaN` where missing; enough to rebuild a fit that was asked for.
     recent: VecDeque<f64>,
     exogenous: Exogenous,
+    grain: Grain,
     fitted: Option<Fitted>,
     /// Standard deviation of the current one-step forecast when the model was installed.
     sigma: f64,
@@ -143,6 +145,7 @@ impl StreamModel {
             observations: history.len() as u64,
             recent: VecDeque::new(),
             exogenous: Exogenous::new(count),
+            grain: Grain::of(&history),
             fitted: None,
             sigma: 0.0,
             next: None,
@@ -201,6 +204,7 @@ impl StreamModel {
             self.recent.pop_front();
         }
         self.recent.push_back(y);
+        self.grain.observe(y);
         self.exogenous.push(exogenous, self.kept());
         if self.fitted.is_some() {
             self.advance(y, true);
@@ -249,6 +253,7 @@ impl StreamModel {
     pub fn forecast(&self, horizon: usize, level: f64) -> Option<Vec<Step>> {
         let fitted = self.fitted.as_ref()?;
         let mut path = fitted.forecast(horizon, ONE_SIGMA);
+        conformal::add_variance(&mut path, self.grain.variance());
         self.conformal.widen(&mut path, level);
         Some(path)
     }
@@ -344,7 +349,8 @@ impl StreamModel {
 
     fn look_ahead(&mut self, learn: bool) {
         let Some(fitted) = &self.fitted else { return };
-        let path = fitted.forecast(self.horizon, ONE_SIGMA);
+        let mut path = fitted.forecast(self.horizon, ONE_SIGMA);
+        conformal::add_variance(&mut path, self.grain.variance());
         self.next = path.first().copied();
         if learn {
             self.conformal.expect(&path);
