@@ -54,7 +54,7 @@ const TEST_HELP: &str = "\
   tidecast rules test --condition \"data.get('predicted_value', 0) > 5000\" --event event.json
   tidecast rules test --name big_hour_ahead --event event.json
 
-An event is an object with `data`, and event_type, priority, model_id, timestamp and metadata where a condition reads
+An event is an object with `data`, and event_type, priority, model_id, timestamp and metadata where a condition reads \
 them. Nothing is sent, written or counted.";
 
 /// `tidecast rules …`.

@@ -17,14 +17,14 @@ pub enum Format {
 }
 
 const FORECAST_HELP: &str = "\
-FILE has the columns unique_id, ds and y (others are left aside), or is one column of numbers, with a header or
+FILE has the columns unique_id, ds and y (others are left aside), or is one column of numbers, with a header or \
 without. An empty cell or NaN is a missing observation.
 
   tidecast forecast passengers.csv --model 'ARIMA(0,1,1)(0,1,1)12' --log --horizon 24
   tidecast forecast sales.csv --model AutoETS --season 7 --horizon 28 --format json
   tail -n 500 load.txt | tidecast forecast - --model Theta --format csv
 
-Models: ARIMA(p,d,q), ARIMA(p,d,q)(P,D,Q)m, AutoARIMA, ETS, ETS(M,Ad,M), AutoETS, Theta, DynamicOptimizedTheta,
+Models: ARIMA(p,d,q), ARIMA(p,d,q)(P,D,Q)m, AutoARIMA, ETS, ETS(M,Ad,M), AutoETS, Theta, DynamicOptimizedTheta, \
 GARCH(p,q), SeasonalNaive, Naive, Drift, Ensemble, CrostonSBA, TSB, MSTL(24,168).";
 
 /// `tidecast forecast`.
@@ -65,7 +65,7 @@ pub struct ForecastOptions {
 const BACKTEST_HELP: &str = "\
   tidecast backtest sales.csv --models 'Theta,AutoARIMA,ETS(A,Ad,A)' --horizon 18 --season 12
 
-sMAPE is in per cent (0 to 200), MASE and RMSSE are scaled by the in-sample error of the seasonal naive forecast,
+sMAPE is in per cent (0 to 200), MASE and RMSSE are scaled by the in-sample error of the seasonal naive forecast, \
 coverage is that of the intervals, and all are averaged over series. Seconds are of the clock.";
 
 /// `tidecast backtest`.
@@ -101,7 +101,7 @@ const DETECT_HELP: &str = "\
   tidecast detect cpu.csv > scored.csv
   tail -f metrics.csv | tidecast detect - --value latency --format json
 
-One pass: the score of a row, from 0 to 1, depends on the rows before it alone. The first hundred rows or so teach
+One pass: the score of a row, from 0 to 1, depends on the rows before it alone. The first hundred rows or so teach \
 what is usual and score low.";
 
 /// `tidecast detect`.
