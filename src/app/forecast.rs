@@ -43,17 +43,16 @@ pub fn run(options: &ForecastOptions) -> anyhow::Result<ExitCode> {
     if options.format == Format::Csv {
         writeln!(out, "unique_id,step,ds,mean,lower,upper")?;
     }
-    let mut failed: Option<String> = None;
-    let mut succeeded = 0;
+    let (mut first, mut failed): (Option<String>, usize) = (None, 0);
     workers::in_order(
         &series,
         &bar,
         |one| plan.forecast(one),
         |at, outcome| {
             let one = &series[at];
-            match &outcome {
-                Ok(_) => succeeded += 1,
-                Err(error) => drop(failed.get_or_insert_with(|| format!("{:?}: {error}", one.id))),
+            if let Err(error) = &outcome {
+                failed += 1;
+                first.get_or_insert_with(|| format!("{:?}: {error}", one.id));
             }
             bar.suspend(|| match options.format {
                 Format::Json => write_json(&mut out, one, &outcome),
@@ -65,8 +64,14 @@ pub fn run(options: &ForecastOptions) -> anyhow::Result<ExitCode> {
     )?;
     bar.finish_and_clear();
     out.flush()?;
-    match failed {
-        Some(first) if succeeded == 0 => bail!("none of {} series could be forecast; {first}", series.len()),
+    match first {
+        Some(first) if series.len() == 1 => bail!("{first}"),
+        Some(first) if failed == series.len() => bail!("none of {failed} series could be forecast; {first}"),
+        // Rows are for forecasts alone; the other formats have told each failure in its place.
+        Some(first) if options.format == Format::Csv => {
+            eprintln!("tidecast: {failed} of {} series could not be forecast; {first}", series.len());
+            Ok(ExitCode::SUCCESS)
+        }
         _ => Ok(ExitCode::SUCCESS),
     }
 }
@@ -182,15 +187,11 @@ fn write_csv(
     series: &Series,
     outcome: &Result<Outcome, String>,
 ) -> std::io::Result<()> {
-    match outcome {
-        // Rows are for forecasts alone.
-        Err(error) => eprintln!("tidecast: {:?}: {error}", series.id),
-        Ok(Outcome { path, .. }) => {
-            let id = quoted(&series.id);
-            for (at, Step { mean, lower, upper }) in path.iter().enumerate() {
-                let ds = times(series, at + 1).map_or_else(String::new, |stamp| stamp.text());
-                writeln!(out, "{id},{},{ds},{mean},{lower},{upper}", at + 1)?;
-            }
+    if let Ok(Outcome { path, .. }) = outcome {
+        let id = quoted(&series.id);
+        for (at, Step { mean, lower, upper }) in path.iter().enumerate() {
+            let ds = times(series, at + 1).map_or_else(String::new, |stamp| stamp.text());
+            writeln!(out, "{id},{},{ds},{mean},{lower},{upper}", at + 1)?;
         }
     }
     Ok(())

@@ -139,6 +139,19 @@ fn one_series_that_fails_says_why_and_the_others_go_on() {
     assert!(error.contains("line 146") && error.contains("many"), "{error}");
     assert!(objects[2]["error"].as_str().unwrap().contains("at least"), "{}", objects[2]);
     assert_eq!(objects[1].as_object().unwrap().len(), 2, "unique_id and error alone");
+    // In CSV, rows are for forecasts, and one line for the rest.
+    let ended = on(
+        "x.csv",
+        &with_header(&rows),
+        &["forecast", "x.csv", "--model", "ARIMA(2,1,1)", "--format", "csv"],
+    );
+    assert_eq!(
+        (ended.code, ended.out.lines().count(), ended.err.lines().count()),
+        (Some(0), 13, 1),
+        "{}",
+        ended.err
+    );
+    assert!(ended.err.contains("2 of 3") && ended.err.contains("line 146"), "{}", ended.err);
     // None succeeded: the objects are printed all the same.
     let ended = on("x.csv", b"unique_id,ds,y\nbad,1,x\n", &arguments);
     ended.refused(1);
