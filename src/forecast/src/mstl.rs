@@ -1,7 +1,7 @@
 //! Several seasons taken off by repeated STL, and a model without a season for what is left
 //! (Bandara, Hyndman and Bergmeir 2021, MSTL; R's `mstl` and `stlf`).
 //!
-//! A series above zero is taken apart in logarithms, so that its seasons grow with its level: on the even-placed series
+//! A series above zero that has a season is taken apart in logarithms, so that its seasons grow with its level: on the even-placed series
 //! of M4 that takes the sMAPE from 13.6 to 11.5 (hourly) and from 8.4 to 7.1 (weekly). Forecasts are then medians.
 //!
 //! Each season is forecast by its last cycle. Between fits every observation moves the places of its seasons by a
@@ -60,12 +60,13 @@ impl Fit for Mstl {
         if got < self.inner.needed() {
             return Err(FitError::TooShort { family: "MSTL", needed: self.needed(), got });
         }
-        let log = y.iter().all(|v| !v.is_finite() || *v > 0.0);
-        let y: Vec<f64> = y.iter().map(|&v| to_inner(v, log)).collect();
         let mut seasons: Vec<usize> =
             self.seasons.iter().copied().filter(|m| *m > 1 && 2 * m <= y.len()).collect();
         seasons.sort_unstable();
         seasons.dedup();
+        // Logarithms are for the seasons: where there is none to take off, the model has the series as it is.
+        let log = !seasons.is_empty() && y.iter().all(|v| !v.is_finite() || *v > 0.0);
+        let y: Vec<f64> = y.iter().map(|&v| to_inner(v, log)).collect();
         let whole = interpolate(&y);
         let mut parts = vec![vec![0.0; y.len()]; seasons.len()];
         let mut rest = whole.clone();
@@ -142,6 +143,9 @@ impl Predict for FittedMstl {
 
     fn summary(&self) -> Summary {
         let inner = self.inner.summary();
+        if self.cycles.is_empty() {
+            return Summary { n: self.n, ..inner };
+        }
         let seasons: Vec<String> = self.cycles.iter().map(|c| c.values.len().to_string()).collect();
         Summary { model: format!("MSTL({})+{}", seasons.join(","), inner.model), n: self.n, ..inner }
     }
@@ -150,6 +154,16 @@ impl Predict for FittedMstl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_season_to_take_off_it_is_the_model_inside() {
+        let y: Vec<f64> = (0..30).map(|t| 20.0 + f64::from(t * 7 % 11)).collect();
+        let inner: Spec = "AutoARIMA".parse().unwrap();
+        let mstl = Mstl { seasons: vec![20], inner: Box::new(inner.clone()) };
+        let fitted = mstl.fit(&y, &mut Budget::default()).unwrap();
+        let plain = inner.fit(&y, &mut Budget::default()).unwrap();
+        assert_eq!((fitted.forecast(5, 0.9), fitted.summary()), (plain.forecast(5, 0.9), plain.summary()));
+    }
 
     #[test]
     fn two_seasons_are_told_apart_and_put_back() {
