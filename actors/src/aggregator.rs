@@ -21,6 +21,12 @@ use tokio::time::Instant;
 /// Snapshots kept by the store: decisions are remembered as far back as the oldest.
 const SNAPSHOTS_KEPT: usize = 3;
 
+/// Records taken between two looks at what came of them.
+const RECORDS: usize = 256;
+/// Windows and records that make a piece of a batch go on by itself: weeks of history read at once would else be one
+/// message with everything in it.
+const PIECE: usize = 256;
+
 /// The actor.
 pub struct Aggregator;
 
@@ -144,14 +150,8 @@ impl AggregatorState {
             let speak = if silent { self.with.speak_from } else { i64::MAX };
             let end = next_decision.min(speak);
             let to = from + records[from..].partition_point(|record| record.offset < end);
-            let next_offset = if to == records.len() {
-                batch.next_offset.max(records[to - 1].offset + 1)
-            } else {
-                records[to].offset
-            };
-            let mut output = self.output(next_offset.min(end));
+            let mut output = self.output(self.next_offset);
             output.silent = silent;
-            output.input_records = (to - from) as u32;
             output.polled_at = started;
             if let Some(tracer) = &self.with.tracing
                 && !silent
@@ -159,14 +159,24 @@ impl AggregatorState {
                 let intake = &mut *self.with.intake;
                 self.followed.read(tracer, intake, &self.with.partition, batch, from..to);
             }
-            self.with.intake.take(batch, from..to, &mut output);
+            // And where enough has come of it: what follows waits here until the next stage has room.
+            let mut at = from;
+            while at < to && output.closed.len() + output.records.len() < PIECE {
+                let next = (at + RECORDS).min(to);
+                self.with.intake.take(batch, at..next, &mut output);
+                at = next;
+            }
+            let next_offset =
+                records.get(at).map_or(batch.next_offset.max(records[at - 1].offset + 1), |next| next.offset);
+            output.next_offset = Some(next_offset.min(end));
+            output.input_records = (at - from) as u32;
             self.followed.leave_with(&mut output);
             if !silent {
-                self.with.metrics.processed.inc_by((to - from) as u64);
+                self.with.metrics.processed.inc_by((at - from) as u64);
             }
             self.next_offset = next_offset;
             self.emit(output).await?;
-            from = to;
+            from = at;
         }
         if records.is_empty() && batch.next_offset > self.next_offset {
             // Markers only: the offset moves, nothing else.

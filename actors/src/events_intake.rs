@@ -394,12 +394,6 @@ impl Intake for EventsIntake {
         for record in &batch.records[records] {
             self.one(batch, record, output);
         }
-        self.house.tally.add(
-            self.types.iter().map(|(name, count)| (&**name, *count)),
-            self.sources.iter().map(|(name, count)| (&**name, *count)),
-        );
-        self.types.clear();
-        self.sources.clear();
     }
 
     fn about(&mut self, batch: &RecordBatch, record: &RecordMeta) -> Option<(EventTime, Box<str>)> {
@@ -451,6 +445,12 @@ impl Intake for EventsIntake {
     }
 
     fn tell_metrics(&mut self) {
+        self.house.tally.add(
+            self.types.iter().map(|(name, count)| (&**name, *count)),
+            self.sources.iter().map(|(name, count)| (&**name, *count)),
+        );
+        self.types.clear();
+        self.sources.clear();
         self.told.tell(&self.ledger);
         self.house.metrics.failed.inc_by(self.ledger.dead_lettered - self.dead_lettered_told);
         self.dead_lettered_told = self.ledger.dead_lettered;
