@@ -202,7 +202,9 @@ impl AggregatorState {
 
     async fn emit(&mut self, mut output: Box<BatchOutput>) -> Result<(), ActorProcessingErr> {
         output.metadata = self.decisions.to_metadata();
-        self.with.forecasting.send(ForecastingMessage::Batch(output)).await.map_err(ActorProcessingErr::from)
+        let weight = output.weight();
+        let message = ForecastingMessage::Batch(output);
+        self.with.forecasting.send_weighing(message, weight).await.map_err(ActorProcessingErr::from)
     }
 
     /// Does again what was decided at or before `offset`.

@@ -75,7 +75,8 @@ impl Actor for RuleEvaluator {
         if !output.silent {
             state.evaluate(&mut output);
         }
-        let sent = state.with.publisher.send(PublisherMessage::Output(output)).await;
+        let weight = output.weight();
+        let sent = state.with.publisher.send_weighing(PublisherMessage::Output(output), weight).await;
         drop(envelope.permit);
         sent.map_err(ActorProcessingErr::from)
     }

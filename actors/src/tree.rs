@@ -6,7 +6,7 @@ use crate::decisions::Decisions;
 use crate::forecasting::{Forecasting, ForecastingArguments};
 use crate::house::House;
 use crate::intake::Intake;
-use crate::messages::{AggregatorMessage, ForecastingMessage, ModelRecord};
+use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, ModelRecord};
 use crate::rule_evaluator::{RuleEvaluator, RuleEvaluatorArguments};
 use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use std::sync::{Arc, OnceLock};
@@ -24,6 +24,9 @@ const AGGREGATOR_MAILBOX: usize = 4;
 const FORECASTING_MAILBOX: usize = 16;
 /// Batches waiting for the rules.
 const RULES_MAILBOX: usize = 8;
+
+/// Bytes waiting at a stage of a partition, as [`BatchOutput::weight`] has them; forecasts come to them there.
+const STAGE_BYTES: u32 = 2 << 20;
 
 /// Told when a stage of a tree died.
 pub type TreeFailed = Arc<dyn Fn(&TopicPartition, u64, &str) + Send + Sync>;
@@ -103,12 +106,16 @@ impl Tree {
         let publisher = house.publisher.clone();
         let rules = RuleEvaluatorArguments::new(house, publisher);
         let (rules, _) = Actor::spawn_linked(None, RuleEvaluator, rules, supervisor.get_cell()).await?;
-        let rules = Mailbox::new(rules, capacity("rules", RULES_MAILBOX));
+        let rules = Mailbox::weighing(rules, capacity("rules", RULES_MAILBOX), STAGE_BYTES);
 
-        let downstream = Arc::new(move |output| -> futures::future::BoxFuture<'static, _> {
-            let rules = rules.clone();
-            Box::pin(async move { rules.send(output).await })
-        });
+        let downstream =
+            Arc::new(move |output: Box<BatchOutput>| -> futures::future::BoxFuture<'static, _> {
+                let rules = rules.clone();
+                Box::pin(async move {
+                    let weight = output.weight();
+                    rules.send_weighing(output, weight).await
+                })
+            });
         let arguments = ForecastingArguments {
             partition: partition.clone(),
             life,
@@ -124,7 +131,8 @@ impl Tree {
         };
         let (forecasting, _) =
             Actor::spawn_linked(None, Forecasting, arguments, supervisor.get_cell()).await?;
-        let forecasting = Mailbox::new(forecasting, capacity("forecasting", FORECASTING_MAILBOX));
+        let forecasting =
+            Mailbox::weighing(forecasting, capacity("forecasting", FORECASTING_MAILBOX), STAGE_BYTES);
 
         let wake = Arc::new(OnceLock::new());
         let arguments = AggregatorArguments {

@@ -41,8 +41,9 @@ use tidecast_store::FolderStore;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Outputs that may wait at the publisher, of all partitions together.
+/// Outputs that may wait at the publisher, of all partitions together, and their bytes.
 const PUBLISHER_MAILBOX: usize = 64;
+const PUBLISHER_BYTES: u32 = 16 << 20;
 /// Read batches that wait to be filled again.
 const IDLE_BATCHES: usize = 16;
 /// What a partition may take to commit what is in flight before it goes.
@@ -132,8 +133,11 @@ impl Service {
             workplace: Workplace::Threads,
         };
         let (publisher, _) = ractor::Actor::spawn(None, Publisher, arguments).await?;
-        let publisher =
-            Mailbox::new(publisher, Capacity { messages: PUBLISHER_MAILBOX, meter: meters.of("publisher") });
+        let publisher = Mailbox::weighing(
+            publisher,
+            Capacity { messages: PUBLISHER_MAILBOX, meter: meters.of("publisher") },
+            PUBLISHER_BYTES,
+        );
 
         let tracing: Tracing =
             settings.telemetry.otlp_endpoint.is_some().then(|| Arc::new(Spans) as Arc<dyn Tracer>);

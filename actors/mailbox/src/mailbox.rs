@@ -19,6 +19,7 @@ pub struct Capacity {
 #[derive(Debug)]
 pub struct Permit {
     _permit: OwnedSemaphorePermit,
+    _weight: Option<OwnedSemaphorePermit>,
     meter: Arc<Meter>,
 }
 
@@ -76,6 +77,8 @@ impl<M: Send + 'static> Reply<M> {
 struct Bound {
     permits: Arc<Semaphore>,
     capacity: Capacity,
+    /// Weight that may wait, and what is left of it.
+    weight: Option<(u32, Arc<Semaphore>)>,
 }
 
 impl Drop for Bound {
@@ -100,11 +103,23 @@ impl<M: Send + 'static> Clone for Mailbox<M> {
 impl<M: Send + 'static> Mailbox<M> {
     /// Bounds an actor's mailbox. Make one per actor and clone it: each has permits of its own.
     pub fn new(actor: ActorRef<Envelope<M>>, capacity: Capacity) -> Self {
+        Self::bounded(actor, capacity, None)
+    }
+
+    /// As [`Mailbox::new`], for messages that differ in size by orders of magnitude: no more than `weight` waits, in the
+    /// units that senders give to [`Mailbox::send_weighing`] (bytes, say). A message above it waits alone.
+    pub fn weighing(actor: ActorRef<Envelope<M>>, capacity: Capacity, weight: u32) -> Self {
+        Self::bounded(actor, capacity, Some((weight, Arc::new(Semaphore::new(weight as usize)))))
+    }
+
+    fn bounded(
+        actor: ActorRef<Envelope<M>>,
+        capacity: Capacity,
+        weight: Option<(u32, Arc<Semaphore>)>,
+    ) -> Self {
         capacity.meter.opened(capacity.messages);
-        Mailbox {
-            actor,
-            bound: Arc::new(Bound { permits: Arc::new(Semaphore::new(capacity.messages)), capacity }),
-        }
+        let permits = Arc::new(Semaphore::new(capacity.messages));
+        Mailbox { actor, bound: Arc::new(Bound { permits, capacity, weight }) }
     }
 
     /// Whether a send would go through now.
@@ -115,13 +130,33 @@ impl<M: Send + 'static> Mailbox<M> {
     /// Sends if there is room.
     pub fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
         match self.bound.permits.clone().try_acquire_owned() {
-            Ok(permit) => self.put(permit, message),
+            Ok(permit) => self.put(permit, None, message),
             Err(_) => Err(TrySendError::Full(message)),
         }
     }
 
     /// Waits for room, then sends.
     pub async fn send(&self, message: M) -> Result<(), SendError> {
+        self.send_weighing(message, 0).await
+    }
+
+    /// Waits for room for a message and for its weight, then sends. Where the mailbox weighs nothing, as `send`.
+    pub async fn send_weighing(&self, message: M, weight: usize) -> Result<(), SendError> {
+        let weight = match &self.bound.weight {
+            Some((most, room)) if weight > 0 => {
+                let weight = u32::try_from(weight).unwrap_or(u32::MAX).min(*most);
+                Some(match room.clone().try_acquire_many_owned(weight) {
+                    Ok(weight) => weight,
+                    Err(_) => {
+                        let started = Instant::now();
+                        let got = room.clone().acquire_many_owned(weight).await.map_err(|_| SendError)?;
+                        self.bound.capacity.meter.waited(started.elapsed());
+                        got
+                    }
+                })
+            }
+            _ => None,
+        };
         let permit = match self.bound.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
@@ -131,17 +166,23 @@ impl<M: Send + 'static> Mailbox<M> {
                 permit
             }
         };
-        self.put(permit, message).map_err(|_| SendError)
+        self.put(permit, weight, message).map_err(|_| SendError)
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that casts: the permit is in the envelope"
     )]
-    fn put(&self, permit: OwnedSemaphorePermit, message: M) -> Result<(), TrySendError<M>> {
+    fn put(
+        &self,
+        permit: OwnedSemaphorePermit,
+        weight: Option<OwnedSemaphorePermit>,
+        message: M,
+    ) -> Result<(), TrySendError<M>> {
         let meter = self.bound.capacity.meter.clone();
         meter.entered();
-        let envelope = Envelope { message, permit: Some(Permit { _permit: permit, meter }) };
+        let permit = Permit { _permit: permit, _weight: weight, meter };
+        let envelope = Envelope { message, permit: Some(permit) };
         self.actor.cast(envelope).map_err(|error| match error {
             ractor::MessagingErr::SendErr(envelope) => TrySendError::Stopped(envelope.message),
             // A channel that is closed gives no message back only for another message type, which cannot be here.

@@ -66,3 +66,26 @@ async fn a_full_mailbox_refuses_waits_and_takes_again() {
     drop((mailbox, sender));
     assert_eq!(meters.read()[0].capacity, 0);
 }
+
+#[tokio::test]
+async fn what_is_heavy_waits_for_its_weight_and_what_is_too_heavy_waits_alone() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (actor, handle) = Actor::spawn(None, Gated, gate.clone()).await.expect("starts");
+    let capacity = Capacity { messages: 10, meter: Meters::default().of("heavy") };
+    let mailbox = Mailbox::weighing(actor, capacity, 100);
+
+    mailbox.send_weighing(1, 60).await.expect("room for the first");
+    let mut second = Box::pin(mailbox.send_weighing(2, 60));
+    let now = std::time::Duration::ZERO;
+    assert!(tokio::time::timeout(now, &mut second).await.is_err(), "60 and 60 are more than 100");
+    gate.add_permits(1);
+    second.as_mut().await.expect("is sent once the first was handled");
+    let mut whale = Box::pin(mailbox.send_weighing(3, 1_000_000));
+    assert!(tokio::time::timeout(now, &mut whale).await.is_err(), "it waits until it is alone");
+    gate.add_permits(1);
+    whale.as_mut().await.expect("is sent when nothing else waits");
+    mailbox.send(4).await.expect("what weighs nothing needs no weight");
+    gate.add_permits(2);
+    mailbox.cell().drain_and_wait(None).await.expect("drains");
+    handle.await.expect("ends");
+}
