@@ -3,9 +3,9 @@
 //! It parses where it aggregates. Records before the committed offset are a replay: they rebuild the state and say
 //! nothing. When the next stage has no room it waits, its own mailbox fills, and the source leaves the partition alone.
 
-use crate::decisions::Decisions;
+use crate::decisions::{Decision, Decisions};
 use crate::intake::Intake;
-use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts};
+use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts, Written};
 use crate::metrics::PipelineMetrics;
 use crate::trace::Followed;
 use prometheus::IntGauge;
@@ -17,9 +17,6 @@ use tidecast_mailbox::{Envelope, Mailbox};
 use tidecast_ports::source::{BatchPool, Wake};
 use tidecast_ports::{RecordBatch, Tracing};
 use tokio::time::Instant;
-
-/// Snapshots kept by the store: decisions are remembered as far back as the oldest.
-const SNAPSHOTS_KEPT: usize = 3;
 
 /// Records taken between two looks at what came of them.
 const RECORDS: usize = 256;
@@ -61,8 +58,10 @@ pub struct AggregatorState {
     with: AggregatorArguments,
     next_offset: i64,
     decisions: Decisions,
-    replay: std::collections::VecDeque<(i64, String)>,
-    snapshot_offsets: std::collections::VecDeque<i64>,
+    replay: std::collections::VecDeque<Decision>,
+    written: Written,
+    /// Offset of the newest snapshot taken to make room for decisions.
+    making_room: Option<i64>,
     last_record: Instant,
     caught_up: bool,
     lag: IntGauge,
@@ -87,7 +86,8 @@ impl Actor for Aggregator {
             next_offset: with.start,
             decisions: with.decisions.clone(),
             replay,
-            snapshot_offsets: [with.start].into(),
+            written: Written::default(),
+            making_room: None,
             last_record: Instant::now(),
             caught_up: false,
             lag,
@@ -145,7 +145,7 @@ impl AggregatorState {
             // A piece ends where a decision was made and where the replay ends.
             let offset = records[from].offset;
             self.replay_decisions(offset).await?;
-            let next_decision = self.replay.front().map_or(i64::MAX, |(at, _)| *at);
+            let next_decision = self.replay.front().map_or(i64::MAX, |decision| decision.offset);
             let silent = offset < self.with.speak_from;
             let speak = if silent { self.with.speak_from } else { i64::MAX };
             let end = next_decision.min(speak);
@@ -188,7 +188,21 @@ impl AggregatorState {
             self.lag.set((batch.high_watermark - self.next_offset).max(0));
         }
         self.with.intake.tell_metrics();
-        if self.decisions.nearly_full() {
+        self.make_room().await
+    }
+
+    /// Forgets decisions that every snapshot has inside, when their room runs out; takes snapshots for that.
+    async fn make_room(&mut self) -> Result<(), ActorProcessingErr> {
+        if !self.decisions.nearly_full() {
+            return Ok(());
+        }
+        if let Some(oldest) = self.written.oldest() {
+            self.decisions.forget_before(oldest);
+        }
+        let under_way =
+            self.making_room.is_some_and(|at| self.written.newest().is_none_or(|newest| newest < at));
+        if self.decisions.nearly_full() && !under_way {
+            self.making_room = Some(self.next_offset);
             self.snapshot(None).await?;
         }
         Ok(())
@@ -209,12 +223,12 @@ impl AggregatorState {
 
     /// Does again what was decided at or before `offset`.
     async fn replay_decisions(&mut self, offset: i64) -> Result<(), ActorProcessingErr> {
-        while self.replay.front().is_some_and(|(at, _)| *at <= offset) {
-            let Some((at, what)) = self.replay.pop_front() else { break };
+        while self.replay.front().is_some_and(|decision| decision.offset <= offset) {
+            let Some(Decision { offset: at, what, untold }) = self.replay.pop_front() else { break };
             let mut output = self.output(self.next_offset);
-            // What a committed decision caused was committed with it.
-            output.silent = true;
-            tracing::debug!(partition = %self.with.partition, at, what, "a decision is done again");
+            // What a committed decision led to was committed with it, but for one still to be told.
+            output.silent = !untold;
+            tracing::debug!(partition = %self.with.partition, at, what, untold, "a decision is done again");
             self.with.intake.replay(&what, &mut output);
             self.emit(output).await?;
         }
@@ -230,9 +244,14 @@ impl AggregatorState {
         if self.with.intake.idle_after().is_none_or(|after| quiet < after) {
             return Ok(());
         }
+        if self.decisions.is_full() {
+            // Windows stay open until a record closes them, rather than by a decision that nobody could repeat.
+            return self.make_room().await;
+        }
         let mut output = self.output(self.next_offset);
         if let Some(what) = self.with.intake.close_idle(quiet, &mut output) {
             self.decisions.push(self.next_offset, what);
+            output.decision = Some(self.decisions.to_untold_metadata());
             self.followed.leave_with(&mut output);
             self.emit(output).await?;
         }
@@ -244,17 +263,12 @@ impl AggregatorState {
         done: Option<tokio::sync::oneshot::Sender<()>>,
     ) -> Result<(), ActorProcessingErr> {
         let mut output = self.output(self.next_offset);
-        output.snapshot = Some(SnapshotParts { aggregation: self.with.intake.encode(), models: Vec::new() });
+        output.snapshot = Some(SnapshotParts {
+            aggregation: self.with.intake.encode(),
+            models: Vec::new(),
+            written: self.written.clone(),
+        });
         output.drained = done;
-        if self.snapshot_offsets.back() != Some(&self.next_offset) {
-            self.snapshot_offsets.push_back(self.next_offset);
-        }
-        if self.snapshot_offsets.len() > SNAPSHOTS_KEPT {
-            self.snapshot_offsets.pop_front();
-        }
-        if let Some(oldest) = self.snapshot_offsets.front() {
-            self.decisions.forget_before(*oldest);
-        }
         self.emit(output).await
     }
 

@@ -1,14 +1,31 @@
 //! Decisions: what changed results without being in the records, with the offset at which it did.
 //!
-//! They travel in the metadata of the committed offset, are committed before or with what they cause, and are replayed
-//! at their offset by whoever recovers. Text: `1` (the format), then ` <offset>=<what>` each.
+//! They travel in the metadata of the committed offset and are replayed at their offset by whoever recovers. One is
+//! committed twice: before what it leads to is said, marked as still to be told, and again with it. Whoever recovers
+//! between the two says it. Text: `1` (the format), then ` <offset>=<what>` each, with `?` behind one still to be told.
+//!
+//! They are kept for as long as there is room, for another machine may have to begin from the log's start; when room
+//! runs out, those that every snapshot on disk has inside are forgotten.
 
 /// Most bytes that a broker takes as offset metadata by default.
 pub const METADATA_MAX: usize = 4_096;
+/// Longest decision with its offset.
+const LONGEST: usize = 64;
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// It was made before the record at this offset was processed.
+    pub offset: i64,
+    /// What was decided.
+    pub what: String,
+    /// What it led to may not have been said.
+    pub untold: bool,
+}
 
 /// Decisions in order of offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Decisions(Vec<(i64, String)>);
+pub struct Decisions(Vec<Decision>);
 
 impl Decisions {
     /// Reads a committed offset's metadata. What is not ours (an offset reset by a tool has none) is no decision.
@@ -19,15 +36,17 @@ impl Decisions {
         }
         let read = |word: &str| {
             let (offset, what) = word.split_once('=')?;
-            Some((offset.parse().ok()?, what.to_owned()))
+            let told = what.strip_suffix('?');
+            let (offset, untold) = (offset.parse().ok()?, told.is_some());
+            Some(Decision { offset, what: told.unwrap_or(what).to_owned(), untold })
         };
         Decisions(words.filter_map(read).collect())
     }
 
-    /// The metadata to commit; empty without decisions.
+    /// The metadata to commit with what the decisions led to; empty without decisions.
     pub fn to_metadata(&self) -> String {
         let mut text = String::new();
-        for (offset, what) in &self.0 {
+        for Decision { offset, what, .. } in &self.0 {
             if text.is_empty() {
                 text.push('1');
             }
@@ -36,24 +55,34 @@ impl Decisions {
         text
     }
 
+    /// The metadata to commit before what the newest decision leads to is said.
+    pub fn to_untold_metadata(&self) -> String {
+        self.to_metadata() + "?"
+    }
+
     /// Adds one made before the record at `offset` is processed.
     pub fn push(&mut self, offset: i64, what: String) {
-        self.0.push((offset, what));
+        self.0.push(Decision { offset, what, untold: false });
     }
 
     /// Forgets those before `offset`: snapshots at or past it have them inside.
     pub fn forget_before(&mut self, offset: i64) {
-        self.0.retain(|(at, _)| *at >= offset);
+        self.0.retain(|decision| decision.offset >= offset);
     }
 
     /// Those at `from` and later, for a replay that begins there.
-    pub fn from(&self, from: i64) -> impl Iterator<Item = &(i64, String)> {
-        self.0.iter().filter(move |(at, _)| *at >= from)
+    pub fn from(&self, from: i64) -> impl Iterator<Item = &Decision> {
+        self.0.iter().filter(move |decision| decision.offset >= from)
     }
 
-    /// They would hardly fit the metadata any more: a snapshot is due, which lets them be forgotten.
+    /// They would hardly fit the metadata any more: snapshots are due, which let them be forgotten.
     pub fn nearly_full(&self) -> bool {
         self.to_metadata().len() > METADATA_MAX / 2
+    }
+
+    /// There is no room for one more.
+    pub fn is_full(&self) -> bool {
+        self.to_metadata().len() > METADATA_MAX - LONGEST
     }
 }
 
@@ -69,6 +98,9 @@ mod tests {
         decisions.push(97, "i0,2".into());
         assert_eq!(decisions.to_metadata(), "1 41=i0 97=i0,2");
         assert_eq!(Decisions::parse(&decisions.to_metadata()), decisions);
+        let untold = Decisions::parse(&decisions.to_untold_metadata());
+        assert_eq!(untold.from(0).map(|decision| decision.untold).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(untold.to_metadata(), decisions.to_metadata());
         assert_eq!(Decisions::parse("set by hand 5=3"), Decisions::default());
         decisions.forget_before(97);
         assert_eq!(decisions.from(0).count(), 1);

@@ -1,12 +1,12 @@
 //! The top of an events partition's tree: decodes records, gives them to every series that wants them, and keeps the
 //! ledger. One read of the event serves all series; nothing is allocated per event.
 
+use crate::closed_window::WindowWriter;
 use crate::house::House;
 use crate::intake::Intake;
 use crate::ledger::{Ledger, LedgerMetrics};
-use crate::messages::{BatchOutput, ClosedWindow};
+use crate::messages::BatchOutput;
 use crate::repartition::{self, Route};
-use crate::wire;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,7 @@ pub struct EventsIntake {
     types: Vec<(Box<str>, u64)>,
     sources: HashMap<Box<str>, u64, foldhash::fast::RandomState>,
     house: Arc<House>,
+    writer: WindowWriter,
     told: LedgerMetrics,
     dead_lettered_told: u64,
 }
@@ -146,6 +147,7 @@ impl EventsIntake {
             types: Vec::new(),
             sources: HashMap::default(),
             house: house.clone(),
+            writer: WindowWriter::default(),
             told,
             dead_lettered_told: ledger.dead_lettered,
         })
@@ -178,7 +180,15 @@ impl EventsIntake {
         for part in &mut self.parts {
             let Part { group, routes, filters, advances, key: path, open, .. } = part;
             let mut sink = |closed: Closed<'_>| {
-                emit(output, &closed, advances, routes.as_deref_mut(), newest, &self.partition)
+                emit(
+                    output,
+                    &closed,
+                    advances,
+                    routes.as_deref_mut(),
+                    newest,
+                    &self.partition,
+                    &mut self.writer,
+                )
             };
             let mut who = None;
             for (index, filter) in filters.iter().enumerate() {
@@ -270,44 +280,13 @@ fn emit(
     routes: Option<&mut [Route]>,
     newest: EventTime,
     partition: &TopicPartition,
+    writer: &mut WindowWriter,
 ) {
     if let Some(routes) = routes {
         routes[closed.series_index].partial(closed, output);
         return;
     }
-    push_window(output, closed, advances[closed.series_index], newest, partition);
-}
-
-/// Adds a closed window and its record to the output.
-pub fn push_window(
-    output: &mut BatchOutput,
-    closed: &Closed<'_>,
-    advance_micros: i64,
-    newest: EventTime,
-    partition: &TopicPartition,
-) {
-    let aggregate = closed.to_aggregate();
-    if !output.silent {
-        output.records.push(OutputRecord {
-            destination: Destination::Aggregates,
-            partition: None,
-            key: Some(Bytes::from(format!("{}:{}", aggregate.series, aggregate.key))),
-            value: Some(wire::json(&aggregate)),
-            id: Some(OutputId::of(&[
-                crate::PIPELINE_VERSION,
-                b"window",
-                partition.topic.as_bytes(),
-                &partition.partition.to_le_bytes(),
-                aggregate.series.as_bytes(),
-                aggregate.key.as_bytes(),
-                &aggregate.window_start.0.to_le_bytes(),
-                &aggregate.window_end.0.to_le_bytes(),
-                &aggregate.revision.to_le_bytes(),
-            ])),
-            headers: Vec::new(),
-        });
-    }
-    output.closed.push(ClosedWindow { aggregate: Arc::new(aggregate), advance_micros, newest });
+    writer.push(output, closed, advances[closed.series_index], newest, partition);
 }
 
 /// What a condition sees of an event when `type` and `source` alone do not answer it.
@@ -466,11 +445,12 @@ impl Part {
 
 impl EventsIntake {
     fn close_part(&mut self, at: usize, output: &mut BatchOutput) {
-        let (newest, partition) = (self.newest, &self.partition);
+        let (newest, partition, writer) = (self.newest, &self.partition, &mut self.writer);
         let Part { group, routes, advances, open, .. } = &mut self.parts[at];
         *open = false;
-        let mut sink =
-            |closed: Closed<'_>| emit(output, &closed, advances, routes.as_deref_mut(), newest, partition);
+        let mut sink = |closed: Closed<'_>| {
+            emit(output, &closed, advances, routes.as_deref_mut(), newest, partition, writer)
+        };
         group.close_idle(&mut sink);
         for route in routes.iter_mut().flatten() {
             route.idle(output);

@@ -14,7 +14,7 @@ use crate::registry::{ModelEntry, ModelStatus, Registry};
 use crate::{trouble, wire};
 use hashbrown::HashMap;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ pub struct ForecastingState {
     models: Vec<Model>,
     by_series: HashMap<(Arc<str>, Arc<str>), Vec<usize>, foldhash::fast::RandomState>,
     by_actor: HashMap<ActorId, usize>,
-    restored: HashMap<String, ModelRecord>,
+    restored: BTreeMap<String, ModelRecord>,
     waiting: VecDeque<Waiting>,
     first_batch: u64,
 }
@@ -351,8 +351,7 @@ impl ForecastingState {
 
     /// Models of the snapshot are started at once: readers ask for them before their series is seen again.
     async fn start_restored(&mut self) {
-        let mut records: Vec<ModelRecord> = self.restored.values().cloned().collect();
-        records.sort_by(|a, b| a.model_id.cmp(&b.model_id));
+        let records: Vec<ModelRecord> = self.restored.values().cloned().collect();
         for record in records {
             let wanted = self.index.wanted(&record.family, &record.key);
             if wanted.iter().any(|wanted| wanted.spec.model_id == record.model_id) {

@@ -7,6 +7,7 @@ pub mod actions;
 pub mod aggregator;
 pub mod brain;
 pub mod catalog;
+pub mod closed_window;
 pub mod control;
 pub mod decisions;
 pub mod events_intake;

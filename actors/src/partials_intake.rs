@@ -1,7 +1,8 @@
 //! The top of a repartition partition's tree: merges the partial aggregates of all upstream partitions into windows,
 //! which close when the least of their watermarks has passed.
 
-use crate::events_intake::{advance_of, push_window, window_spec};
+use crate::closed_window::WindowWriter;
+use crate::events_intake::{advance_of, window_spec};
 use crate::house::House;
 use crate::intake::Intake;
 use crate::messages::BatchOutput;
@@ -18,6 +19,7 @@ pub struct PartialsIntake {
     partition: TopicPartition,
     merger: Merger,
     advance_micros: i64,
+    writer: WindowWriter,
 }
 
 impl PartialsIntake {
@@ -36,7 +38,12 @@ impl PartialsIntake {
             Some(bytes) => Merger::decode(spec, upstreams, bytes).map_err(|error| error.to_string())?,
             None => Merger::new(spec, upstreams).map_err(|error| error.to_string())?,
         };
-        Ok(PartialsIntake { partition: partition.clone(), merger, advance_micros })
+        Ok(PartialsIntake {
+            partition: partition.clone(),
+            merger,
+            advance_micros,
+            writer: WindowWriter::default(),
+        })
     }
 }
 
@@ -48,7 +55,7 @@ impl Intake for PartialsIntake {
                 Ok(message) => {
                     let newest = self.merger.watermark();
                     let mut sink = |closed: Closed<'_>| {
-                        push_window(output, &closed, self.advance_micros, newest, &self.partition)
+                        self.writer.push(output, &closed, self.advance_micros, newest, &self.partition)
                     };
                     self.merger.observe(message, &mut sink);
                 }

@@ -12,7 +12,7 @@ use crate::snapshots::{Snapshot, SnapshotQueue};
 use crate::trace::Trace;
 use crate::workplace::{Step, Workplace};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidecast_event::TopicPartition;
@@ -116,11 +116,12 @@ struct Worker {
     with: PublisherArguments,
     producer: Option<Box<dyn Producer>>,
     retry: Duration,
+    retry_at: Instant,
     /// The least life of each partition whose outputs are taken.
-    lives: HashMap<TopicPartition, u64>,
+    lives: BTreeMap<TopicPartition, u64>,
     /// The least life of any partition.
     life_min: u64,
-    offsets: HashMap<TopicPartition, (i64, String)>,
+    offsets: BTreeMap<TopicPartition, (i64, String)>,
     staged: u64,
     first_staged: Option<Instant>,
     snapshots: Vec<Snapshot>,
@@ -136,9 +137,10 @@ impl Worker {
             with,
             producer: None,
             retry: RETRY_FIRST,
-            lives: HashMap::new(),
+            retry_at: Instant::now(),
+            lives: BTreeMap::new(),
             life_min: 0,
-            offsets: HashMap::new(),
+            offsets: BTreeMap::new(),
             staged: 0,
             first_staged: None,
             snapshots: Vec::new(),
@@ -149,8 +151,12 @@ impl Worker {
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<(PublisherMessage, Option<Permit>)>) {
-        self.ready().await;
         loop {
+            // Also with nothing to say: a new producer settles what the one before left open, and until then the
+            // group's offsets cannot be read by whoever starts again from them.
+            if self.producer.is_none() && Instant::now() >= self.retry_at {
+                self.connect().await;
+            }
             let wait = match self.first_staged {
                 Some(first) => COMMIT_INTERVAL.saturating_sub(first.elapsed()).min(SERVE_INTERVAL),
                 None => Duration::from_millis(100),
@@ -177,8 +183,7 @@ impl Worker {
     async fn take(&mut self, message: PublisherMessage) {
         match message {
             PublisherMessage::Output(output) => {
-                let least = self.lives.get(&output.partition).copied().unwrap_or(0).max(self.life_min);
-                if output.life >= least {
+                if self.is_wanted(&output) {
                     self.stage(*output).await;
                 }
             }
@@ -191,7 +196,22 @@ impl Worker {
         }
     }
 
+    /// It belongs to the life that its partition has now.
+    fn is_wanted(&self, output: &BatchOutput) -> bool {
+        output.life >= self.lives.get(&output.partition).copied().unwrap_or(0).max(self.life_min)
+    }
+
     async fn stage(&mut self, mut output: BatchOutput) {
+        if let (Some(metadata), Some(offset)) = (output.decision.take(), output.next_offset) {
+            // Once anybody has seen what a decision led to, whoever takes over has to decide the same: it is
+            // committed first, as one whose outputs are still to be told.
+            self.offsets.insert(output.partition.clone(), (offset, metadata));
+            self.first_staged.get_or_insert_with(Instant::now);
+            self.commit().await;
+            if !self.is_wanted(&output) {
+                return;
+            }
+        }
         self.first_staged.get_or_insert_with(Instant::now);
         if let Some(mut trace) = output.trace.take() {
             trace.enter("publish");
@@ -225,15 +245,14 @@ impl Worker {
         if self.first_staged.take().is_none() && self.waiting.is_empty() {
             return;
         }
-        let offsets: Vec<CommitOffset> = self
-            .offsets
-            .drain()
-            .map(|(partition, (offset, metadata))| CommitOffset { partition, offset, metadata })
-            .collect();
-        if self.staged > 0 || !offsets.is_empty() {
+        if self.staged > 0 || !self.offsets.is_empty() {
             if !self.ready().await {
                 return;
             }
+            let offsets: Vec<CommitOffset> = std::mem::take(&mut self.offsets)
+                .into_iter()
+                .map(|(partition, (offset, metadata))| CommitOffset { partition, offset, metadata })
+                .collect();
             self.with.workplace.before(Step::Commit).await;
             let Some(producer) = &mut self.producer else { return };
             let started = Instant::now();
@@ -262,27 +281,36 @@ impl Worker {
     /// There is a producer, made now if need be. Gives up after a try while somebody waits for the thread to end.
     async fn ready(&mut self) -> bool {
         while self.producer.is_none() {
-            self.with.workplace.before(Step::Connect).await;
-            match (self.with.make)() {
-                Ok(producer) => {
-                    self.producer = Some(producer);
-                    self.retry = RETRY_FIRST;
-                    self.with.metrics.connected.set(1.0);
-                    self.with.events.connected(None);
-                }
-                Err(error) => {
-                    self.with.metrics.connected.set(0.0);
-                    self.with.events.connected(Some(&error.message));
-                    if !self.waiting.is_empty() {
-                        self.waiting.clear();
-                        return false;
-                    }
-                    tokio::time::sleep(self.retry).await;
-                    self.retry = (self.retry * 2).min(RETRY_MAX);
-                }
+            if Instant::now() >= self.retry_at && self.connect().await {
+                break;
             }
+            if !self.waiting.is_empty() {
+                self.start_over("Kafka is away and the partition has to go");
+                return false;
+            }
+            tokio::time::sleep_until(self.retry_at).await;
         }
         true
+    }
+
+    /// One try to make a producer.
+    async fn connect(&mut self) -> bool {
+        self.with.workplace.before(Step::Connect).await;
+        match (self.with.make)() {
+            Ok(producer) => {
+                self.producer = Some(producer);
+                self.retry = RETRY_FIRST;
+                self.with.metrics.connected.set(1.0);
+                self.with.events.connected(None);
+            }
+            Err(error) => {
+                self.with.metrics.connected.set(0.0);
+                self.with.events.connected(Some(&error.message));
+                self.retry_at = Instant::now() + self.retry;
+                self.retry = (self.retry * 2).min(RETRY_MAX);
+            }
+        }
+        self.producer.is_some()
     }
 
     fn failed(&mut self, error: &PublishError) {
@@ -295,6 +323,11 @@ impl Worker {
             }
         }
         self.with.events.connected(Some(&error.message));
+        self.start_over(&error.message);
+    }
+
+    /// What is not committed is given up; every partition starts again from its commit.
+    fn start_over(&mut self, why: &str) {
         self.producer = None;
         self.offsets.clear();
         self.staged = 0;
@@ -303,6 +336,6 @@ impl Worker {
         self.waiting.clear();
         self.polled.clear();
         self.traces.clear();
-        self.life_min = self.with.events.start_over(&error.message);
+        self.life_min = self.with.events.start_over(why);
     }
 }

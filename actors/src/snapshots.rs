@@ -46,7 +46,10 @@ impl SnapshotQueue {
                 place.before(Step::Snapshot).await;
                 let state = encode(&snapshot.parts);
                 match store.save(&snapshot.partition, snapshot.offset, &state) {
-                    Ok(()) => counters.with_label_values(&["written"]).inc(),
+                    Ok(()) => {
+                        snapshot.parts.written.push(snapshot.offset);
+                        counters.with_label_values(&["written"]).inc();
+                    }
                     Err(error) => {
                         counters.with_label_values(&["failed"]).inc();
                         tracing::error!(partition = %snapshot.partition, error, "a snapshot was not written");
@@ -79,7 +82,11 @@ fn encode(parts: &SnapshotParts) -> Vec<u8> {
 pub fn decode(state: &[u8]) -> Result<SnapshotParts, String> {
     match state.split_first() {
         Some((&FORMAT, rest)) => bincode::serde::decode_from_slice(rest, bincode::config::standard())
-            .map(|((aggregation, models), _)| SnapshotParts { aggregation, models })
+            .map(|((aggregation, models), _)| SnapshotParts {
+                aggregation,
+                models,
+                ..SnapshotParts::default()
+            })
             .map_err(|error| format!("a snapshot's parts cannot be read: {error}")),
         Some((format, _)) => {
             Err(format!("a snapshot has format {format}, this version reads {FORMAT}: run the newer one"))

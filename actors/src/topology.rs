@@ -31,6 +31,9 @@ pub type IntakeMaker =
 /// Asks the source to start a partition again from its committed offset.
 pub type Restart = Arc<dyn Fn(&TopicPartition) + Send + Sync>;
 
+/// What going partitions wait for the publisher, at most.
+const FENCE_WITHIN: Duration = Duration::from_secs(1);
+
 /// What the topology is made of.
 pub struct TopologyParts {
     /// Shared by all trees.
@@ -66,6 +69,8 @@ pub struct PipelineState {
 struct Known {
     trees: BTreeMap<TopicPartition, Tree>,
     failures: BTreeMap<TopicPartition, Vec<Duration>>,
+    /// Partitions whose last life may still have outputs at the publisher.
+    unfenced: BTreeSet<TopicPartition>,
     state: PipelineState,
 }
 
@@ -230,13 +235,12 @@ impl Inner {
         let committed = broker.committed.as_ref().map_or(broker.log_start, |committed| committed.offset);
         let metadata = broker.committed.as_ref().map_or("", |committed| committed.metadata.as_str());
         let found = self.parts.store.newest(partition, committed)?;
-        if let Some(found) = &found {
-            for passed in &found.passed_over {
-                tracing::warn!(%partition, passed, "a snapshot is damaged and was passed over");
-            }
+        for passed in &found.passed_over {
+            tracing::warn!(%partition, passed, "a snapshot is damaged and was passed over");
+            self.parts.house.metrics.snapshots.with_label_values(&["damaged"]).inc();
         }
         // A snapshot that the log no longer reaches back to cannot be replayed to the commit.
-        let found = found.filter(|found| found.offset >= broker.log_start);
+        let found = found.snapshot.filter(|snapshot| snapshot.offset >= broker.log_start);
         if found.is_none()
             && broker.committed.is_some()
             && broker.log_start > 0
@@ -272,7 +276,11 @@ impl Inner {
                 inner.tree_failed(partition, life, error);
             }
         });
-        self.fence(partition, life).await;
+        if self.known().unfenced.contains(partition) {
+            // What its last life said was still on the way when its offset was read.
+            self.fence(partition, life).await;
+            return Err("the outputs of its last life were not settled yet".to_owned());
+        }
         let tree = Tree::start(&self.parts.house, begin, failed).await;
         let tree =
             tree.map_err(|error| format!("the actors of {partition} could not be started: {error}"))?;
@@ -291,14 +299,16 @@ impl Inner {
         Ok((start, sink))
     }
 
-    /// From here on the publisher takes only what belongs to `life`; what came before is committed.
+    /// From here on the publisher takes only what belongs to `life`; what came before is committed. It is so before
+    /// anybody reads the offset that the next life begins from.
     async fn fence(&self, partition: &TopicPartition, life: u64) {
         let (done, fenced) = oneshot::channel();
         let message = PublisherMessage::Fence { partition: partition.clone(), life, done };
         if self.parts.house.publisher.send(message).await.is_ok() {
-            // An error means the publisher could not commit; it then starts everything over itself.
+            // An error means that the publisher is gone, and nothing of anybody is committed any more.
             let _ = fenced.await;
         }
+        self.known().unfenced.remove(partition);
     }
 
     fn tree_failed(self: Arc<Self>, partition: &TopicPartition, life: u64, error: &str) {
@@ -333,11 +343,17 @@ impl Inner {
 
     /// Stops a tree and has the source assign its partition again.
     fn rebuild(self: Arc<Self>, partition: TopicPartition, wait: Duration) {
-        let Some(tree) = self.known().trees.remove(&partition) else { return };
+        let tree = {
+            let mut known = self.known();
+            let Some(tree) = known.trees.remove(&partition) else { return };
+            known.unfenced.insert(partition.clone());
+            tree
+        };
         let inner = self.clone();
         self.parts.runtime.spawn(async move {
             tree.stop().await;
-            inner.lives.fetch_add(1, Ordering::AcqRel);
+            let life = inner.lives.fetch_add(1, Ordering::AcqRel) + 1;
+            inner.fence(&partition, life).await;
             tokio::time::sleep(wait).await;
             if let Some(restart) = inner.restart.get() {
                 restart(&partition);
@@ -362,7 +378,7 @@ impl Inner {
                     repeats the rest");
             }
         }
-        self.stop_trees(trees).await;
+        self.stop_trees(partitions, trees).await;
     }
 
     async fn lost(&self, partitions: &[TopicPartition]) {
@@ -370,15 +386,21 @@ impl Inner {
             let mut known = self.known();
             partitions.iter().filter_map(|partition| known.trees.remove_entry(partition)).collect()
         };
-        self.stop_trees(trees).await;
+        self.stop_trees(partitions, trees).await;
     }
 
-    async fn stop_trees(&self, trees: Vec<(TopicPartition, Tree)>) {
-        self.lives.fetch_add(1, Ordering::AcqRel);
-        let partitions: BTreeSet<TopicPartition> =
-            trees.iter().map(|(partition, _)| partition.clone()).collect();
+    /// Ends what there is of partitions that go, those without a tree just now among them.
+    async fn stop_trees(&self, partitions: &[TopicPartition], trees: Vec<(TopicPartition, Tree)>) {
+        let life = self.lives.fetch_add(1, Ordering::AcqRel) + 1;
+        self.known().unfenced.extend(partitions.iter().cloned());
         futures::future::join_all(trees.into_iter().map(|(_, tree)| tree.stop())).await;
-        for partition in &partitions {
+        // A publisher that cannot settle it now is asked again before the partition comes back.
+        let fences = partitions.iter().map(|partition| self.fence(partition, life));
+        let _ = tokio::time::timeout(FENCE_WITHIN, futures::future::join_all(fences)).await;
+        let mut known = self.known();
+        for partition in partitions {
+            known.state.quarantined.remove(partition);
+            known.failures.remove(partition);
             LedgerMetrics::withdraw(&self.parts.house.metrics, partition);
         }
     }
@@ -412,6 +434,7 @@ impl SourceHandler for Handler {
         let tree = {
             let mut known = self.0.known();
             known.state.quarantined.insert(partition.clone(), why.to_owned());
+            known.unfenced.insert(partition.clone());
             known.trees.remove(partition)
         };
         if let Some(tree) = tree {

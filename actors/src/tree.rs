@@ -8,7 +8,7 @@ use crate::house::House;
 use crate::intake::Intake;
 use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, ModelRecord};
 use crate::rule_evaluator::{RuleEvaluator, RuleEvaluatorArguments};
-use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidecast_event::TopicPartition;
@@ -185,9 +185,15 @@ impl Tree {
 
     /// Stops every actor of the tree, whatever they are at, and waits until they are gone.
     pub async fn stop(self) {
-        let children = self.supervisor.get_children();
+        let of = |cell: &ActorCell| {
+            let mut children = cell.get_children();
+            // In the order in which they were made: what they still do depends on nothing else.
+            children.sort_unstable_by_key(ActorCell::get_id);
+            children
+        };
+        let children = of(&self.supervisor.get_cell());
         for child in &children {
-            for grandchild in child.get_children() {
+            for grandchild in of(child) {
                 grandchild.stop(None);
             }
             child.stop(None);

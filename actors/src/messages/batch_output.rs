@@ -1,7 +1,8 @@
 //! What one batch of one partition became. It goes down the tree and grows at each stage.
 
 use crate::trace::Trace;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use tidecast_event::{Aggregate, Alert, Anomaly, EventTime, TopicPartition};
 use tidecast_ports::OutputRecord;
 use tokio::sync::oneshot;
@@ -33,6 +34,35 @@ pub struct ModelRecord {
     pub state: Vec<u8>,
 }
 
+/// Offsets of the snapshots of one partition that are on disk, in one life of it: the newest few. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Written(Arc<Mutex<VecDeque<i64>>>);
+
+impl Written {
+    /// Snapshots that a store keeps of a partition: what a recovery may fall back to.
+    pub const KEPT: usize = 3;
+
+    /// One more is on disk.
+    pub fn push(&self, offset: i64) {
+        let mut offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if offsets.len() == Self::KEPT {
+            offsets.pop_front();
+        }
+        offsets.push_back(offset);
+    }
+
+    /// The newest.
+    pub fn newest(&self) -> Option<i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).back().copied()
+    }
+
+    /// The oldest that a recovery may begin from, once the store holds none from before this life.
+    pub fn oldest(&self) -> Option<i64> {
+        let offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        offsets.front().copied().filter(|_| offsets.len() == Self::KEPT)
+    }
+}
+
 /// The parts of a snapshot as the stages add them.
 #[derive(Debug, Default)]
 pub struct SnapshotParts {
@@ -40,6 +70,8 @@ pub struct SnapshotParts {
     pub aggregation: Vec<u8>,
     /// Models.
     pub models: Vec<ModelRecord>,
+    /// Told once it is on disk.
+    pub written: Written,
 }
 
 /// Everything that follows from a batch: to be published, then committed.
@@ -53,6 +85,8 @@ pub struct BatchOutput {
     pub next_offset: Option<i64>,
     /// Decisions to commit with it.
     pub metadata: String,
+    /// Metadata to commit before anything in here is said: the decision that led to it, still to be told.
+    pub decision: Option<String>,
     /// A replay of what was published before: state changes, nothing is said.
     pub silent: bool,
     /// Windows closed or corrected.
@@ -96,6 +130,7 @@ impl BatchOutput {
             life,
             next_offset,
             metadata: String::new(),
+            decision: None,
             silent: false,
             closed: Vec::new(),
             anomalies: Vec::new(),

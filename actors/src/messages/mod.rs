@@ -7,7 +7,7 @@ mod forecasting;
 mod publisher;
 
 pub use aggregator::AggregatorMessage;
-pub use batch_output::{BatchOutput, ClosedWindow, ForecastEvent, ModelRecord, SnapshotParts};
+pub use batch_output::{BatchOutput, ClosedWindow, ForecastEvent, ModelRecord, SnapshotParts, Written};
 pub use forecaster::{ForecasterMessage, ModelOutput};
 pub use forecasting::ForecastingMessage;
 pub use publisher::PublisherMessage;

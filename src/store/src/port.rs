@@ -2,7 +2,7 @@
 
 use crate::store::FolderStore;
 use tidecast_event::TopicPartition;
-use tidecast_ports::snapshot::{Found, SnapshotStore};
+use tidecast_ports::snapshot::{Found, Snapshot, SnapshotStore};
 
 /// The actors put the version of their state into the state itself; the file's field is for those who do not.
 const STATE_VERSION: u32 = 1;
@@ -14,13 +14,10 @@ impl SnapshotStore for FolderStore {
             .map_err(|error| error.to_string())
     }
 
-    fn newest(&self, partition: &TopicPartition, at_most: i64) -> Result<Option<Found>, String> {
+    fn newest(&self, partition: &TopicPartition, at_most: i64) -> Result<Found, String> {
         let loaded = self.load(partition, at_most, STATE_VERSION).map_err(|error| error.to_string())?;
-        let passed_over = loaded.warnings;
-        Ok(loaded.snapshot.map(|snapshot| Found {
-            offset: snapshot.offset,
-            state: snapshot.state,
-            passed_over,
-        }))
+        let snapshot =
+            loaded.snapshot.map(|snapshot| Snapshot { offset: snapshot.offset, state: snapshot.state });
+        Ok(Found { snapshot, passed_over: loaded.warnings })
     }
 }

@@ -197,14 +197,15 @@ fn saved_lines_are_bounded_and_stay_in_their_folder() {
 
 #[test]
 fn the_actors_see_the_same_snapshots_through_their_port() {
-    use tidecast_ports::snapshot::SnapshotStore;
+    use tidecast_ports::snapshot::{Found, SnapshotStore};
     let (folder, store) = open();
     let port: &dyn SnapshotStore = &store;
-    assert_eq!(port.newest(&flights(), 100), Ok(None));
+    assert_eq!(port.newest(&flights(), 100), Ok(Found::default()));
     port.save(&flights(), 10, b"ten").unwrap();
     port.save(&flights(), 20, b"twenty").unwrap();
     fs::write(files(folder.path()).pop().unwrap(), b"torn").unwrap();
-    let found = port.newest(&flights(), 100).unwrap().unwrap();
-    assert_eq!((found.offset, found.state.as_slice(), found.passed_over.len()), (10, &b"ten"[..], 1));
+    let Found { snapshot, passed_over } = port.newest(&flights(), 100).unwrap();
+    let snapshot = snapshot.unwrap();
+    assert_eq!((snapshot.offset, snapshot.state.as_slice(), passed_over.len()), (10, &b"ten"[..], 1));
     assert!(port.save(&flights(), -5, b"x").is_err());
 }

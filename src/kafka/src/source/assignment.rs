@@ -58,12 +58,11 @@ impl SourceLoop {
             })
             .cloned()
             .collect();
-        if !reading.is_empty() {
-            if lost {
-                self.handler.lost(&reading);
-            } else {
-                self.handler.revoking(&reading, self.options.revoke_grace);
-            }
+        // Those not read just now, too: what is told of them ends here.
+        if lost {
+            self.handler.lost(&partitions);
+        } else {
+            self.handler.revoking(&partitions, self.options.revoke_grace);
         }
         for partition in &partitions {
             self.partitions.remove(partition);
