@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("notify", &["config", "event", "rules", "ports"]),
     ("loadtest", &["tests"]),
     ("tests", &["flights"]),
+    ("simulation", &["actors", "mailbox", "ports", "store", "config", "event", "forecast"]),
 ];
 const PURE: &[&str] = &["event", "window", "forecast", "rules", "config"];
 /// A heavy library and the only rooms that know it.
@@ -40,7 +41,7 @@ const SUPERVISES: &[(&str, &[&str])] = &[
     ("forecasting", &["forecaster"]),
 ];
 /// They stand outside the program and may use what they like.
-const OUTSIDE: &[&str] = &["tests", "loadtest"];
+const OUTSIDE: &[&str] = &["tests", "simulation", "loadtest"];
 
 /// Room, and for each of its dependencies the name and whether it is shipped (not for tests or the build alone).
 fn rooms() -> BTreeMap<String, Vec<(String, bool)>> {
