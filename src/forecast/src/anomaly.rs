@@ -42,11 +42,12 @@ pub struct AnomalyScore {
 
 /// Score of a standardised error among recent absolute standardised errors (any order, `errors` may be empty).
 ///
-/// `error` is in standard deviations of the model. In [0, 1].
-pub fn score(error: f64, errors: impl Iterator<Item = f32>) -> f64 {
+/// `error` is in standard deviations of the model, and so is `least`, below which no spread of errors is believed (what
+/// rounding alone makes; 0 for none). In [0, 1].
+pub fn score(error: f64, errors: impl Iterator<Item = f32>, least: f64) -> f64 {
     let mut sorted: Vec<f64> = errors.map(f64::from).collect();
     sorted.sort_unstable_by(f64::total_cmp);
-    from_tail(tail(error.abs(), &sorted))
+    from_tail(tail(error.abs(), &sorted, least))
 }
 
 /// The score of a tail probability.
@@ -54,11 +55,13 @@ pub fn from_tail(p: f64) -> f64 {
     (-p.max(1e-300).log10() / DECADES).clamp(0.0, 1.0)
 }
 
+/// Degrees of freedom before the errors tell.
+const UNTOLD: f64 = 6.0;
 /// The heaviest tail that is believed: degrees of freedom, and its ratio of the 90 % to the 50 % quantile.
 const HEAVIEST: (f64, f64) = (2.5, 3.52);
 
 /// Two-sided tail beyond `error >= 0` given ascending absolute errors.
-fn tail(error: f64, sorted: &[f64]) -> f64 {
+fn tail(error: f64, sorted: &[f64], least: f64) -> f64 {
     // What the model says of itself counts as this many observations, so that few errors do not decide alone.
     const PRIOR: f64 = 16.0;
     let n = sorted.len() as f64;
@@ -69,6 +72,10 @@ fn tail(error: f64, sorted: &[f64]) -> f64 {
     let median = if sorted.is_empty() { normal_median } else { typical(sorted) };
     let scale = (n * median / normal_median + PRIOR) / (n + PRIOR);
     let nu = degrees(sorted);
+    if scale < least {
+        // Errors of nothing but rounding do not show a tail.
+        return student_tail(error / least, nu.min(UNTOLD));
+    }
     student_tail(error / scale.max(1e-12), nu)
 }
 
@@ -76,7 +83,7 @@ fn tail(error: f64, sorted: &[f64]) -> f64 {
 /// growing as the tail grows heavier. Between 2.5 and 30; 6 before there are enough errors to tell.
 fn degrees(sorted: &[f64]) -> f64 {
     if sorted.len() < 32 {
-        return 6.0;
+        return UNTOLD;
     }
     let ratio = sorted_quantile(sorted, 0.9) / sorted_quantile(sorted, 0.5).max(1e-12);
     // Ratios of Student's t at these degrees of freedom.
@@ -185,16 +192,25 @@ mod tests {
         let calm: Vec<f32> = (0..100).map(|i| (i % 20) as f32 / 10.0).collect();
         let mut stained = calm.clone();
         stained[10..15].fill(500.0);
-        let (a, b) = (score(12.0, calm.into_iter()), score(12.0, stained.into_iter()));
+        let (a, b) = (score(12.0, calm.into_iter(), 0.0), score(12.0, stained.into_iter(), 0.0));
         assert!(a > 0.8 && b > 0.8, "{a} {b}");
     }
 
     #[test]
     fn a_miss_as_large_as_others_before_is_not_rare_where_most_errors_are_nothing() {
         let kept: Vec<f32> = (0..100).map(|i| if i % 6 == 0 { 3.0 } else { 0.0 }).collect();
-        let score = |error| score(error, kept.iter().copied());
+        let score = |error| score(error, kept.iter().copied(), 0.0);
         assert!(score(3.0) < 0.5, "{}", score(3.0));
         assert!(score(100.0) > 0.8, "{}", score(100.0));
+    }
+
+    #[test]
+    fn counts_that_are_always_right_may_be_off_by_one() {
+        let never = std::iter::repeat_n(0.0_f32, 200);
+        let rounding = 1.0 / 12.0_f64.sqrt();
+        let score = |steps: f64| score(steps, never.clone(), rounding);
+        assert!(score(1.0) < 0.5 && score(2.0) < 0.8, "{} {}", score(1.0), score(2.0));
+        assert!(score(4.0) > 0.8, "{}", score(4.0));
     }
 
     #[test]

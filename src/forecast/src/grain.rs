@@ -1,5 +1,7 @@
 //! How finely a series is measured: no forecast of a count is surer than the count's own steps.
 
+use crate::Step;
+use crate::quantile::ordered_step;
 use serde::{Deserialize, Serialize};
 
 /// The step between values that a series can take: 1 for counts, nearly nothing for measurements. The least change seen,
@@ -34,10 +36,27 @@ impl Grain {
         }
     }
 
+    /// The step; 0 while it is not known.
+    pub fn step(&self) -> f64 {
+        if self.changes < Self::CHANGES { 0.0 } else { self.least }
+    }
+
     /// Variance of what rounding to the step takes away, uniform within it (Sheppard 1898): no forecast of such a
     /// series is surer than this. 0 while the step is not known.
     pub fn variance(&self) -> f64 {
-        if self.changes < Self::CHANGES { 0.0 } else { self.least * self.least / 12.0 }
+        self.step() * self.step() / 12.0
+    }
+
+    /// An interval that is calibrated on errors of mostly nothing shrinks to nothing: it reaches half a step at least,
+    /// to where the next value begins.
+    pub fn widen(&self, path: &mut [Step]) {
+        let half = 0.5 * self.step();
+        for step in
+            path.iter_mut().filter(|step| step.upper - step.mean < half || step.mean - step.lower < half)
+        {
+            let (lower, upper) = (step.lower.min(step.mean - half), step.upper.max(step.mean + half));
+            *step = ordered_step(step.mean, lower, upper);
+        }
     }
 }
 

@@ -255,6 +255,7 @@ impl StreamModel {
         let mut path = fitted.forecast(horizon, ONE_SIGMA);
         conformal::add_variance(&mut path, self.grain.variance());
         self.conformal.widen(&mut path, level);
+        self.grain.widen(&mut path);
         Some(path)
     }
 
@@ -321,9 +322,12 @@ impl StreamModel {
     fn judge(&self, y: f64, step: &Step) -> AnomalyScore {
         let sigma = 0.5 * step.upper - 0.5 * step.lower;
         let error = standardised(y, step.mean, sigma);
-        let score = anomaly::score(error, self.conformal.one_step_errors());
+        let least = self.grain.variance().sqrt() / sigma.max(f64::MIN_POSITIVE);
+        let score = anomaly::score(error, self.conformal.one_step_errors(), least.min(1.0));
         let half = self.conformal.reach(1, self.level) * sigma;
-        let expected = ordered_step(step.mean, step.mean - half, step.mean + half);
+        let mut expected = [ordered_step(step.mean, step.mean - half, step.mean + half)];
+        self.grain.widen(&mut expected);
+        let [expected] = expected;
         anomaly::judge(y, step.mean, [expected.lower, expected.upper], score, self.anomaly_threshold)
     }
 
