@@ -11,6 +11,7 @@ mod forecast;
 mod generate;
 mod load_settings;
 mod outward;
+mod published_keys;
 mod print;
 mod remote;
 mod run;

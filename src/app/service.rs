@@ -208,6 +208,7 @@ impl Service {
                 kafka: Arc::new(tidecast_kafka::Operations::new(&cluster, &settings, publishing.clone())?),
                 stats: stats.clone(),
                 health: stats.clone(),
+                fetch_keys: crate::published_keys::fetch()?,
                 render_metrics: tidecast_telemetry::renderer(metrics.clone()),
             };
             let listeners = Listeners::bind(&settings).await?;

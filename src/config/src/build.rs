@@ -30,15 +30,15 @@ impl Settings {
             roles: values.texts("roles").iter().filter_map(|name| role(name)).collect(),
             kafka: kafka(&values)?,
             topics: topics(&values),
-            app: listener(&values, "app"),
+            app: listener(&values, "app")?,
             websocket: WebSocket {
-                listener: listener(&values, "websocket"),
+                listener: listener(&values, "websocket")?,
                 max_connections: values.int("websocket.max_connections"),
                 heartbeat_interval: values.duration("websocket.heartbeat_interval"),
                 max_message_size: values.int("websocket.max_message_size"),
             },
             admin: Admin {
-                listener: listener(&values, "admin"),
+                listener: listener(&values, "admin")?,
                 public_metrics: values.flag("admin.public_metrics"),
             },
             insecure_listeners: ListenerName::ALL
@@ -198,14 +198,28 @@ fn topics(values: &Values) -> Topics {
     }
 }
 
-fn listener(values: &Values, section: &str) -> Listener {
-    Listener { host: values.text(&format!("{section}.host")), port: values.int(&format!("{section}.port")) }
+fn listener(values: &Values, section: &'static str) -> Result<Listener, ConfigError> {
+    let path = |key: &str| format!("{section}.{key}");
+    let files = ["tls_certfile", "tls_keyfile"].map(|key| values.opt_text(&path(key)).map(PathBuf::from));
+    let tls = match files {
+        [Some(certificate), Some(key)] => Some(TlsFiles { certificate, key }),
+        [None, None] => None,
+        [certificate, _] => {
+            let (given, other) = match certificate {
+                Some(_) => ("tls_certfile", "tls_keyfile"),
+                None => ("tls_keyfile", "tls_certfile"),
+            };
+            let found = format!("a file without {}", path(other));
+            return Err(values.refuse(&path(given), found, "both or neither"));
+        }
+    };
+    Ok(Listener { host: values.text(&path("host")), port: values.int(&path("port")), tls })
 }
 
 /// One way of checking tokens; a section that names none would let everybody in or nobody.
 fn auth(values: &Values) -> Result<Option<Auth>, ConfigError> {
-    const WAYS: [&str; 3] = ["auth.hs256_secret", "auth.public_key_file", "auth.jwks_url"];
-    const ALLOWED: &str = "exactly one of hs256_secret, public_key_file and jwks_url";
+    const WAYS: [&str; 4] = ["auth.hs256_secret", "auth.public_key_file", "auth.jwks_url", "auth.jwks_file"];
+    const ALLOWED: &str = "exactly one of hs256_secret, public_key_file, jwks_url and jwks_file";
     let given: Vec<&str> = WAYS.into_iter().filter(|path| values.is_given(path)).collect();
     if let [_, second, ..] = given[..] {
         return Err(values.refuse(second, format!("a second way beside {}", given[0]), ALLOWED));
@@ -216,6 +230,8 @@ fn auth(values: &Values) -> Result<Option<Auth>, ConfigError> {
         AuthKeys::PublicKeyFile(PathBuf::from(file))
     } else if let Some(url) = values.opt_text("auth.jwks_url") {
         AuthKeys::Jwks(url)
+    } else if let Some(file) = values.opt_text("auth.jwks_file") {
+        AuthKeys::JwksFile(PathBuf::from(file))
     } else {
         let others = ["auth.issuer", "auth.audience", "auth.leeway_seconds"];
         return match others.into_iter().find(|path| values.is_given(path)) {
@@ -230,6 +246,7 @@ fn auth(values: &Values) -> Result<Option<Auth>, ConfigError> {
         issuer: values.opt_text("auth.issuer"),
         audience: values.opt_text("auth.audience"),
         leeway: Duration::from_secs(values.int("auth.leeway_seconds")),
+        jwks_refresh: Duration::from_secs(values.int("auth.jwks_refresh_seconds")),
     }))
 }
 

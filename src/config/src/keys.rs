@@ -209,9 +209,23 @@ pub(crate) const KEYS: &[Key] = &[
     // Listeners
     Key::new("app.host", Kind::Host, Some("127.0.0.1"), "address of dashboard and REST"),
     Key::new("app.port", PORT, Some("8000"), "port; 0: any free one"),
+    Key::new(
+        "app.tls_certfile",
+        Kind::Text,
+        None,
+        "PEM file of this listener's certificate and its chain: TLS when set; read again when it changes",
+    ),
+    Key::new("app.tls_keyfile", Kind::Text, None, "PEM file of the certificate's key"),
     Key::new("websocket.host", Kind::Host, Some("127.0.0.1"), "address of `/forecast-updates`")
         .variables(&["WEBSOCKET_HOST"]),
     Key::new("websocket.port", PORT, Some("8765"), "port; 0: any free one").variables(&["WEBSOCKET_PORT"]),
+    Key::new(
+        "websocket.tls_certfile",
+        Kind::Text,
+        None,
+        "PEM file of this listener's certificate and its chain: TLS when set; read again when it changes",
+    ),
+    Key::new("websocket.tls_keyfile", Kind::Text, None, "PEM file of the certificate's key"),
     Key::new("websocket.max_connections", count(10_000_000), Some("10000"), "connections at once"),
     Key::new(
         "websocket.heartbeat_interval",
@@ -227,6 +241,13 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     Key::new("admin.host", Kind::Host, Some("127.0.0.1"), "address of health and metrics"),
     Key::new("admin.port", PORT, Some("8080"), "port; 0: any free one"),
+    Key::new(
+        "admin.tls_certfile",
+        Kind::Text,
+        None,
+        "PEM file of this listener's certificate and its chain: TLS when set; read again when it changes",
+    ),
+    Key::new("admin.tls_keyfile", Kind::Text, None, "PEM file of the certificate's key"),
     Key::new(
         "admin.public_metrics",
         Kind::Flag,
@@ -295,7 +316,24 @@ pub(crate) const KEYS: &[Key] = &[
     // Authentication
     Key::new("auth.hs256_secret", Kind::Secret, None, "shared secret of HS256 tokens (32 bytes or more)"),
     Key::new("auth.public_key_file", Kind::Text, None, "PEM file of the issuer's RSA or P-256 public key"),
-    Key::new("auth.jwks_url", Kind::Url(&["https", "http"]), None, "where the issuer publishes its keys"),
+    Key::new(
+        "auth.jwks_url",
+        Kind::Url(&["https", "http"]),
+        None,
+        "where the issuer publishes its keys (JWKS)",
+    ),
+    Key::new(
+        "auth.jwks_file",
+        Kind::Text,
+        None,
+        "file with the issuer's keys (JWKS); read again when it changes",
+    ),
+    Key::new(
+        "auth.jwks_refresh_seconds",
+        Kind::Int { min: 1, max: 86_400 },
+        Some("300"),
+        "between two looks at jwks_url; a key id that is not known makes it look at once",
+    ),
     Key::new("auth.issuer", Kind::Text, None, "`iss` that a token must have"),
     Key::new("auth.audience", Kind::Text, None, "`aud` that a token must have"),
     Key::new(

@@ -114,6 +114,17 @@ pub struct Listener {
     pub host: String,
     /// Port; 0: any free one.
     pub port: u16,
+    /// Certificate and key, where it speaks TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// PEM files of a listener that speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and its chain.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 impl Listener {
@@ -202,6 +213,8 @@ pub struct Auth {
     pub audience: Option<String>,
     /// Tolerance on `exp` and `nbf`.
     pub leeway: Duration,
+    /// Between two looks at published keys.
+    pub jwks_refresh: Duration,
 }
 
 /// What tokens are checked against: one family of algorithms.
@@ -211,8 +224,10 @@ pub enum AuthKeys {
     Hs256(SecretString),
     /// PEM file of a public key, RS256 or ES256.
     PublicKeyFile(PathBuf),
-    /// Published keys.
+    /// Published keys, RS256 and ES256, at an address.
     Jwks(String),
+    /// Published keys in a file.
+    JwksFile(PathBuf),
 }
 
 /// Models while running.
@@ -334,8 +349,19 @@ impl Settings {
         ] {
             files.extend(file.as_ref().map(|file| (setting, file)));
         }
-        if let Some(Auth { keys: AuthKeys::PublicKeyFile(file), .. }) = &self.auth {
-            files.push(("auth.public_key_file", file));
+        match self.auth.as_ref().map(|auth| &auth.keys) {
+            Some(AuthKeys::PublicKeyFile(file)) => files.push(("auth.public_key_file", file)),
+            Some(AuthKeys::JwksFile(file)) => files.push(("auth.jwks_file", file)),
+            _ => {}
+        }
+        for (name, certificate, key) in [
+            (ListenerName::App, "app.tls_certfile", "app.tls_keyfile"),
+            (ListenerName::WebSocket, "websocket.tls_certfile", "websocket.tls_keyfile"),
+            (ListenerName::Admin, "admin.tls_certfile", "admin.tls_keyfile"),
+        ] {
+            if let Some(tls) = &self.listener(name).tls {
+                files.extend([(certificate, &tls.certificate), (key, &tls.key)]);
+            }
         }
         files
     }

@@ -228,7 +228,7 @@ fn a_wrong_value_says_what_was_found_and_what_is_allowed() {
 
 #[test]
 fn settings_at_odds_are_refused() {
-    let cases: [(&str, &[&str]); 25] = [
+    let cases: [(&str, &[&str]); 27] = [
         ("[auth]\n", &["setting auth (tidecast.toml:1)", "an empty section"]),
         ("[kafka]\nacks = \"1\"\n", &["kafka.acks (tidecast.toml:2)", "exactly_once = true"]),
         ("[kafka]\nexactly_once = false\nacks = \"1\"\n", &["kafka.acks", "enable_idempotence = true"]),
@@ -274,6 +274,8 @@ fn settings_at_odds_are_refused() {
             "[auth]\nhs256_secret = \"canary\"\njwks_url = \"https://x/keys\"\n",
             &["auth.jwks_url", "exactly one"],
         ),
+        ("[app]\ntls_keyfile = \"x\"\n", &["app.tls_keyfile", "without app.tls_certfile"]),
+        ("allowed_origins = [\"https://a.example/path\"]\n", &["allowed_origins[0]", "without a path"]),
         ("[auth]\nissuer = \"x\"\n", &["auth.issuer", "exactly one"]),
         (
             "[[series]]\nname = \"a\"\n[[series]]\nname = \"a\"\n",
@@ -348,7 +350,7 @@ fn loopback_is_told_from_everything_else() {
         ("localhost.example.org", false),
         ("127.0.0.1.nip.io", false),
     ] {
-        assert_eq!(Listener { host: host.into(), port: 1 }.is_loopback(), loopback, "{host}");
+        assert_eq!(Listener { host: host.into(), port: 1, tls: None }.is_loopback(), loopback, "{host}");
     }
     let open = "insecure_listeners = [\"admin\"]\n[admin]\nhost = \"0.0.0.0\"\n";
     assert!(Settings::load(&from_file(open)).unwrap().warnings()[0].contains("admin"));

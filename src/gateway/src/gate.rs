@@ -79,7 +79,7 @@ pub(crate) async fn authorize(State(app): State<Arc<App>>, mut request: Request,
         return next.run(request).await;
     }
     let is_websocket = route == WEBSOCKET_ROUTE;
-    let caller = app.authenticator.caller(request.headers(), request.uri(), is_websocket);
+    let caller = app.authenticator.caller(request.headers(), request.uri(), is_websocket).await;
     if let Err(wait) = app.pace.count(&name_of(&caller, &request), Instant::now()) {
         let most = app.settings().limits.rest_calls_per_second;
         let detail = format!("rate_limited: at most {most} calls a second (limits.rest_calls_per_second)");

@@ -24,6 +24,7 @@ mod sse;
 mod tickets;
 pub mod websocket;
 
+pub use auth::{Fetch, Fetching};
 pub use listeners::Listeners;
 pub use live::Hub;
 pub use metrics::Metrics;

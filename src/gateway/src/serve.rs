@@ -56,7 +56,7 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ConfigError> {
-    let authenticator = Authenticator::new(&services.settings)?;
+    let authenticator = Authenticator::new(&services.settings, services.fetch_keys.clone())?;
     let limits = &services.settings.limits;
     let pace = Pace::new(limits.rest_calls_per_second);
     let replays = Replays::new(services.history.clone(), limits.resume_records);
@@ -79,6 +79,10 @@ pub async fn serve(
     let app_router = rest::app_router(app.clone(), doorway(ListenerName::App));
     let admin_router = rest::admin_router(app.clone(), doorway(ListenerName::Admin));
     let clock = tokio::spawn(pulse::run(app.services.hub.clone()));
+    let keeping_fresh = tokio::spawn({
+        let app = app.clone();
+        async move { app.authenticator.keep_fresh().await }
+    });
     let flushing = tokio::spawn({
         let hub = app.services.hub.clone();
         async move { hub.flusher.run().await }
@@ -99,6 +103,7 @@ pub async fn serve(
         tracing::warn!(connections = app.tasks.len(), "some connections did not end in time and are cut");
     }
     clock.abort();
+    keeping_fresh.abort();
     flushing.abort();
     Ok(())
 }
@@ -170,7 +175,10 @@ async fn accept_websockets(listener: TcpListener, app: Arc<App>, doorway: Doorwa
         replays: app.replays.clone(),
         check_token: {
             let app = app.clone();
-            Arc::new(move |token| app.authenticator.check(token))
+            Arc::new(move |token| {
+                let app = app.clone();
+                Box::pin(async move { app.authenticator.check(&token).await })
+            })
         },
     });
     let active = Arc::new(AtomicUsize::new(0));
@@ -250,11 +258,12 @@ impl Door {
     async fn open(self, stream: TcpStream) -> Option<Admitted> {
         let granted: Mutex<Option<Granted>> = Mutex::new(None);
         let stopping = self.app.stopping.clone();
-        let service = service_fn(|mut request: Request<Incoming>| {
-            let response = match self.admit(&request) {
+        let (this, given) = (&self, &granted);
+        let service = service_fn(move |mut request: Request<Incoming>| async move {
+            let response = match this.admit(&request).await {
                 Ok((response, caller, place)) => {
                     let upgrade = hyper::upgrade::on(&mut request);
-                    if let Ok(mut granted) = granted.lock() {
+                    if let Ok(mut granted) = given.lock() {
                         *granted = Some((upgrade, caller, place));
                     }
                     response
@@ -267,7 +276,7 @@ impl Door {
                     response
                 }
             };
-            async move { Ok::<_, Infallible>(response) }
+            Ok::<_, Infallible>(response)
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(8 << 10);
@@ -283,7 +292,7 @@ impl Door {
     }
 
     #[allow(clippy::type_complexity)] // an answer, and what the session needs
-    fn admit(
+    async fn admit(
         &self,
         request: &Request<Incoming>,
     ) -> Result<(Response<Body>, Option<Arc<access::Caller>>, Place), Problem> {
@@ -311,7 +320,7 @@ impl Door {
                 return refuse("handshake", problem);
             }
         };
-        let caller = self.app.authenticator.caller(request.headers(), request.uri(), true);
+        let caller = self.app.authenticator.caller(request.headers(), request.uri(), true).await;
         let caller = match caller {
             Ok(None) => None,
             Ok(Some(caller)) => match access::authorize(Some(access::SUBSCRIBE), Some(&caller)) {

@@ -1,6 +1,6 @@
 //! What the gateway serves from: the ports of the house, as its wiring gives them.
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Fetch};
 use crate::live::Hub;
 use crate::live::replay::Replays;
 use crate::metrics::Metrics;
@@ -40,6 +40,8 @@ pub struct Services {
     pub stats: Arc<dyn StatsSource>,
     /// Health.
     pub health: Arc<dyn Health>,
+    /// Reads the issuer's published keys.
+    pub fetch_keys: Fetch,
     /// `/metrics`.
     pub render_metrics: RenderMetrics,
 }

@@ -3,8 +3,9 @@
 //! One future per connection owns the socket, what is on its way to Kafka, and the answers. It reads no further while
 //! more than its credit is on the way; it never waits for its client to read an answer.
 
+use super::access::Access;
 use super::rate::{EventRate, Over};
-use crate::access::{Caller, Right};
+use crate::access::Caller;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::services::App;
@@ -17,14 +18,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::Stream;
 use futures::stream::FuturesOrdered;
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde_json::json;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tidecast_ports::IngestError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
@@ -42,9 +42,6 @@ const READ_BYTES_LEAST: usize = 4 << 10;
 /// How long the end waits for Kafka, and then for the client.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a client has for its first `auth` message, and how long such a message may be.
-const AUTH_PATIENCE: Duration = Duration::from_secs(5);
-const AUTH_BYTES_MAX: usize = 16 << 10;
 
 /// Opens a WebSocket for events: one a frame, text or binary, JSON or MessagePack, stored as it came. Answers are
 /// `{"type":"ack","data":{"accepted":n}}`, cumulative, and `{"type":"error","data":{"code","message","index"}}`.
@@ -100,21 +97,11 @@ enum Phase {
     Closed,
 }
 
-/// What a token comes in, before the first event or when the last one runs out.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AuthMessage {
-    r#type: String,
-    token: String,
-}
-
 struct Connection<S> {
     socket: S,
     app: Arc<App>,
     metrics: Metrics,
-    caller: Option<Arc<Caller>>,
-    /// When the wait for a token, or the token's life, is over.
-    access_ends: Option<Instant>,
+    access: Access,
     decoder: Decoder,
     input: BytesMut,
     phase: Phase,
@@ -141,27 +128,16 @@ impl<S> Drop for Connection<S> {
     }
 }
 
-/// When a caller's token runs out, on the clock that does not jump.
-fn end_of(caller: &Caller) -> Option<Instant> {
-    let left = caller.expires?.duration_since(SystemTime::now()).unwrap_or_default();
-    Some(Instant::now() + left)
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(socket: S, app: Arc<App>, caller: Option<Arc<Caller>>) -> Self {
         let metrics = app.metrics().clone();
         metrics.ingest_connections.inc();
         let now = Instant::now();
-        let access_ends = match &caller {
-            Some(caller) => end_of(caller),
-            None => Some(now + AUTH_PATIENCE),
-        };
         let settings = app.settings();
         Connection {
             socket,
             metrics,
-            caller,
-            access_ends,
+            access: Access::new(caller.as_deref(), now),
             decoder: Decoder::new(settings.kafka.max_request_size as usize),
             input: BytesMut::new(),
             phase: Phase::Open,
@@ -182,31 +158,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             close_sent: false,
             app,
         }
-    }
-
-    /// Takes a token that came as a message. `false`: it is an event like any other.
-    fn take_token(&mut self, text: &[u8]) -> bool {
-        if !self.app.authenticator.is_required() || text.len() > AUTH_BYTES_MAX {
-            return false;
-        }
-        let Ok(AuthMessage { r#type, token }) = serde_json::from_slice(text) else { return false };
-        if r#type != "auth" {
-            return false;
-        }
-        match self.app.authenticator.check(&token) {
-            Err(_) => self.end(4401),
-            Ok(caller)
-                if !caller.may(Right::Publish)
-                    || !caller.may_see_topic(&self.app.settings().topics.events) =>
-            {
-                self.end(4403);
-            }
-            Ok(caller) => {
-                self.access_ends = end_of(&caller);
-                self.caller = Some(caller);
-            }
-        }
-        true
     }
 
     fn end(&mut self, code: u16) {
@@ -250,12 +201,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Takes whole frames out of what was read. Answers whether events went on their way: those have to be polled.
+    /// Takes whole frames out of what was read. Answers whether events went on their way, or a token: those have
+    /// to be polled.
     fn take_frames(&mut self) -> bool {
         let room = self.rate.room(Instant::now());
         let mut events = Vec::new();
         let mut bytes = 0;
-        while self.phase == Phase::Open && self.bytes_on_the_way + bytes < CREDIT_BYTES {
+        while self.phase == Phase::Open
+            && !self.access.is_checking()
+            && self.bytes_on_the_way + bytes < CREDIT_BYTES
+        {
             if events.len() >= room {
                 if !self.input.is_empty() {
                     self.over_the_limit(self.frames + events.len() as u64);
@@ -263,8 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
             match self.decoder.decode(&mut self.input) {
-                Ok(Some(Message::Text(text))) if self.take_token(&text) => {}
-                Ok(Some(Message::Text(_) | Message::Binary(_))) if self.caller.is_none() => self.end(4401),
+                Ok(Some(Message::Text(text))) if self.access.take(&self.app, &text) => {}
+                Ok(Some(Message::Text(_) | Message::Binary(_))) if self.access.is_unknown() => self.end(4401),
                 Ok(Some(Message::Text(event) | Message::Binary(event))) => {
                     bytes += event.len() + 64;
                     events.push(event);
@@ -285,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if sent {
             self.send(events, bytes);
         }
-        sent
+        sent || self.access.is_checking()
     }
 
     fn send(&mut self, events: Vec<Bytes>, bytes: usize) {
@@ -379,7 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
         let news = self.accepted > self.told || !self.refusals.is_empty() || self.untold > 0;
         let answer = (news && self.output.is_empty()).then_some(self.next_answer);
-        let access = self.access_ends.filter(|_| self.phase == Phase::Open);
+        let access = self.access.ends().filter(|_| self.phase == Phase::Open);
         let Some(at) = [answer, self.rate.paused_until(Instant::now()), self.ends_at, access]
             .into_iter()
             .flatten()
@@ -401,10 +356,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.phase == Phase::Open && self.stopping.as_mut().poll(cx).is_ready() {
                 self.end(1012);
             }
-            if self.access_ends.is_some_and(|at| at <= Instant::now()) {
+            if self.access.ends().is_some_and(|at| at <= Instant::now()) {
                 self.end(4401);
             }
             let mut progress = self.poll_acknowledged(cx);
+            if let Poll::Ready(checked) = self.access.poll(cx) {
+                checked.unwrap_or_else(|code| self.end(code));
+                progress = true;
+            }
             let may_read =
                 self.bytes_on_the_way < CREDIT_BYTES && self.rate.paused_until(Instant::now()).is_none();
             if self.phase == Phase::Open && may_read {

@@ -1,9 +1,10 @@
 //! What a session does with what its client asks.
 
 use super::protocol::{self, ClientMessage, Complaint};
-use super::resume::Asked;
+use super::resume::{Asked, Pending};
 use super::session::{Session, Subscriptions};
 use crate::access::Caller;
+use crate::auth::Unusable;
 use crate::live::index::Pattern;
 use crate::live::outbox::Closing;
 use crate::live::position::Position;
@@ -20,7 +21,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(complaint) => return self.complain(&complaint),
         };
         if let ClientMessage::Auth { token } = request {
-            return self.authenticate(&token);
+            self.pending = Some(Pending::Token((self.shared.check_token)(token)));
+            return;
         }
         if self.caller.is_none() {
             return self.close(4401, "the first message must be auth with a token");
@@ -45,8 +47,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn authenticate(&mut self, token: &str) {
-        match (self.shared.check_token)(token) {
+    /// What became of a token that the client showed.
+    pub(super) fn authenticated(&mut self, checked: Result<Arc<Caller>, Unusable>) {
+        match checked {
             Ok(caller) if caller.may(crate::access::SUBSCRIBE) => {
                 self.set_deadline(&caller);
                 self.caller = Some(caller);

@@ -2,7 +2,7 @@
 
 use super::protocol::{self, Complaint};
 use super::requests::wants;
-use super::session::{Session, Subscriptions, Waiting};
+use super::session::{Session, Subscriptions, TokenChecked, Waiting};
 use crate::live::hub::{AtOnce, Entered};
 use crate::live::index::Pattern;
 use crate::live::position::Position;
@@ -19,8 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// How long a client that comes back waits for a gateway that has just started to be on top of things.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(15);
 
-/// A subscription that waits for something.
+/// What a session waits for before it goes on with what its client says.
 pub(super) enum Pending {
+    /// For who a token is.
+    Token(TokenChecked),
     /// For the models' series, and for the hub where the client resumes.
     Lookup(LookingUp, Box<Asked>),
     /// For what was missed. Updates that are offered meanwhile wait in the outbox.
@@ -76,6 +78,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn poll_pending(&mut self, cx: &mut Context<'_>) -> bool {
         match self.pending.take() {
             None => return false,
+            Some(Pending::Token(mut checked)) => match checked.as_mut().poll(cx) {
+                Poll::Pending => self.pending = Some(Pending::Token(checked)),
+                Poll::Ready(checked) => {
+                    self.authenticated(checked);
+                    return true;
+                }
+            },
             Some(Pending::Lookup(mut looking_up, mut asked)) => match looking_up.as_mut().poll(cx) {
                 Poll::Pending => self.pending = Some(Pending::Lookup(looking_up, asked)),
                 Poll::Ready(Some(series)) => {

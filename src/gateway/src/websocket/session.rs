@@ -8,6 +8,7 @@ use super::frame::{Decoder, Message, Opcode, close_frame, frame};
 use super::protocol::{self, Complaint, Format};
 use super::resume::Pending;
 use crate::access::{Caller, Right};
+use crate::auth::Unusable;
 use crate::live::Hub;
 use crate::live::index::Pattern;
 use crate::live::outbox::Outbox;
@@ -49,7 +50,10 @@ pub type SeriesLookup = Arc<dyn Fn(Vec<Arc<str>>) -> SeriesFound + Send + Sync>;
 pub type SeriesFound = Pin<Box<dyn Future<Output = Vec<(Arc<str>, Arc<str>)>> + Send>>;
 
 /// Checks a token that comes in an `auth` message.
-pub type TokenCheck = Arc<dyn Fn(&str) -> Result<Arc<Caller>, String> + Send + Sync>;
+pub type TokenCheck = Arc<dyn Fn(String) -> TokenChecked + Send + Sync>;
+
+/// Who the token is, in time.
+pub type TokenChecked = Pin<Box<dyn Future<Output = Result<Arc<Caller>, Unusable>> + Send>>;
 
 /// What all sessions share.
 pub struct Shared {
@@ -284,7 +288,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Poll::Ready(Ok(()));
             }
             let mut progress = self.poll_pending(cx);
+            let waited = self.pending.is_some();
             self.handle_input();
+            // What is waited for from now on has to be polled once.
+            progress |= !waited && self.pending.is_some();
             let may_read = self.pending.is_none() && self.reply_bytes < REPLY_BYTES_MAX;
             if may_read && let Poll::Ready(read) = self.poll_read(cx) {
                 if !read? {

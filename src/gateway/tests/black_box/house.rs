@@ -82,6 +82,12 @@ impl House {
             kafka: Arc::new(Broker),
             stats: Arc::new(Figures),
             health: Arc::new(Well),
+            fetch_keys: Arc::new(|url| {
+                Box::pin(async move {
+                    let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
+                    answer.bytes().await.map_err(|error| error.to_string())
+                })
+            }),
             render_metrics: Arc::new(render),
         };
         let (stop, stopped) = oneshot::channel::<()>();

@@ -10,6 +10,7 @@ mod events_come_by_websocket;
 mod health_and_metrics_answer;
 mod house;
 mod it_ends_in_order;
+mod keys_are_published;
 mod models_are_changed;
 mod pages_are_served;
 mod ports;
