@@ -20,8 +20,8 @@ pub fn page_policy(websocket: &str) -> String {
 /// For answers that are not pages.
 pub const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// The interactive description is Swagger UI, which sets styles inline.
-pub const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+/// The interactive description is Swagger UI, whose icons are in its style sheet.
+pub const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Adds what every answer carries; a policy that is there already stays.
@@ -66,6 +66,8 @@ fn is_loopback_name(host: &str) -> bool {
 pub struct Doorway {
     /// The listener is bound to this machine alone.
     pub loopback: bool,
+    /// It speaks TLS.
+    pub tls: bool,
     /// Origins of other sites that may call here all the same (`allowed_origins`), lower case.
     pub allowed_origins: Arc<[String]>,
 }
@@ -146,7 +148,7 @@ mod tests {
 
     fn check(host: &str, origin: Option<&str>, loopback: bool) -> bool {
         let allowed_origins = Arc::new(["https://ops.example:8443".to_owned()]);
-        let doorway = Doorway { loopback, allowed_origins };
+        let doorway = Doorway { loopback, tls: false, allowed_origins };
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
         if let Some(origin) = origin {

@@ -41,8 +41,18 @@ pub(crate) struct Peer(pub(crate) std::net::IpAddr);
 
 /// Host and origin of every request, pages included.
 pub(crate) async fn check_origin(State(doorway): State<Doorway>, request: Request, next: Next) -> Response {
+    let mut response = let_in(&doorway, request, next).await;
+    if doorway.tls {
+        // A browser that has been here by TLS does not come in the clear again.
+        let lasting = HeaderValue::from_static("max-age=31536000");
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, lasting);
+    }
+    response
+}
+
+async fn let_in(doorway: &Doorway, request: Request, next: Next) -> Response {
     let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    let site = match browser::check_host_and_origin(request.headers(), host.as_deref(), &doorway) {
+    let site = match browser::check_host_and_origin(request.headers(), host.as_deref(), doorway) {
         Ok(site) => site,
         Err(detail) => return Problem::new(StatusCode::FORBIDDEN, detail).into_response(),
     };

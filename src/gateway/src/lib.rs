@@ -22,6 +22,7 @@ mod serve;
 mod services;
 mod sse;
 mod tickets;
+mod tls;
 pub mod websocket;
 
 pub use auth::{Fetch, Fetching};

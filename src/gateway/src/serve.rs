@@ -13,6 +13,7 @@ use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::rest;
 use crate::services::{App, Services};
+use crate::tls::Tls;
 use crate::websocket::handshake::{accept_headers, accept_key};
 use crate::websocket::session::{Session, SessionLimits, Shared};
 use axum::body::Body;
@@ -30,8 +31,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidecast_config::{ConfigError, ListenerName};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -56,6 +59,11 @@ pub async fn serve(
     services: Services,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ConfigError> {
+    let [app_tls, websocket_tls, admin_tls] = [
+        Tls::load(&services.settings, ListenerName::App, &["h2", "http/1.1"])?,
+        Tls::load(&services.settings, ListenerName::WebSocket, &["http/1.1"])?,
+        Tls::load(&services.settings, ListenerName::Admin, &["h2", "http/1.1"])?,
+    ];
     let authenticator = Authenticator::new(&services.settings, services.fetch_keys.clone())?;
     let limits = &services.settings.limits;
     let pace = Pace::new(limits.rest_calls_per_second);
@@ -74,6 +82,7 @@ pub async fn serve(
     let allowed_origins: Arc<[String]> = settings.allowed_origins.clone().into();
     let doorway = |name| Doorway {
         loopback: settings.listener(name).is_loopback(),
+        tls: settings.listener(name).tls.is_some(),
         allowed_origins: allowed_origins.clone(),
     };
     let app_router = rest::app_router(app.clone(), doorway(ListenerName::App));
@@ -81,16 +90,31 @@ pub async fn serve(
     let clock = tokio::spawn(pulse::run(app.services.hub.clone()));
     let keeping_fresh = tokio::spawn({
         let app = app.clone();
-        async move { app.authenticator.keep_fresh().await }
+        let certificates = [&app_tls, &websocket_tls, &admin_tls].map(Clone::clone);
+        async move {
+            let certificates = certificates.iter().flatten().map(|tls| tls.keep_fresh());
+            tokio::join!(app.authenticator.keep_fresh(), futures::future::join_all(certificates));
+        }
     });
     let flushing = tokio::spawn({
         let hub = app.services.hub.clone();
         async move { hub.flusher.run().await }
     });
     let accepting = [
-        tokio::spawn(accept_http(listeners.app, app_router, app.clone(), APP_CONNECTIONS_MAX)),
-        tokio::spawn(accept_http(listeners.admin, admin_router, app.clone(), ADMIN_CONNECTIONS_MAX)),
-        tokio::spawn(accept_websockets(listeners.websocket, app.clone(), doorway(ListenerName::WebSocket))),
+        tokio::spawn(accept_http(listeners.app, app_tls, app_router, app.clone(), APP_CONNECTIONS_MAX)),
+        tokio::spawn(accept_http(
+            listeners.admin,
+            admin_tls,
+            admin_router,
+            app.clone(),
+            ADMIN_CONNECTIONS_MAX,
+        )),
+        tokio::spawn(accept_websockets(
+            listeners.websocket,
+            websocket_tls,
+            app.clone(),
+            doorway(ListenerName::WebSocket),
+        )),
     ];
     shutdown.await;
     app.stopping.cancel();
@@ -108,7 +132,13 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept_http(listener: TcpListener, router: axum::Router, app: Arc<App>, most: usize) {
+async fn accept_http(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    router: axum::Router,
+    app: Arc<App>,
+    most: usize,
+) {
     let permits = Arc::new(Semaphore::new(most));
     let addresses = Addresses::new(app.settings().limits.connections_per_address);
     loop {
@@ -120,9 +150,16 @@ async fn accept_http(listener: TcpListener, router: axum::Router, app: Arc<App>,
         let peer = peer_of(&stream);
         // Hung up on: whoever opens so many is not told by as many answers.
         let Ok(counted) = addresses.count(peer) else { continue };
-        let (router, stopping) = (router.clone(), app.stopping.clone());
+        let (tls, router, stopping) = (tls.clone(), router.clone(), app.stopping.clone());
         app.tasks.spawn(async move {
-            serve_http(stream, peer, router, stopping).await;
+            match tls {
+                None => serve_http(stream, peer, router, stopping).await,
+                Some(tls) => {
+                    if let Some(stream) = shake_hands(&tls, stream, &stopping).await {
+                        serve_http(stream, peer, router, stopping).await;
+                    }
+                }
+            }
             drop((permit, counted));
         });
     }
@@ -132,7 +169,24 @@ fn peer_of(stream: &TcpStream) -> IpAddr {
     stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
 }
 
-async fn serve_http(stream: TcpStream, peer: IpAddr, router: axum::Router, stopping: CancellationToken) {
+/// The TLS handshake, unless the service ends meanwhile.
+async fn shake_hands(
+    tls: &Tls,
+    stream: TcpStream,
+    stopping: &CancellationToken,
+) -> Option<TlsStream<TcpStream>> {
+    tokio::select! {
+        () = stopping.cancelled() => None,
+        stream = Box::pin(tls.accept(stream)) => stream,
+    }
+}
+
+async fn serve_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: IpAddr,
+    router: axum::Router,
+    stopping: CancellationToken,
+) {
     let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -160,7 +214,7 @@ async fn serve_http(stream: TcpStream, peer: IpAddr, router: axum::Router, stopp
     }
 }
 
-async fn accept_websockets(listener: TcpListener, app: Arc<App>, doorway: Doorway) {
+async fn accept_websockets(listener: TcpListener, tls: Option<Arc<Tls>>, app: Arc<App>, doorway: Doorway) {
     let settings = app.settings();
     let most = settings.websocket.max_connections;
     let permits = Arc::new(Semaphore::new(most.saturating_add(HANDSHAKES_MAX).min(Semaphore::MAX_PERMITS)));
@@ -191,11 +245,23 @@ async fn accept_websockets(listener: TcpListener, app: Arc<App>, doorway: Doorwa
         };
         let Ok(counted) = addresses.count(peer_of(&stream)) else { continue };
         let door = Door { app: app.clone(), doorway: doorway.clone(), active: active.clone(), most };
-        let shared = shared.clone();
+        let (tls, shared) = (tls.clone(), shared.clone());
         app.tasks.spawn(async move {
             // The handshake's memory is given back before the session begins, which may live for days.
-            if let Some(admitted) = Box::pin(door.open(stream)).await {
-                run_session(admitted, shared).await;
+            match tls {
+                None => {
+                    if let Some(admitted) = Box::pin(door.open(stream)).await {
+                        run_session(admitted, shared).await;
+                    }
+                }
+                Some(tls) => {
+                    let stopping = door.app.stopping.clone();
+                    if let Some(stream) = shake_hands(&tls, stream, &stopping).await
+                        && let Some(admitted) = Box::pin(door.open(stream)).await
+                    {
+                        Box::pin(run_session(admitted, shared)).await;
+                    }
+                }
             }
             drop((permit, counted));
         });
@@ -244,8 +310,8 @@ impl Drop for Place {
     }
 }
 
-struct Admitted {
-    stream: TcpStream,
+struct Admitted<S> {
+    stream: S,
     already_read: Bytes,
     caller: Option<Arc<access::Caller>>,
     place: Place,
@@ -255,7 +321,10 @@ type Granted = (hyper::upgrade::OnUpgrade, Option<Arc<access::Caller>>, Place);
 
 impl Door {
     /// One HTTP/1.1 request, which becomes a WebSocket or is answered and done with.
-    async fn open(self, stream: TcpStream) -> Option<Admitted> {
+    async fn open<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self,
+        stream: S,
+    ) -> Option<Admitted<S>> {
         let granted: Mutex<Option<Granted>> = Mutex::new(None);
         let stopping = self.app.stopping.clone();
         let (this, given) = (&self, &granted);
@@ -287,7 +356,7 @@ impl Door {
         }
         let (upgrade, caller, place) = granted.lock().ok()?.take()?;
         let upgraded = upgrade.await.ok()?;
-        let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<S>>().ok()?;
         Some(Admitted { stream: parts.io.into_inner(), already_read: parts.read_buf, caller, place })
     }
 
@@ -353,7 +422,7 @@ impl Door {
     }
 }
 
-async fn run_session(admitted: Admitted, shared: Arc<Shared>) {
+async fn run_session<S: AsyncRead + AsyncWrite + Unpin>(admitted: Admitted<S>, shared: Arc<Shared>) {
     let Admitted { stream, already_read, caller, mut place } = admitted;
     let hub = &shared.hub;
     let outbox = hub.join(hub.options.heartbeat_interval);

@@ -96,9 +96,10 @@ pub(crate) async fn ticket(State(app): State<Arc<App>>, Who(caller): Who) -> Res
 ))]
 pub(crate) async fn client_config(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let authority = websocket_authority(&app, &headers);
+    let scheme = if app.settings().websocket.listener.tls.is_some() { "wss" } else { "ws" };
     let series: Vec<&str> = app.settings().series.iter().map(|spec| spec.name.as_str()).collect();
     let body = json!({
-        "websocket_url": format!("ws://{authority}/forecast-updates"),
+        "websocket_url": format!("{scheme}://{authority}/forecast-updates"),
         "auth_required": app.authenticator.is_required(),
         "version": env!("CARGO_PKG_VERSION"),
         "series": series,

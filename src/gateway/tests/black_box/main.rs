@@ -18,4 +18,5 @@ mod rules_are_changed;
 mod slow_clients;
 mod strangers_are_refused;
 mod streams_of_aggregates;
+mod tls_on_each_listener;
 mod tokens_are_asked_for;

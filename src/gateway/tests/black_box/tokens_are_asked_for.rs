@@ -82,6 +82,56 @@ async fn every_route_answers_every_token_as_its_right_says() {
     }
 }
 
+/// Tokens that are of no use, each for a reason of its own.
+fn unusable() -> Vec<(String, &'static str)> {
+    let head = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
+    let body = token(&["admin"]).split('.').nth(1).unwrap().to_owned();
+    let good = token(&["admin"]);
+    vec![
+        (with("exp", json!(now() - 1)), "expired"),
+        (with("exp", Value::Null), "without an end"),
+        (with("nbf", json!(now() + 60)), "not yet good"),
+        (with("iss", json!("other")), "another issuer"),
+        (with("aud", json!("other")), "another audience"),
+        (
+            signed(&claims(&["admin"]), Algorithm::HS256, "another-secret-of-thirty-two-bytes!"),
+            "another secret",
+        ),
+        (signed(&claims(&["admin"]), Algorithm::HS384, SECRET), "another algorithm"),
+        (format!("{head}.{body}."), "no signature"),
+        (good[..good.len() - 2].to_owned(), "a signature cut short"),
+        ("nonsense".into(), "no token"),
+    ]
+}
+
+#[tokio::test]
+async fn every_route_refuses_every_token_that_cannot_be_used() {
+    let house = house().await;
+    for (method, path, right) in ROUTES {
+        for (token, why) in unusable() {
+            let got = status(&house, method.as_str(), path, Some(&token)).await;
+            match right {
+                Right::Anyone => assert!(got != 401 && got != 403, "{method} {path}, {why}: {got}"),
+                _ => assert_eq!(got, 401, "{method} {path}, {why}"),
+            }
+        }
+    }
+    for (token, why) in unusable() {
+        assert_eq!(connect(&house, Some(&token)).await.err(), Some(401), "{why}");
+    }
+    for (role, welcome) in [
+        ("viewer", true),
+        ("publisher", false),
+        ("operator", true),
+        ("admin", true),
+        ("metrics", false),
+        ("poet", false),
+    ] {
+        let refused = connect(&house, Some(&token(&[role]))).await.err();
+        assert_eq!(refused, (!welcome).then_some(403), "{role}");
+    }
+}
+
 #[tokio::test]
 async fn tokens_that_cannot_be_used() {
     let house = house().await;
