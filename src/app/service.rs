@@ -30,8 +30,8 @@ use tidecast_actors::workplace::Workplace;
 use tidecast_config::{Role, Settings};
 use tidecast_gateway::{Hub, Listeners, Services};
 use tidecast_kafka::{
-    Cluster, Guarantee, KafkaAdmin, KafkaPublisher, OutputTopics, Publishing, SingleSender, Source,
-    SourceControl, SourceOptions, SourceThread, TopicSpec,
+    Cluster, Guarantee, KafkaAdmin, KafkaPublisher, OutputTopics, Publishing, PublishingHistory,
+    SingleSender, Source, SourceControl, SourceOptions, SourceThread, TopicSpec,
 };
 use tidecast_mailbox::restart::Policy;
 use tidecast_mailbox::{Capacity, Mailbox, Meters};
@@ -48,6 +48,8 @@ const PUBLISHER_BYTES: u32 = 16 << 20;
 const IDLE_BATCHES: usize = 16;
 /// What a partition may take to commit what is in flight before it goes.
 const REVOKE_GRACE: Duration = Duration::from_secs(3);
+/// How long the last figures of publishing may take to be written.
+const LAST_FIGURES: Duration = Duration::from_secs(1);
 /// Between two tries to reach Kafka at the start.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -141,6 +143,12 @@ impl Service {
 
         let tracing: Tracing =
             settings.telemetry.otlp_endpoint.is_some().then(|| Arc::new(Spans) as Arc<dyn Tracer>);
+        let tables = Arc::new(Tables::new(catalog.clone(), book.clone()));
+        let history = PublishingHistory::new(
+            publishing.clone(),
+            tables.notes.clone(),
+            format!("{}-{}", std::process::id(), tidecast_actors::wall_clock_ms()),
+        );
         let outward = tidecast_notify::Notifier::start(&settings, &metrics)?;
         let house = Arc::new(House {
             settings: settings.clone(),
@@ -155,7 +163,7 @@ impl Service {
             publisher: publisher.clone(),
             pool,
             partitions: OnceLock::new(),
-            actions: Arc::new(Outward(outward.clone())),
+            actions: Arc::new(Outward { notifier: outward.clone(), silences: tables.silences.clone() }),
             tracing: tracing.clone(),
         });
 
@@ -176,7 +184,11 @@ impl Service {
         tidecast_actors::reporter::start(&house, stats.clone());
 
         let stopping = CancellationToken::new();
-        let tables = Arc::new(Tables::new(catalog.clone(), book.clone()));
+        tokio::spawn(keep_history(
+            history.clone(),
+            settings.monitoring.publishing_history_days,
+            stopping.clone(),
+        ));
         let nursery = Nursery::default();
         let gateway = if settings.has_role(Role::Gateway) {
             let hub = Hub::new(&settings, tidecast_gateway::Metrics::register(&metrics)?);
@@ -205,7 +217,11 @@ impl Service {
                     &settings,
                     publishing.clone(),
                 )?),
-                kafka: Arc::new(tidecast_kafka::Operations::new(&cluster, &settings, publishing.clone())?),
+                notes: tables.notes.clone(),
+                kafka: Arc::new(
+                    tidecast_kafka::Operations::new(&cluster, &settings, publishing.clone())?
+                        .with_history(history.clone()),
+                ),
                 stats: stats.clone(),
                 health: stats.clone(),
                 fetch_keys: crate::published_keys::fetch()?,
@@ -328,6 +344,17 @@ async fn watch(mut with: BringUp, slot: SourceSlot, fail: oneshot::Sender<anyhow
             let _ = fail.send(error);
             return;
         }
+    }
+}
+
+/// Writes what is published, by hour and topic, and the last of it at the end.
+async fn keep_history(history: PublishingHistory, days: i64, stopping: CancellationToken) {
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = history.run(days) => {}
+    }
+    if let Ok(Err(error)) = tokio::time::timeout(LAST_FIGURES, history.write()).await {
+        tracing::debug!(error, "the last publishing figures are not written");
     }
 }
 

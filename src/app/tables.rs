@@ -1,5 +1,6 @@
 //! The compacted topics that hold what is configured while running, and the seeds that the configuration file sows.
 
+use crate::outward::Silences;
 use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
 use serde::Serialize;
@@ -8,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use tidecast_actors::catalog::{Catalog, Registered, Registrar};
 use tidecast_actors::rule_book::RuleBook;
 use tidecast_config::{ModelSpec, RuleSpec, Settings};
-use tidecast_kafka::{Change, Cluster, ConfigTopic, SingleSender, TableError};
-use tidecast_ports::Table;
+use tidecast_kafka::{Change, Cluster, ConfigTopic, Publishing, SingleSender, TableError};
+use tidecast_ports::{Notes, Table};
 
 /// A table that is there once Kafka is: until then changes are refused.
 #[derive(Default)]
@@ -24,6 +25,25 @@ impl LateTable {
 }
 
 #[async_trait::async_trait]
+impl Notes for LateTable {
+    async fn put(&self, key: &str, value: Bytes) -> Result<(), String> {
+        Table::put(self, key, value).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), String> {
+        Table::delete(self, key).await
+    }
+
+    fn get(&self, key: &str) -> Option<Bytes> {
+        Some(self.0.get()?.get(key)?.value)
+    }
+
+    fn below(&self, prefix: &str) -> Vec<(String, Bytes)> {
+        self.0.get().map(|table| table.below(prefix)).unwrap_or_default()
+    }
+}
+
+#[async_trait::async_trait]
 impl Table for LateTable {
     async fn put(&self, key: &str, value: Bytes) -> Result<(), String> {
         self.get()?.put(key, &value).await.map(drop).map_err(|error| error.to_string())
@@ -34,30 +54,41 @@ impl Table for LateTable {
     }
 }
 
-/// Models and rules.
+/// Models, rules and notes.
 pub struct Tables {
     /// The models.
     pub models: Arc<LateTable>,
     /// The rules.
     pub rules: Arc<LateTable>,
+    /// What gateways write down for each other.
+    pub notes: Arc<LateTable>,
+    /// Silences among the notes.
+    pub silences: Arc<Silences>,
     catalog: Arc<Catalog>,
     book: Arc<RuleBook>,
 }
 
-/// Names of the two topics.
-pub fn topic_names(group_id: &str) -> [String; 2] {
-    [format!("{group_id}-models"), format!("{group_id}-rules")]
+/// Names of the three topics.
+pub fn topic_names(group_id: &str) -> [String; 3] {
+    ["models", "rules", "notes"].map(|what| format!("{group_id}-{what}"))
 }
 
 impl Tables {
     /// Tables that are not open yet.
     pub fn new(catalog: Arc<Catalog>, book: Arc<RuleBook>) -> Self {
-        Tables { models: Arc::default(), rules: Arc::default(), catalog, book }
+        Tables {
+            models: Arc::default(),
+            rules: Arc::default(),
+            notes: Arc::default(),
+            silences: Arc::default(),
+            catalog,
+            book,
+        }
     }
 
-    /// Reads both tables to their ends and goes on following them.
+    /// Reads the tables to their ends and goes on following them.
     pub async fn open(&self, cluster: &Cluster, sender: &SingleSender) -> Result<(), TableError> {
-        let [models, rules] = topic_names(&cluster.options().group_id);
+        let [models, rules, notes] = topic_names(&cluster.options().group_id);
         let models = async {
             if self.models.0.get().is_none() {
                 let catalog = self.catalog.clone();
@@ -93,6 +124,15 @@ impl Tables {
                 let table = ConfigTopic::open(cluster, &rules, sender.clone(), Box::new(told)).await?;
                 let _ = self.rules.0.set(table);
             }
+            if self.notes.0.get().is_none() {
+                let silences = self.silences.clone();
+                let told = move |change: Change| silences.changed(&change.key, change.value.as_deref());
+                // What is noted about publishing is no publishing.
+                let sender = SingleSender::new(cluster, Publishing::default())
+                    .map_err(|why| TableError { topic: notes.clone(), why })?;
+                let table = ConfigTopic::open(cluster, &notes, sender, Box::new(told)).await?;
+                let _ = self.notes.0.set(table);
+            }
             Ok(())
         };
         try_join(models, rules).await.map(|_| ())
@@ -119,12 +159,12 @@ impl Tables {
         // A seed that the file no longer has goes, unless REST has made it its own.
         for (id, model) in models.iter().filter(|(_, model)| model.by == Registrar::File) {
             if model.spec.is_some() && !settings.models.iter().any(|spec| spec.model_id == *id) {
-                self.models.delete(id).await?;
+                Table::delete(&*self.models, id).await?;
             }
         }
         for (name, rule) in rules.iter().filter(|(_, rule)| rule.by == Registrar::File) {
             if rule.spec.is_some() && !settings.rules.iter().any(|spec| spec.name == *name) {
-                self.rules.delete(name).await?;
+                Table::delete(&*self.rules, name).await?;
             }
         }
         Ok(())
@@ -151,5 +191,5 @@ async fn sow<T: Serialize + Clone + PartialEq>(
         Some(known) => known.version + 1,
     };
     let value = serde_json::to_vec(&Registered { spec: Some(spec.clone()), by, version });
-    table.put(name, value.map_err(|error| error.to_string())?.into()).await
+    Table::put(table, name, value.map_err(|error| error.to_string())?.into()).await
 }

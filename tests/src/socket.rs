@@ -39,6 +39,11 @@ impl Socket {
         self.send_text(message.to_string()).await;
     }
 
+    /// Sends JSON as text, or tells that the connection is gone.
+    pub async fn try_send(&mut self, message: Value) -> bool {
+        self.stream.send(Message::text(message.to_string())).await.is_ok()
+    }
+
     /// Sends any text.
     pub async fn send_text(&mut self, text: impl Into<String>) {
         self.stream.send(Message::text(text.into())).await.unwrap();

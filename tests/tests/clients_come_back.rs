@@ -37,15 +37,28 @@ impl Follower {
         }
     }
 
+    /// Connects and subscribes, again when the gateway goes in the middle of it.
     async fn connect(&mut self, url: &str) -> Socket {
-        let socket = async || Socket::try_open(url).await.ok();
-        let mut socket = eventually("the gateway is back", WAIT, socket).await;
         let mut request = json!({"type": "subscribe", "model_ids": ["m*"], "update_types": ["new_forecast"]});
         if let Some(place) = &self.place {
             request["resume"] = json!(place);
         }
-        socket.send(request).await;
-        let subscribed = socket.expect("subscribed", WAIT).await;
+        let connected = async || {
+            let mut socket = Socket::try_open(url).await.ok()?;
+            if !socket.try_send(request.clone()).await {
+                return None;
+            }
+            loop {
+                match socket.next(WAIT).await {
+                    Some(Came::Message(message, _)) if message["type"] == "subscribed" => {
+                        return Some((socket, message));
+                    }
+                    Some(Came::Message(message, _)) => assert_ne!(message["type"], "error", "{message}"),
+                    _ => return None,
+                }
+            }
+        };
+        let (socket, subscribed) = eventually("the gateway is back", WAIT, connected).await;
         assert_eq!(subscribed.get("resumed"), self.place.is_some().then_some(&json!(true)), "{subscribed}");
         self.note(&subscribed);
         socket

@@ -5,6 +5,7 @@
 pub mod control;
 pub mod ingest;
 pub mod live;
+pub mod notes;
 pub mod operations;
 pub mod publish;
 pub mod snapshot;
@@ -16,6 +17,7 @@ pub mod trace;
 pub use control::{ControlError, ControlPlane, Page, PageRequest};
 pub use ingest::{EventIngest, IngestError, OutputIngest};
 pub use live::{LiveHistory, LiveRecord, LiveSink, OutputKind};
+pub use notes::Notes;
 pub use operations::{DeadLetters, KafkaOperations};
 pub use publish::{Destination, OutputRecord, PublishError, Publisher, Recover};
 pub use snapshot::SnapshotStore;

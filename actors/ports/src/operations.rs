@@ -77,6 +77,14 @@ pub trait KafkaOperations: Send + Sync {
     async fn topics(&self) -> Result<Vec<Value>, ControlError>;
     /// Publishing counters since the start.
     async fn metrics(&self) -> Map<String, Value>;
+    /// Figures of `today` or `last_7_days`, of all instances.
+    fn publishing_summary(&self, period: &str) -> Result<Value, ControlError>;
+    /// Figures of each of the last hours, oldest first.
+    fn publishing_hourly(&self, hours: u32) -> Result<Vec<Value>, ControlError>;
+    /// Figures of one topic by hour, newest first.
+    fn publishing_of_topic(&self, topic: &str, limit: usize) -> Result<Vec<Value>, ControlError>;
+    /// Removes figures older than `days`; answers how many rows.
+    async fn clean_publishing(&self, days: u32) -> Result<u64, ControlError>;
     /// Tries connection settings without keeping them.
     async fn test(&self, settings: Map<String, Value>) -> Map<String, Value>;
     /// Sends one message by hand; answers with its place.

@@ -63,6 +63,7 @@ impl Settings {
                 resume_records: values.int("limits.resume_records"),
                 resume_buffer_size: values.int("limits.resume_buffer_size"),
             },
+            ingest: Ingest { idempotence_window: values.duration("ingest.idempotence_window") },
             state: State {
                 dir: PathBuf::from(values.text("state.dir")),
                 snapshot_interval: values.duration("state.snapshot_interval_seconds"),
@@ -76,6 +77,7 @@ impl Settings {
             monitoring: Monitoring {
                 metrics_interval: values.duration("monitoring.metrics_interval_seconds"),
                 enable_auto_scaling: values.flag("monitoring.enable_auto_scaling"),
+                publishing_history_days: values.int("monitoring.publishing_history_days"),
             },
             telemetry: telemetry(&values),
             series,

@@ -299,6 +299,13 @@ pub(crate) const KEYS: &[Key] = &[
         Some("33554432"),
         "bytes of newest updates kept in memory for clients that resume; what is older is read from Kafka",
     ),
+    // Events in
+    Key::new(
+        "ingest.idempotence_window",
+        Kind::SecondsOrDuration { min: Duration::ZERO, max: Duration::from_secs(3_600) },
+        Some("2m"),
+        "an event sent again with the same source and id within this time is acknowledged and not stored again; 0: it is",
+    ),
     // State
     Key::new("state.dir", Kind::Text, Some("./tidecast-data"), "folder of snapshots and spool"),
     Key::new(
@@ -366,6 +373,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Flag,
         Some("false"),
         "metrics messages carry a hint on how many workers are wanted",
+    ),
+    Key::new(
+        "monitoring.publishing_history_days",
+        count(3_650),
+        Some("90"),
+        "days for which publishing figures are kept, by hour and topic",
     ),
     // Telemetry
     Key::new("telemetry.log_level", Kind::Choice(LEVELS), Some("info"), "least severity that is logged"),

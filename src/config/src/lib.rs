@@ -33,7 +33,7 @@ pub use rule::RuleSpec;
 pub use series::{EmptyWindows, MAX_FUTURE, SeriesSpec, WindowSpec};
 pub use series_ref::{Regressor, SeriesRef};
 pub use settings::{
-    Admin, Auth, AuthKeys, Limits, Listener, ListenerName, LogFormat, Monitoring, OtlpProtocol, RealtimeMl,
-    Role, Settings, State, Telemetry, TlsFiles, Topics, WebSocket,
+    Admin, Auth, AuthKeys, Ingest, Limits, Listener, ListenerName, LogFormat, Monitoring, OtlpProtocol,
+    RealtimeMl, Role, Settings, State, Telemetry, TlsFiles, Topics, WebSocket,
 };
 pub use sources::Sources;

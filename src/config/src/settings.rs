@@ -31,6 +31,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Per-client limits.
     pub limits: Limits,
+    /// Events that come in by HTTP and WebSocket.
+    pub ingest: Ingest,
     /// Snapshots.
     pub state: State,
     /// Who may come in; `None`: everybody (loopback, or insecure by choice).
@@ -191,6 +193,13 @@ pub struct Limits {
     pub resume_buffer_size: usize,
 }
 
+/// Events that come in by HTTP and WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingest {
+    /// An event sent again within it is stored once; zero: as often as it is sent.
+    pub idempotence_window: Duration,
+}
+
 /// Snapshots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
@@ -246,6 +255,8 @@ pub struct Monitoring {
     pub metrics_interval: Duration,
     /// Carry a hint on how many workers are wanted.
     pub enable_auto_scaling: bool,
+    /// Days for which publishing figures are kept.
+    pub publishing_history_days: i64,
 }
 
 /// Logs and traces.

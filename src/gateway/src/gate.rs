@@ -1,6 +1,7 @@
 //! What every request to the app and admin listeners passes: host and origin, access, limits, headers, figures.
 
 use crate::access::{self, Caller, ROUTES, Refusal, Right};
+use crate::audit;
 use crate::browser::{self, Doorway, Site};
 use crate::problem::Problem;
 use crate::services::App;
@@ -105,8 +106,8 @@ pub(crate) async fn authorize(State(app): State<Arc<App>>, mut request: Request,
         caller.and_then(|caller| access::authorize(Some(right), caller.as_deref()).map(|()| caller));
     match decision {
         Ok(Some(caller)) => {
-            request.extensions_mut().insert::<Arc<Caller>>(caller);
-            next.run(request).await
+            request.extensions_mut().insert::<Arc<Caller>>(caller.clone());
+            audit::carry_out(&app, &caller, &route, request, next).await
         }
         Ok(None) | Err(Refusal::NoToken) => Problem::new(
             StatusCode::UNAUTHORIZED,

@@ -6,6 +6,7 @@
 
 pub mod access;
 mod addresses;
+mod audit;
 mod auth;
 mod browser;
 mod gate;

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tidecast_config::Settings;
 use tidecast_ports::{
-    ControlPlane, DeadLetters, EventIngest, Health, KafkaOperations, LiveHistory, OutputIngest, StatsSource,
+    ControlPlane, DeadLetters, EventIngest, Health, KafkaOperations, LiveHistory, Notes, OutputIngest,
+    StatsSource,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +35,8 @@ pub struct Services {
     pub outputs: Arc<dyn OutputIngest>,
     /// Rejected input.
     pub dead_letters: Arc<dyn DeadLetters>,
+    /// What gateways write down for each other.
+    pub notes: Arc<dyn Notes>,
     /// Kafka as operators see it.
     pub kafka: Arc<dyn KafkaOperations>,
     /// Figures.

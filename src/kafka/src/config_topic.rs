@@ -125,6 +125,15 @@ impl ConfigTopic {
         self.0.inner.state().rows.clone()
     }
 
+    /// The rows whose key begins so, by key.
+    pub fn below(&self, prefix: &str) -> Vec<(String, Bytes)> {
+        let state = self.0.inner.state();
+        let from =
+            state.rows.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
+        let of_prefix = from.take_while(|(key, _)| key.starts_with(prefix));
+        of_prefix.map(|(key, entry)| (key.clone(), entry.value.clone())).collect()
+    }
+
     /// One row.
     pub fn get(&self, key: &str) -> Option<Entry> {
         self.0.inner.state().rows.get(key).cloned()

@@ -6,24 +6,21 @@
 use crate::cluster::{ClientError, Cluster, ProducerKind, explain};
 use crate::native::latency_micros;
 use crate::publishing::Publishing;
+use crate::seen_events::SeenEvents;
 use bytes::Bytes;
-use futures::task::AtomicWaker;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
 use tidecast_event::decode::Decoder;
 use tidecast_event::{EventTime, Rejection};
 use tidecast_ports::ingest::Acknowledged;
 use tidecast_ports::{EventIngest, IngestError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// What a record costs beside its bytes.
 const RECORD_BYTES: usize = 64;
@@ -38,19 +35,41 @@ struct Batch {
     /// Records without an answer, and one for the call itself while it still sends.
     open: AtomicUsize,
     failure: OnceLock<String>,
-    waker: AtomicWaker,
+    answered: Notify,
     /// The room taken; given back with the last answer.
     room: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Batch {
-    fn new(room: OwnedSemaphorePermit) -> Arc<Self> {
+    fn new() -> Arc<Self> {
         Arc::new(Batch {
             open: AtomicUsize::new(1),
             failure: OnceLock::new(),
-            waker: AtomicWaker::new(),
-            room: Mutex::new(Some(room)),
+            answered: Notify::new(),
+            room: Mutex::new(None),
         })
+    }
+
+    /// What has become of it, once it is known.
+    fn outcome(&self) -> Option<Result<(), IngestError>> {
+        if self.open.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        Some(match self.failure.get() {
+            None => Ok(()),
+            Some(why) => Err(IngestError::Unavailable(why.clone())),
+        })
+    }
+
+    /// Waits for the last answer. Any number may wait.
+    async fn wait(&self) -> Result<(), IngestError> {
+        loop {
+            let answered = self.answered.notified();
+            if let Some(outcome) = self.outcome() {
+                return outcome;
+            }
+            answered.await;
+        }
     }
 
     fn fail(&self, why: String) {
@@ -61,26 +80,8 @@ impl Batch {
     fn close_one(&self) {
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.room.lock().unwrap_or_else(PoisonError::into_inner).take();
-            self.waker.wake();
+            self.answered.notify_waiters();
         }
-    }
-}
-
-/// Resolves with the batch's last answer.
-struct Answered(Arc<Batch>);
-
-impl Future for Answered {
-    type Output = Result<(), IngestError>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.waker.register(context.waker());
-        if self.0.open.load(Ordering::Acquire) > 0 {
-            return Poll::Pending;
-        }
-        Poll::Ready(match self.0.failure.get() {
-            None => Ok(()),
-            Some(why) => Err(IngestError::Unavailable(why.clone())),
-        })
     }
 }
 
@@ -104,10 +105,14 @@ impl ProducerContext for BatchContext {
     fn delivery(&self, result: &DeliveryResult<'_>, batch: Arc<Batch>) {
         match result {
             Ok(message) => {
-                self.publishing.sent(message.key_len() + message.payload_len(), latency_micros(message));
+                self.publishing.sent(
+                    message.topic(),
+                    message.key_len() + message.payload_len(),
+                    latency_micros(message),
+                );
             }
-            Err((error, _)) => {
-                self.publishing.failed();
+            Err((error, message)) => {
+                self.publishing.failed(message.topic());
                 batch.fail(explain(error));
             }
         }
@@ -141,6 +146,8 @@ struct Inner {
     room_bytes: u32,
     max_future_micros: i64,
     log_payload: bool,
+    /// Batches of the events with an id that came in lately.
+    seen: Option<SeenEvents<Arc<Batch>>>,
 }
 
 impl Inner {
@@ -150,12 +157,12 @@ impl Inner {
     }
 
     /// Sends all; the batch is answered when the producer has answered each.
-    fn send(&self, accepted: &Accepted, arrival_ms: i64, room: OwnedSemaphorePermit) -> Arc<Batch> {
-        let batch = Batch::new(room);
+    fn send(&self, accepted: &Accepted, arrival_ms: i64, room: OwnedSemaphorePermit, batch: &Arc<Batch>) {
+        *batch.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(room);
         let mut key_start = 0;
         for (event, key_end) in &accepted.events {
             batch.open.fetch_add(1, Ordering::AcqRel);
-            let mut record = BaseRecord::with_opaque_to(&self.topic, Arc::clone(&batch))
+            let mut record = BaseRecord::with_opaque_to(&self.topic, Arc::clone(batch))
                 .key(&accepted.keys.as_bytes()[key_start..*key_end])
                 .payload(&event[..]);
             record.timestamp = Some(arrival_ms);
@@ -164,13 +171,24 @@ impl Inner {
                 tracing::debug!(topic = self.topic, payload = %String::from_utf8_lossy(event), "event in");
             }
             if let Err((error, _)) = self.producer.send(record) {
-                self.producer.client().context().publishing.failed();
+                self.producer.client().context().publishing.failed(&self.topic);
                 batch.fail(explain(&error));
                 batch.close_one();
             }
         }
         batch.close_one();
-        batch
+    }
+}
+
+/// A batch whose call has not sent it yet: one that is given up before tells those who wait for it.
+struct Unsent(Option<Arc<Batch>>);
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some(batch) = self.0.take() {
+            batch.fail("its sender went before there was room".to_owned());
+            batch.close_one();
+        }
     }
 }
 
@@ -201,6 +219,7 @@ impl Ingest {
             settings.kafka.log_payload,
             publishing,
         )
+        .map(|ingest| ingest.once_within(settings.ingest.idempotence_window))
     }
 
     /// The same for any topic. `max_future_micros`: how far after its arrival an event's time may be.
@@ -223,32 +242,81 @@ impl Ingest {
             room_bytes,
             max_future_micros,
             log_payload,
+            seen: None,
         })))
     }
 
+    /// Stores an event once that is sent again within `window` with the same source and id. Before the first clone.
+    pub fn once_within(mut self, window: std::time::Duration) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0).filter(|_| !window.is_zero()) {
+            inner.seen = Some(SeenEvents::new(window, std::time::Instant::now()));
+        }
+        self
+    }
+
     /// Takes the room and sends, at once when there is room and nobody waits, else when the future is polled; room is
-    /// given in the order of asking.
-    fn dispatch(&self, accepted: Accepted, arrival_ms: i64) -> Acknowledged {
-        if accepted.events.is_empty() {
+    /// given in the order of asking. `before`: batches that hold the same events already, and are waited for as well.
+    fn dispatch(
+        &self,
+        accepted: Accepted,
+        arrival_ms: i64,
+        batch: Arc<Batch>,
+        before: Vec<Arc<Batch>>,
+    ) -> Acknowledged {
+        if accepted.events.is_empty() && before.is_empty() {
             return Box::pin(std::future::ready(Ok(())));
         }
         let inner = Arc::clone(&self.0);
         let cost = inner.cost(&accepted);
-        match Arc::clone(&inner.room).try_acquire_many_owned(cost) {
-            Ok(room) => Box::pin(Answered(inner.send(&accepted, arrival_ms, room))),
-            Err(_) => Box::pin(async move {
+        let mut unsent = Unsent(Some(Arc::clone(&batch)));
+        if let Ok(room) = Arc::clone(&inner.room).try_acquire_many_owned(cost) {
+            inner.send(&accepted, arrival_ms, room, &batch);
+            unsent.0 = None;
+        }
+        Box::pin(async move {
+            if unsent.0.is_some() {
                 let room = Arc::clone(&inner.room).acquire_many_owned(cost).await;
                 let room = room.map_err(|_| IngestError::Unavailable("the service is closing".to_owned()))?;
-                Answered(inner.send(&accepted, arrival_ms, room)).await
-            }),
-        }
+                inner.send(&accepted, arrival_ms, room, &batch);
+                unsent.0.take();
+            }
+            drop((accepted, unsent));
+            batch.wait().await?;
+            for batch in before {
+                batch.wait().await?;
+            }
+            Ok(())
+        })
     }
 
-    fn judge(&self, event: &[u8], arrival_ms: i64, take: impl FnOnce(&str)) -> Result<(), Rejection> {
+    /// Checks an event. One that was sent before is not taken again, and its batch is noted in `before`.
+    fn judge(
+        &self,
+        event: &Bytes,
+        arrival_ms: i64,
+        batch: &Arc<Batch>,
+        accepted: &mut Accepted,
+        before: &mut Vec<Arc<Batch>>,
+    ) -> Result<(), Rejection> {
         DECODER.with_borrow_mut(|decoder| {
             let arrival = EventTime::from_millis(arrival_ms);
             let decoded = decoder.decode(event, arrival, self.0.max_future_micros)?;
-            take(decoded.source());
+            let known = match (&self.0.seen, decoded.id()) {
+                (Some(seen), Some(id)) => {
+                    let now = std::time::Instant::now();
+                    // What Kafka did not take is as if it had never come.
+                    let still = |known: &Arc<Batch>| !matches!(known.outcome(), Some(Err(_)));
+                    seen.before(decoded.source(), id, now, batch, still)
+                }
+                _ => None,
+            };
+            match known {
+                None => accepted.push(event.clone(), decoded.source()),
+                // Twice in one call: it waits for this call anyway.
+                Some(known) if Arc::ptr_eq(&known, batch) => {}
+                Some(known) if before.last().is_some_and(|last| Arc::ptr_eq(last, &known)) => {}
+                Some(known) => before.push(known),
+            }
             Ok(())
         })
     }
@@ -256,9 +324,9 @@ impl Ingest {
 
 impl EventIngest for Ingest {
     fn ingest(&self, bytes: Bytes, arrival_ms: i64) -> Result<Acknowledged, IngestError> {
-        let mut accepted = Accepted::default();
-        self.judge(&bytes, arrival_ms, |key| accepted.push(bytes.clone(), key))?;
-        Ok(self.dispatch(accepted, arrival_ms))
+        let (mut results, acknowledged) = self.ingest_batch(vec![bytes], arrival_ms);
+        results.pop().unwrap_or(Ok(()))?;
+        Ok(acknowledged)
     }
 
     fn ingest_batch(
@@ -267,10 +335,11 @@ impl EventIngest for Ingest {
         arrival_ms: i64,
     ) -> (Vec<Result<(), Rejection>>, Acknowledged) {
         let mut accepted = Accepted { events: Vec::with_capacity(events.len()), keys: String::new() };
+        let (batch, mut before) = (Batch::new(), Vec::new());
         let results = events
-            .into_iter()
-            .map(|event| self.judge(&event, arrival_ms, |key| accepted.push(event.clone(), key)))
+            .iter()
+            .map(|event| self.judge(event, arrival_ms, &batch, &mut accepted, &mut before))
             .collect();
-        (results, self.dispatch(accepted, arrival_ms))
+        (results, self.dispatch(accepted, arrival_ms, batch, before))
     }
 }

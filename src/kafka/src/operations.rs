@@ -3,6 +3,7 @@
 use crate::admin::{AdminError, KafkaAdmin};
 use crate::cluster::{ClientError, Cluster, ClusterOptions, Sasl};
 use crate::publishing::Publishing;
+use crate::publishing_history::PublishingHistory;
 use crate::single::SingleSender;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -22,6 +23,7 @@ pub struct Operations {
     admin: KafkaAdmin,
     sender: SingleSender,
     publishing: Publishing,
+    history: Option<PublishingHistory>,
 }
 
 impl Operations {
@@ -38,7 +40,19 @@ impl Operations {
     pub fn on(cluster: &Cluster, publishing: Publishing) -> Result<Self, ClientError> {
         let admin = KafkaAdmin::new(cluster).map_err(|error| ClientError(error.to_string()))?;
         let sender = SingleSender::new(cluster, publishing.clone()).map_err(ClientError)?;
-        Ok(Operations { admin, sender, publishing })
+        Ok(Operations { admin, sender, publishing, history: None })
+    }
+}
+
+impl Operations {
+    /// Answers about earlier hours from here.
+    pub fn with_history(self, history: PublishingHistory) -> Self {
+        Operations { history: Some(history), ..self }
+    }
+
+    fn history(&self) -> Result<&PublishingHistory, ControlError> {
+        let none = || ControlError::Unavailable("this process keeps no history of publishing".to_owned());
+        self.history.as_ref().ok_or_else(none)
     }
 }
 
@@ -147,6 +161,23 @@ impl KafkaOperations for Operations {
 
     async fn metrics(&self) -> Map<String, Value> {
         serde_json::to_value(self.publishing.figures()).map(object).unwrap_or_default()
+    }
+
+    fn publishing_summary(&self, period: &str) -> Result<Value, ControlError> {
+        Ok(self.history()?.summary(period, chrono::Utc::now()))
+    }
+
+    fn publishing_hourly(&self, hours: u32) -> Result<Vec<Value>, ControlError> {
+        Ok(self.history()?.hourly(hours, chrono::Utc::now()))
+    }
+
+    fn publishing_of_topic(&self, topic: &str, limit: usize) -> Result<Vec<Value>, ControlError> {
+        Ok(self.history()?.topic(topic, limit, chrono::Utc::now()))
+    }
+
+    async fn clean_publishing(&self, days: u32) -> Result<u64, ControlError> {
+        let cleaned = self.history()?.clean(i64::from(days), chrono::Utc::now()).await;
+        cleaned.map_err(ControlError::Unavailable)
     }
 
     async fn test(&self, settings: Map<String, Value>) -> Map<String, Value> {

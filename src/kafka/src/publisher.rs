@@ -113,10 +113,10 @@ impl ProducerContext for DeliveryContext {
         match result {
             Ok(message) => {
                 let bytes = message.key_len() + message.payload_len();
-                self.publishing.sent(bytes, latency_micros(message));
+                self.publishing.sent(message.topic(), bytes, latency_micros(message));
             }
             Err((error, message)) => {
-                self.publishing.failed();
+                self.publishing.failed(message.topic());
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 // What was purged failed because something else had.

@@ -44,11 +44,11 @@ impl SingleSender {
         match self.producer.send(record, self.timeout).await {
             Ok(delivery) => {
                 let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
-                self.publishing.sent(bytes, u64::try_from(begun.elapsed().as_micros()).ok());
+                self.publishing.sent(topic, bytes, u64::try_from(begun.elapsed().as_micros()).ok());
                 Ok(Place { partition: delivery.partition, offset: delivery.offset })
             }
             Err((error, _)) => {
-                self.publishing.failed();
+                self.publishing.failed(topic);
                 Err(format!("topic {topic} did not take the record: {}", explain(&error)))
             }
         }

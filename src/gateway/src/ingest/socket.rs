@@ -44,7 +44,7 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens a WebSocket for events: one a frame, text or binary, JSON or MessagePack, stored as it came. Answers are
-/// `{"type":"ack","data":{"accepted":n}}`, cumulative, and `{"type":"error","data":{"code","message","index"}}`.
+/// `{"type":"ack","data":{"accepted":n}}`, cumulative (with `?credit=true` also how much more may be sent at once), and `{"type":"error","data":{"code","message","index"}}`.
 #[utoipa::path(get, path = "/ws/ingest", tag = "ingest", responses(
     (status = 101, description = "The connection is a WebSocket from here on"),
     (status = 426, description = "Not a WebSocket handshake", body = Problem, content_type = "application/problem+json"),
@@ -66,10 +66,12 @@ pub(crate) async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -
             "the token's topics do not include the events topic",
         ));
     }
+    let shows_credit =
+        request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "credit=true"));
     let task = app.clone();
     app.tasks.spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            Connection::new(TokioIo::new(upgraded), task, caller).await;
+            Connection::new(TokioIo::new(upgraded), task, caller, shows_credit).await;
         }
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
@@ -119,6 +121,8 @@ struct Connection<S> {
     ends_at: Option<Instant>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     rate: EventRate,
+    /// The client asked for its credit beside acknowledgements (`?credit=true`).
+    shows_credit: bool,
     close_sent: bool,
 }
 
@@ -129,12 +133,12 @@ impl<S> Drop for Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn new(socket: S, app: Arc<App>, caller: Option<Arc<Caller>>) -> Self {
+    fn new(socket: S, app: Arc<App>, caller: Option<Arc<Caller>>, shows_credit: bool) -> Self {
         let metrics = app.metrics().clone();
         metrics.ingest_connections.inc();
         let now = Instant::now();
         let settings = app.settings();
-        Connection {
+        let mut connection = Connection {
             socket,
             metrics,
             access: Access::new(caller.as_deref(), now),
@@ -155,9 +159,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ends_at: None,
             stopping: Box::pin(app.stopping.clone().cancelled_owned()),
             rate: EventRate::new(settings.limits.ingest_events_per_second, now),
+            shows_credit,
             close_sent: false,
             app,
+        };
+        if shows_credit {
+            let credit = json!({"type": "credit", "data": connection.credit()});
+            connection.output = frame(Opcode::Text, credit.to_string().as_bytes());
         }
+        connection
     }
 
     fn end(&mut self, code: u16) {
@@ -303,7 +313,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.untold = 0;
             }
             if self.accepted > self.told {
-                let ack = json!({"type": "ack", "data": {"accepted": self.accepted}});
+                let mut ack = json!({"type": "ack", "data": {"accepted": self.accepted}});
+                if self.shows_credit {
+                    ack["credit"] = self.credit();
+                }
                 output.extend_from_slice(&frame(Opcode::Text, ack.to_string().as_bytes()));
                 self.told = self.accepted;
             }
@@ -317,6 +330,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.close_sent = true;
         }
         self.output = output.freeze();
+    }
+
+    /// What the client may send before it is slowed: bytes that are not acknowledged, and events a second.
+    fn credit(&self) -> serde_json::Value {
+        json!({"bytes": CREDIT_BYTES.saturating_sub(self.bytes_on_the_way), "events_per_second": self.rate.most()})
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

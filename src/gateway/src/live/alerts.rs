@@ -1,6 +1,7 @@
 //! The newest alerts, for `GET /api/alerts` and the pages.
 
 use super::update::{Update, UpdateType};
+use crate::rest::alerts::Acknowledgement;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
@@ -38,6 +39,10 @@ pub struct AlertItem {
     pub message: String,
     /// The anomaly, or the event on which the rule fired.
     pub data: Map<String, Value>,
+    /// Somebody sees to it.
+    pub acknowledged: Option<Acknowledgement>,
+    /// A silence covers it now.
+    pub silenced: bool,
 }
 
 impl AlertItem {
@@ -64,6 +69,8 @@ impl AlertItem {
                 rule: None,
                 message,
                 data: value,
+                acknowledged: None,
+                silenced: false,
             });
         }
         let system = value.get("event_type").and_then(Value::as_str) == Some("SYSTEM_ERROR");
@@ -74,7 +81,19 @@ impl AlertItem {
             _ => Map::new(),
         };
         let kind = if system { AlertKind::System } else { AlertKind::Rule };
-        Some(AlertItem { id, position, timestamp, kind, severity, model_id, rule, message, data })
+        Some(AlertItem {
+            id,
+            position,
+            timestamp,
+            kind,
+            severity,
+            model_id,
+            rule,
+            message,
+            data,
+            acknowledged: None,
+            silenced: false,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! REST (contract section 7) and its description.
 
+pub(crate) mod alerts;
 pub(crate) mod extract;
 mod models;
 mod operations;
@@ -35,6 +36,7 @@ use utoipa_axum::routes;
     ),
     tags(
         (name = "overview", description = "Figures and alerts"),
+        (name = "alerts", description = "Who sees to them, and which notify nobody for a while"),
         (name = "models", description = "Register, inspect, change and query models while running"),
         (name = "rules", description = "Rules, and a dry run"),
         (name = "ingest", description = "Events, forecasts and anomalies in"),
@@ -49,6 +51,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(overview::stats))
         .routes(routes!(overview::alerts))
+        .routes(routes!(alerts::acknowledge, alerts::unacknowledge))
+        .routes(routes!(alerts::list_silences, alerts::create_silence))
+        .routes(routes!(alerts::delete_silence))
+        .routes(routes!(alerts::audit))
         .routes(routes!(overview::client_config))
         .routes(routes!(overview::ticket))
         .routes(routes!(models::list, models::create))
@@ -68,6 +74,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operations::health))
         .routes(routes!(operations::topics))
         .routes(routes!(operations::metrics))
+        .routes(routes!(operations::metrics_summary))
+        .routes(routes!(operations::metrics_hourly))
+        .routes(routes!(operations::metrics_of_topic))
+        .routes(routes!(operations::clean_metrics))
         .routes(routes!(operations::test))
         .routes(routes!(operations::send))
 }
@@ -92,7 +102,8 @@ pub(crate) fn app_router(app: Arc<App>, doorway: Doorway) -> Router {
     let (api, openapi) = described().split_for_parts();
     let docs = Router::new()
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", openapi))
-        .layer(middleware::from_fn(docs_policy));
+        .layer(middleware::from_fn(docs_policy))
+        .route("/asyncapi.json", get(asyncapi));
     let routes = api
         .merge(health_routes())
         .layer(DefaultBodyLimit::disable())
@@ -124,6 +135,11 @@ fn finish(routes: Router, app: Arc<App>, doorway: Doorway) -> Router {
         .layer(middleware::from_fn_with_state(app, gate::dress))
 }
 
+/// The WebSocket's messages, described.
+async fn asyncapi() -> ([(header::HeaderName, &'static str); 1], &'static str) {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("../../asyncapi.json"))
+}
+
 async fn docs_policy(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let policy = HeaderValue::from_static(browser::DOCS_POLICY);
@@ -151,8 +167,9 @@ mod tests {
             }
         }
         for (method, path, _) in access::ROUTES {
-            let elsewhere =
-                ["/health", "/metrics", "/openapi.json"].iter().any(|prefix| path.starts_with(prefix));
+            let elsewhere = ["/health", "/metrics", "/openapi.json", "/asyncapi.json"]
+                .iter()
+                .any(|prefix| path.starts_with(prefix));
             let here = described.iter().any(|(known, at)| known == method && at == path);
             assert!(here || elsewhere, "{method} {path} has a rule and no description");
         }

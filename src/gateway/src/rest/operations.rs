@@ -1,6 +1,6 @@
 //! `/api/dlq/**` and `/api/kafka/**`.
 
-use super::extract::{PageQuery, Params, Who, Whole};
+use super::extract::{Name, PageQuery, Params, Who, Whole};
 use super::schemas;
 use crate::problem::Problem;
 use crate::services::App;
@@ -13,6 +13,10 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tidecast_event::Reason;
 use tidecast_ports::operations::ReplayRequest;
+
+/// Hours of one answer, and days that may be named.
+const HOURS_MAX: u32 = 2_160;
+const DAYS_MAX: u32 = 3_650;
 
 /// Which dead letters.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -126,6 +130,113 @@ pub(crate) async fn topics(
 ))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     Json(app.services.kafka.metrics().await).into_response()
+}
+
+/// Which period.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Period {
+    /// `today` (UTC) or `last_7_days`.
+    #[param(default = "today")]
+    period: Option<String>,
+}
+
+/// Publishing in a period, of all instances.
+#[utoipa::path(get, path = "/api/kafka/metrics/summary", tag = "kafka", params(Period), responses(
+    (status = 200, description = "Figures", body = schemas::PublishingSummary),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn metrics_summary(
+    State(app): State<Arc<App>>,
+    Params(Period { period }): Params<Period>,
+) -> Result<Response, Problem> {
+    let period = period.unwrap_or_else(|| "today".to_owned());
+    if !matches!(period.as_str(), "today" | "last_7_days") {
+        return Err(Problem::parameter("period", format!("found \"{period}\"; allowed: today, last_7_days")));
+    }
+    Ok(Json(app.services.kafka.publishing_summary(&period)?).into_response())
+}
+
+/// How many hours.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Hours {
+    /// This one and those before it.
+    #[param(minimum = 1, maximum = 2160, default = 24)]
+    hours: Option<u32>,
+}
+
+/// Publishing by hour, oldest first.
+#[utoipa::path(get, path = "/api/kafka/metrics/hourly", tag = "kafka", params(Hours), responses(
+    (status = 200, description = "A row for each hour", body = schemas::PublishingHours),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn metrics_hourly(
+    State(app): State<Arc<App>>,
+    Params(Hours { hours }): Params<Hours>,
+) -> Result<Response, Problem> {
+    let hours = hours.unwrap_or(24);
+    if !(1..=HOURS_MAX).contains(&hours) {
+        return Err(Problem::parameter("hours", format!("found {hours}; allowed: 1 to {HOURS_MAX}")));
+    }
+    let items = app.services.kafka.publishing_hourly(hours)?;
+    Ok(Json(json!({"items": items, "next": null})).into_response())
+}
+
+/// How many rows.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Rows {
+    /// Most rows to give, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+}
+
+/// Publishing to one topic by hour, newest first; hours without a message are left out.
+#[utoipa::path(get, path = "/api/kafka/metrics/topic/{topic}", tag = "kafka", params(("topic" = String, Path), Rows), responses(
+    (status = 200, description = "A row for each hour", body = schemas::PublishingHours),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "The token does not name the topic", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn metrics_of_topic(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    Name(topic): Name,
+    Params(Rows { limit }): Params<Rows>,
+) -> Result<Response, Problem> {
+    if !caller.may_see_topic(&topic) {
+        return Err(Problem::not_found(format!("there is no topic \"{topic}\"")));
+    }
+    let limit = super::extract::checked_limit(limit)?;
+    let items = app.services.kafka.publishing_of_topic(&topic, limit)?;
+    Ok(Json(json!({"items": items, "next": null})).into_response())
+}
+
+/// How old.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Days {
+    /// Rows older than this go.
+    #[param(minimum = 0, maximum = 3650, default = 30)]
+    days: Option<u32>,
+}
+
+/// Removes old rows of publishing.
+#[utoipa::path(post, path = "/api/kafka/metrics/cleanup", tag = "kafka", params(Days), responses(
+    (status = 200, description = "How many rows went", body = schemas::Cleaned),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Kafka is away", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn clean_metrics(
+    State(app): State<Arc<App>>,
+    Params(Days { days }): Params<Days>,
+) -> Result<Response, Problem> {
+    let days = days.unwrap_or(30);
+    if days > DAYS_MAX {
+        return Err(Problem::parameter("days", format!("found {days}; allowed: 0 to {DAYS_MAX}")));
+    }
+    let deleted = app.services.kafka.clean_publishing(days).await?;
+    Ok(Json(json!({"deleted": deleted})).into_response())
 }
 
 /// Tries connection settings without keeping them.

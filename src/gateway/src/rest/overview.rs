@@ -1,8 +1,8 @@
 //! What the pages ask first: figures, alerts, and where the live connection is.
 
 use super::extract::{Params, Who, checked_limit};
-use super::schemas;
-use crate::live::alerts::AlertKind;
+use super::{alerts, schemas};
+use crate::live::alerts::{AlertItem, AlertKind};
 use crate::pages::websocket_authority;
 use crate::problem::Problem;
 use crate::services::App;
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use tidecast_ports::notes::Silence;
 
 /// Figures of the whole instance.
 #[utoipa::path(get, path = "/api/stats", tag = "overview", responses(
@@ -71,7 +72,16 @@ pub(crate) async fn alerts(
             && kind.is_none_or(|wanted| item.kind == wanted)
     });
     let next = items.last().filter(|_| more).map(|(number, _)| number.to_string());
-    let items: Vec<_> = items.into_iter().map(|(_, item)| item).collect();
+    let (acknowledged, silences) = (alerts::acknowledgements(&app), alerts::silences(&app));
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    let told = |(_, mut item): (u64, AlertItem)| {
+        item.acknowledged = acknowledged.get(&item.id).cloned();
+        let covers =
+            |silence: &Silence| silence.covers(item.rule.as_deref(), item.model_id.as_deref(), now_ms);
+        item.silenced = silences.iter().any(covers);
+        item
+    };
+    let items: Vec<_> = items.into_iter().map(told).collect();
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({"items": items, "next": next}))).into_response())
 }
 

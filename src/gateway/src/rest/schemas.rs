@@ -78,7 +78,6 @@ pub enum ModelType {
 /// A model, and how it fares.
 #[derive(ToSchema)]
 pub struct ModelView {
-    #[schema(inline)]
     #[serde(flatten)]
     spec: Model,
     /// `template`, `warming_up`, `fitting`, `live`, `disabled`, `failed` or `external`.
@@ -277,6 +276,87 @@ pub struct AlertPage {
     items: Vec<AlertItem>,
     #[schema(required)]
     next: Option<String>,
+}
+
+/// A page of changes.
+#[derive(ToSchema)]
+pub struct AuditPage {
+    items: Vec<crate::audit::AuditEntry>,
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// Alerts that notify nobody for a while.
+#[derive(ToSchema)]
+pub struct Silence {
+    name: String,
+    #[schema(required)]
+    model_id: Option<String>,
+    #[schema(required)]
+    rule: Option<String>,
+    until: String,
+    until_ms: i64,
+    #[schema(required)]
+    reason: Option<String>,
+    #[schema(required)]
+    by: Option<String>,
+}
+
+/// A page of silences.
+#[derive(ToSchema)]
+pub struct SilencePage {
+    items: Vec<Silence>,
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// Publishing in a period, of all instances.
+#[derive(ToSchema)]
+pub struct PublishingSummary {
+    /// `today` (UTC) or `last_7_days`.
+    period: String,
+    #[schema(inline)]
+    #[serde(flatten)]
+    figures: PublishingFigures,
+}
+
+/// Publishing in one hour.
+#[derive(ToSchema)]
+pub struct PublishingHour {
+    /// Its beginning, RFC 3339.
+    hour: String,
+    /// The topic, where one was asked for.
+    topic: Option<String>,
+    #[serde(flatten)]
+    figures: PublishingFigures,
+}
+
+/// Hours of publishing.
+#[derive(ToSchema)]
+pub struct PublishingHours {
+    items: Vec<PublishingHour>,
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// Figures of publishing.
+#[derive(ToSchema)]
+pub struct PublishingFigures {
+    total_messages: u64,
+    messages_sent: u64,
+    messages_failed: u64,
+    /// 0 to 1; 1 without a message.
+    success_rate: f64,
+    total_bytes: u64,
+    avg_latency_ms: f64,
+    p90_latency_ms: f64,
+    p99_latency_ms: f64,
+}
+
+/// How many rows went.
+#[derive(ToSchema)]
+pub struct Cleaned {
+    deleted: u64,
 }
 
 /// One dead letter.

@@ -184,3 +184,19 @@ async fn a_client_over_its_limit_is_slowed_and_told_and_one_that_goes_on_is_clos
     );
     assert!(accepted < 1_000);
 }
+
+#[tokio::test]
+async fn the_credit_is_shown_to_who_asks_for_it() {
+    let house = House::open().await;
+    house.ingest.acknowledging.send_replace(false);
+    let url = format!("ws://{}/ws/ingest?credit=true", house.app);
+    let mut client = crate::house::Client::connect(&url).await;
+    let all = client.hear().await;
+    assert_eq!((&all["type"], &all["data"]["events_per_second"]), (&json!("credit"), &json!(50_000)));
+    let whole = all["data"]["bytes"].as_u64().unwrap();
+    client.say(&event("a")).await;
+    house.ingest.wait_for(1).await;
+    house.ingest.acknowledging.send_replace(true);
+    let ack = client.hear().await;
+    assert_eq!((&ack["data"], ack["credit"]["bytes"].as_u64().unwrap()), (&json!({"accepted": 1}), whole));
+}

@@ -1,6 +1,6 @@
 //! The gateway on free ports of loopback, with the ports of the house kept in memory.
 
-use crate::ports::{Broker, Control, Events, Figures, Letters, Outputs, Past, Well};
+use crate::ports::{Broker, Control, Events, Figures, Letters, Outputs, Past, Well, Written};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ pub struct House {
     pub outputs: Arc<Outputs>,
     pub letters: Arc<Letters>,
     pub past: Arc<Past>,
+    pub notes: Arc<Written>,
     pub http: reqwest::Client,
     offset: AtomicI64,
     stop: Option<oneshot::Sender<()>>,
@@ -65,6 +66,7 @@ impl House {
         let outputs = Arc::new(Outputs::default());
         let letters = Arc::new(Letters::default());
         let past = Arc::new(Past::default());
+        let notes = Arc::new(Written::default());
         let render = move |accept: Option<&str>| {
             let open = accept.is_some_and(|accept| accept.contains("openmetrics"));
             let kind = if open { "application/openmetrics-text" } else { "text/plain; version=0.0.4" };
@@ -79,6 +81,7 @@ impl House {
             ingest: ingest.clone(),
             outputs: outputs.clone(),
             dead_letters: letters.clone(),
+            notes: notes.clone(),
             kafka: Arc::new(Broker),
             stats: Arc::new(Figures),
             health: Arc::new(Well),
@@ -106,6 +109,7 @@ impl House {
             outputs,
             letters,
             past,
+            notes,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             offset: AtomicI64::new(0),
             stop: Some(stop),

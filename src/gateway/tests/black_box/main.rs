@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod alerts_are_listed;
+mod changes_are_audited;
 mod clients_come_back;
 mod clients_subscribe;
 mod events_come_by_http;
@@ -11,6 +12,7 @@ mod health_and_metrics_answer;
 mod house;
 mod it_ends_in_order;
 mod keys_are_published;
+mod messages_are_described;
 mod models_are_changed;
 mod pages_are_served;
 mod ports;

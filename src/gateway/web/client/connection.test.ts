@@ -58,6 +58,26 @@ test("a lost connection comes back by itself and subscribes again", () => {
   assert.equal(connection.state.kind, "open");
 });
 
+test("after a reconnection it goes on from the last position, and from none after a close", () => {
+  const { connection, sockets } = rig();
+  const wanted = { model_ids: ["a"], update_types: ["new_forecast" as const] };
+  connection.subscribe(wanted);
+  connection.open();
+  sockets[0]!.onopen!({});
+  const hear = (message: unknown) => sockets.at(-1)!.onmessage!({ data: JSON.stringify(message) });
+  hear({ type: "subscribed", data: wanted, position: "p1" });
+  hear({ type: "forecast_update", model_id: "a", data: {}, position: "p2" });
+  hear({ type: "forecast_update", model_id: "a", data: {} });
+  sockets[0]!.onclose!({ code: 1006, reason: "" });
+  mock.timers.tick(10_000);
+  sockets[1]!.onopen!({});
+  assert.deepEqual(sockets[1]!.sent, [{ type: "subscribe", ...wanted, resume: "p2" }]);
+  connection.close();
+  connection.open();
+  sockets[2]!.onopen!({});
+  assert.deepEqual(sockets[2]!.sent, [{ type: "subscribe", ...wanted }]);
+});
+
 test("a refusal is final until somebody asks again", () => {
   const { connection, sockets } = rig();
   connection.open();

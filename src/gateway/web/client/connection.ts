@@ -43,7 +43,8 @@ const FINAL_CODES = new Set([4401, 4403]);
  * One live connection to `/forecast-updates` that heals itself.
  *
  * It owns the set of subscriptions: they are sent when the socket opens, and again after every reconnection, so its
- * user says once what is wanted. Subscriptions are counted by holder; the last holder's `release` unsubscribes.
+ * user says once what is wanted. After a reconnection it goes on from where it stood: what was missed comes first, and
+ * nothing comes twice; where that cannot be, the server says so (`resume_unavailable`) and sends the newest values. Subscriptions are counted by holder; the last holder's `release` unsubscribes.
  */
 export class Connection {
   readonly #options: ConnectionOptions;
@@ -53,6 +54,8 @@ export class Connection {
   #retryTimer: ReturnType<typeof setTimeout> | null = null;
   #silenceTimer: ReturnType<typeof setInterval> | null = null;
   #lastHeard_ms = 0;
+  /** Where this client stands: the last position it was told. */
+  #place: string | undefined;
   readonly #holders = new Set<Subscription>();
 
   constructor(options: ConnectionOptions) {
@@ -70,8 +73,9 @@ export class Connection {
     this.#connect();
   }
 
-  /** Ends the connection and stays so until `open`. Subscriptions are kept. */
+  /** Ends the connection and stays so until `open`. Subscriptions are kept; what comes meanwhile is not asked for. */
   close(): void {
+    this.#place = undefined;
     this.#clearTimers();
     const socket = this.#socket;
     this.#socket = null;
@@ -131,7 +135,8 @@ export class Connection {
       this.#watchSilence();
       const token = this.#options.token?.() ?? null;
       if (token) this.#send({ type: "auth", token });
-      for (const held of this.#holders) this.#send({ type: "subscribe", ...held });
+      const resume = this.#place === undefined ? {} : { resume: this.#place };
+      for (const held of this.#holders) this.#send({ type: "subscribe", ...held, ...resume });
       this.#setState({ kind: "open", since_ms: this.#now() });
     };
     socket.onmessage = (event) => {
@@ -143,6 +148,7 @@ export class Connection {
       } catch {
         return;
       }
+      if ("position" in message && message.position !== undefined) this.#place = message.position;
       this.#options.onMessage(message);
     };
     socket.onclose = (event) => {

@@ -67,19 +67,20 @@ export interface Subscription {
   update_types: UpdateType[];
 }
 
-/** Where an update stands in its topic: opaque, and the same for every client. */
+/** Where the client stands once it has this: opaque. The newest values that follow `subscribed` have none. */
 interface Placed {
   position?: string;
 }
 
 export type ServerMessage =
   | ({ type: "forecast_update"; model_id: string; data: Forecast } & Placed)
-  | ({ type: "anomaly_alert"; model_id: string; data: Anomaly } & Placed)
+  | ({ type: "anomaly_alert"; model_id: string; id?: string; data: Anomaly } & Placed)
   | ({ type: "aggregation_update"; data: Aggregate } & Placed)
-  | ({ type: "rule_alert"; model_id?: string; data: Record<string, unknown> } & Placed)
+  | ({ type: "rule_alert"; model_id?: string; id?: string; data: Record<string, unknown> } & Placed)
   | ({ type: "metrics_update"; data: Record<string, unknown> } & Placed)
   | { type: "heartbeat"; data: { server_time: string } }
-  | { type: "subscribed" | "unsubscribed"; data: Subscription }
+  | ({ type: "subscribed"; resumed?: boolean; data: Subscription } & Placed)
+  | { type: "unsubscribed"; data: Subscription }
   | { type: "gap"; data: { skipped: number; model_ids: string[] } }
   | { type: "error"; data: { code: string; message: string } };
 

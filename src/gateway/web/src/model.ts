@@ -69,8 +69,8 @@ export interface HistoryItem {
 }
 
 export interface AlertItem {
-  /** Its place in its topic, by which one alert is told from another. */
-  position?: string;
+  /** Names it, whichever way it came. */
+  id?: string;
   timestamp: string;
   kind: "anomaly" | "rule" | "system";
   severity: string;

@@ -51,8 +51,7 @@ function take(batch: ServerMessage[]): void {
 /** A live frame as an item of `/api/alerts`; null when it is no alert. */
 export function toAlert(message: ServerMessage): AlertItem | null {
   if (message.type !== "anomaly_alert" && message.type !== "rule_alert") return null;
-  const { position } = message;
-  const place = position === undefined ? {} : { position };
+  const place = message.id === undefined ? {} : { id: message.id };
   if (message.type === "anomaly_alert") return { ...place, ...fromAnomaly(message.data) };
   const data = message.data as {
     timestamp?: string;
@@ -89,7 +88,7 @@ function fromAnomaly(anomaly: Anomaly): AlertItem {
 
 /** The same alert has one identity, whichever way it came. */
 export function identity(alert: AlertItem): string {
-  if (alert.position !== undefined) return alert.position;
+  if (alert.id !== undefined) return alert.id;
   return `${alert.kind}|${alert.model_id ?? ""}|${alert.rule ?? ""}|${toMs(alert.timestamp)}`;
 }
 

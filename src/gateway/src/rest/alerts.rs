@@ -1,0 +1,289 @@
+//! `/api/alerts/**`, `/api/silences/**` and `/api/audit`: what people did about alerts, and about everything else.
+
+use super::extract::{Name, PageQuery, Params, Who, Whole, checked_limit, encode};
+use super::schemas;
+use crate::access::Caller;
+use crate::audit::{AuditEntry, ENTRIES};
+use crate::problem::Problem;
+use crate::services::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidecast_ports::notes::{SILENCES, Silence};
+
+/// Keys of acknowledgements begin so; the alert's id follows.
+pub(crate) const ACKNOWLEDGED: &str = "acknowledged/";
+/// Acknowledgements and silences kept.
+const ACKNOWLEDGED_MAX: usize = 2_000;
+const SILENCES_MAX: usize = 1_000;
+/// Longest note, reason and name, characters.
+const TEXT_MAX: usize = 1_000;
+const NAME_MAX: usize = 200;
+
+/// Somebody has seen to an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Acknowledgement {
+    /// Who; null without authentication.
+    pub by: Option<String>,
+    /// When, RFC 3339.
+    pub at: String,
+    /// What they say to it.
+    pub note: Option<String>,
+}
+
+fn unavailable(why: String) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).with_header("retry-after", "5")
+}
+
+fn text(value: Option<String>, field: &str, most: usize) -> Result<Option<String>, Problem> {
+    match value {
+        Some(text) if text.chars().count() > most => Err(Problem::field(
+            field,
+            format!("found {} characters; allowed: {most} at most", text.chars().count()),
+        )),
+        value => Ok(value.filter(|text| !text.is_empty())),
+    }
+}
+
+/// Acknowledgements by the alert's id.
+pub(crate) fn acknowledgements(app: &App) -> BTreeMap<String, Acknowledgement> {
+    let notes = app.services.notes.below(ACKNOWLEDGED);
+    let read = |(key, value): (String, bytes::Bytes)| {
+        Some((key.strip_prefix(ACKNOWLEDGED)?.to_owned(), serde_json::from_slice(&value).ok()?))
+    };
+    notes.into_iter().filter_map(read).collect()
+}
+
+/// Silences, those that are over included.
+pub(crate) fn silences(app: &App) -> Vec<Silence> {
+    let notes = app.services.notes.below(SILENCES);
+    notes.into_iter().filter_map(|(_, value)| serde_json::from_slice(&value).ok()).collect()
+}
+
+fn check_alert(app: &App, caller: &Caller, id: &str) -> Result<(), Problem> {
+    let (found, _) = app.services.hub.alerts(None, 1, |item| item.id == id);
+    let seen = |item: &crate::live::alerts::AlertItem| {
+        item.model_id.as_deref().is_none_or(|model| caller.may_see_model(model))
+    };
+    match found.first() {
+        Some((_, item)) if seen(item) => Ok(()),
+        _ => Err(Problem::not_found(format!("there is no alert \"{id}\" among the newest"))),
+    }
+}
+
+/// What is said to an alert.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Remark {
+    /// For others to read.
+    #[serde(default)]
+    note: Option<String>,
+}
+
+/// Acknowledges an alert: somebody sees to it.
+#[utoipa::path(post, path = "/api/alerts/{id}/acknowledge", tag = "alerts", params(("id" = String, Path)),
+    request_body = Option<Remark>, responses(
+    (status = 201, description = "Who, when, and what they say", body = Acknowledgement),
+    (status = 404, description = "There is none among the newest", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Kafka is away", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn acknowledge(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    Name(id): Name,
+    body: Whole,
+) -> Result<Response, Problem> {
+    let remark: Remark = if body.bytes.is_empty() { Remark::default() } else { body.json()? };
+    check_alert(&app, &caller, &id)?;
+    let acknowledgement = Acknowledgement {
+        by: caller.subject.as_deref().map(str::to_owned),
+        at: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
+        note: text(remark.note, "note", TEXT_MAX)?,
+    };
+    let notes = &app.services.notes;
+    let value = serde_json::to_vec(&acknowledgement).unwrap_or_default();
+    notes.put(&format!("{ACKNOWLEDGED}{id}"), value.into()).await.map_err(unavailable)?;
+    // Alerts are listed while they are among the newest: what is known of older ones is of no use.
+    let mut known: Vec<(String, String)> =
+        acknowledgements(&app).into_iter().map(|(id, known)| (known.at, id)).collect();
+    known.sort();
+    for (_, id) in known.iter().take(known.len().saturating_sub(ACKNOWLEDGED_MAX)) {
+        let _ = notes.delete(&format!("{ACKNOWLEDGED}{id}")).await;
+    }
+    Ok((StatusCode::CREATED, Json(acknowledgement)).into_response())
+}
+
+/// Takes an acknowledgement back.
+#[utoipa::path(delete, path = "/api/alerts/{id}/acknowledge", tag = "alerts", params(("id" = String, Path)), responses(
+    (status = 204, description = "Nobody has seen to it"),
+    (status = 404, description = "Nobody had", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Kafka is away", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn unacknowledge(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    Name(id): Name,
+) -> Result<StatusCode, Problem> {
+    check_alert(&app, &caller, &id)?;
+    let key = format!("{ACKNOWLEDGED}{id}");
+    if app.services.notes.get(&key).is_none() {
+        return Err(Problem::not_found(format!("nobody has acknowledged the alert \"{id}\"")));
+    }
+    app.services.notes.delete(&key).await.map_err(unavailable)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A silence as it is asked for.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSilence {
+    /// Names it.
+    name: String,
+    /// Model ids that it covers, `*` at the end matches; every one where absent.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// Rules that it covers, likewise.
+    #[serde(default)]
+    rule: Option<String>,
+    /// When it is over, RFC 3339.
+    until: String,
+    /// Why.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Silences by name.
+#[utoipa::path(get, path = "/api/silences", tag = "alerts", params(PageQuery), responses(
+    (status = 200, description = "A page of silences", body = schemas::SilencePage),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list_silences(
+    State(app): State<Arc<App>>,
+    Params(page): Params<PageQuery>,
+) -> Result<Response, Problem> {
+    let page = page.page()?;
+    let search = page.search.unwrap_or_default().to_lowercase();
+    let mut found = silences(&app);
+    found.retain(|silence| {
+        silence.name.to_lowercase().contains(&search)
+            && page.cursor.as_ref().is_none_or(|cursor| silence.name > *cursor)
+    });
+    let limit = page.limit.unwrap_or(usize::MAX);
+    let next = (found.len() > limit).then(|| found[limit - 1].name.clone());
+    found.truncate(limit);
+    Ok(Json(json!({"items": found, "next": next})).into_response())
+}
+
+/// Silences alerts for a while: they are listed and sent to live clients, and notify nobody (webhook, Slack, e-mail).
+#[utoipa::path(post, path = "/api/silences", tag = "alerts", request_body = NewSilence, responses(
+    (status = 201, description = "The silence; Location names it", body = schemas::Silence),
+    (status = 409, description = "There is one of that name", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Kafka is away", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn create_silence(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    body: Whole,
+) -> Result<Response, Problem> {
+    let NewSilence { name, model_id, rule, until, reason } = body.json()?;
+    if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
+        return Err(Problem::field("name", format!("1 to {NAME_MAX} characters, no control characters")));
+    }
+    let over = DateTime::parse_from_rfc3339(&until)
+        .map_err(|_| Problem::field("until", "not RFC 3339, such as 2026-01-20T10:30:00Z"))?;
+    let now = Utc::now();
+    if over <= now {
+        return Err(Problem::field(
+            "until",
+            format!("found {until}, which is over; allowed: a time to come"),
+        ));
+    }
+    let known = silences(&app);
+    let is_open = |silence: &&Silence| silence.until_ms > now.timestamp_millis();
+    if known.iter().any(|silence| silence.name == name && is_open(&silence)) {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            format!("there is a silence \"{name}\"; remove it first"),
+        ));
+    }
+    // Those that are over are cleared away when another is made.
+    for past in known.iter().filter(|silence| !is_open(silence)) {
+        let _ = app.services.notes.delete(&format!("{SILENCES}{}", past.name)).await;
+    }
+    if known.iter().filter(is_open).count() >= SILENCES_MAX {
+        let detail = format!("there are {SILENCES_MAX} silences already; remove one first");
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let silence = Silence {
+        name,
+        model_id: text(model_id, "model_id", TEXT_MAX)?,
+        rule: text(rule, "rule", TEXT_MAX)?,
+        until: over.to_utc().to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        until_ms: over.timestamp_millis(),
+        reason: text(reason, "reason", TEXT_MAX)?,
+        by: caller.subject.as_deref().map(str::to_owned),
+    };
+    let value = serde_json::to_vec(&silence).unwrap_or_default();
+    app.services
+        .notes
+        .put(&format!("{SILENCES}{}", silence.name), value.into())
+        .await
+        .map_err(unavailable)?;
+    let location = format!("/api/silences/{}", encode(&silence.name));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(silence)).into_response())
+}
+
+/// Ends a silence.
+#[utoipa::path(delete, path = "/api/silences/{name}", tag = "alerts", params(("name" = String, Path)), responses(
+    (status = 204, description = "It is gone"),
+    (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Kafka is away", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn delete_silence(
+    State(app): State<Arc<App>>,
+    Name(name): Name,
+) -> Result<StatusCode, Problem> {
+    let key = format!("{SILENCES}{name}");
+    if app.services.notes.get(&key).is_none() {
+        return Err(Problem::not_found(format!("there is no silence \"{name}\"")));
+    }
+    app.services.notes.delete(&key).await.map_err(unavailable)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes that were made over REST, newest first: who, what, before and after.
+#[utoipa::path(get, path = "/api/audit", tag = "overview", params(PageQuery), responses(
+    (status = 200, description = "A page of changes", body = schemas::AuditPage),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn audit(
+    State(app): State<Arc<App>>,
+    Params(page): Params<PageQuery>,
+) -> Result<Response, Problem> {
+    let page = page.page()?;
+    let limit = checked_limit(page.limit)?;
+    let search = page.search.unwrap_or_default().to_lowercase();
+    let wanted = |entry: &AuditEntry| {
+        let subject = entry.subject.as_deref().unwrap_or_default();
+        [entry.action.as_str(), entry.path.as_str(), subject]
+            .iter()
+            .any(|text| text.to_lowercase().contains(&search))
+    };
+    let entries = app.services.notes.below(ENTRIES);
+    let mut found = entries
+        .into_iter()
+        .rev()
+        .filter_map(|(_, value)| serde_json::from_slice::<AuditEntry>(&value).ok())
+        .filter(|entry| page.cursor.as_ref().is_none_or(|cursor| entry.id < *cursor) && wanted(entry));
+    let items: Vec<AuditEntry> = found.by_ref().take(limit).collect();
+    let next = items.last().filter(|_| found.next().is_some()).map(|last| last.id.clone());
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({"items": items, "next": next}))).into_response())
+}

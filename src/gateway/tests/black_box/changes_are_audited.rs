@@ -1,0 +1,143 @@
+//! `/api/audit`, acknowledgements and silences.
+
+use crate::house::{House, anomaly};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use tidecast_ports::OutputKind;
+
+const SECRET: &str = "a-secret-of-at-least-thirty-two-bytes";
+
+fn token(subject: &str, role: &str) -> String {
+    let claims = json!({"sub": subject, "exp": 4_000_000_000u64, "roles": [role]});
+    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+async fn call(house: &House, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+    let mut request = house.http.request(method.parse().unwrap(), house.url(path)).bearer_auth(token);
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn every_change_is_written_down_with_who_what_before_and_after_and_without_secrets() {
+    let house = House::with(&[&format!("auth.hs256_secret={SECRET}")]).await;
+    let (anna, root) = (token("anna", "operator"), token("root", "admin"));
+    let rule = json!({"name": "hot", "event_type": "FORECAST_GENERATED", "condition": "true",
+        "action": {"type": "webhook", "url": "https://hooks.example/canary"}});
+    assert_eq!(call(&house, "POST", "/api/rules", &anna, Some(rule.clone())).await.0, 201);
+    let mut off = rule;
+    off["enabled"] = json!(false);
+    assert_eq!(call(&house, "PUT", "/api/rules/hot", &anna, Some(off)).await.0, 200);
+    assert_eq!(
+        call(&house, "POST", "/api/rules/test", &anna, Some(json!({"rule": "hot", "event": {"data": {}}})))
+            .await
+            .0,
+        200
+    );
+    assert_eq!(call(&house, "POST", "/api/rules", &anna, Some(json!({"name": "x"}))).await.0, 422);
+    assert_eq!(call(&house, "DELETE", "/api/rules/hot", &root, None).await.0, 204);
+    let (status, page) = call(&house, "GET", "/api/audit?limit=2", &root, None).await;
+    assert_eq!(status, 200);
+    let actions = |page: &Value| {
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|item| {
+                (item["action"].as_str().unwrap().to_owned(), item["subject"].as_str().unwrap().to_owned())
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        actions(&page),
+        [("rule.delete".to_owned(), "root".to_owned()), ("rule.replace".to_owned(), "anna".to_owned())]
+    );
+    let replaced = &page["items"][1];
+    assert_eq!(
+        (&replaced["before"]["enabled"], &replaced["after"]["enabled"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!((&replaced["path"], &replaced["address"]), (&json!("/api/rules/hot"), &json!("127.0.0.1")));
+    assert_eq!(
+        (&page["items"][0]["before"]["name"], &page["items"][0]["after"]),
+        (&json!("hot"), &Value::Null)
+    );
+    let next = page["next"].as_str().unwrap();
+    let (_, rest) = call(&house, "GET", &format!("/api/audit?cursor={next}"), &root, None).await;
+    assert_eq!((actions(&rest).len(), &rest["next"]), (1, &Value::Null));
+    assert_eq!(rest["items"][0]["before"], Value::Null);
+    let (_, found) = call(&house, "GET", "/api/audit?search=ANNA", &root, None).await;
+    assert_eq!(found["items"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        call(&house, "GET", "/api/audit", &anna, None).await.0,
+        403,
+        "the log is for those who may do all"
+    );
+    let written = format!("{:?}", house.notes.0.lock().unwrap());
+    assert!(written.contains("rule.create") && !written.contains("canary"), "{written}");
+}
+
+#[tokio::test]
+async fn somebody_sees_to_an_alert() {
+    let house = House::with(&[&format!("auth.hs256_secret={SECRET}")]).await;
+    let (anna, viewer) = (token("anna", "operator"), token("v", "viewer"));
+    house.publish(OutputKind::Alert, &anomaly("a"));
+    let (_, page) = call(&house, "GET", "/api/alerts", &viewer, None).await;
+    let alert = &page["items"][0];
+    assert_eq!((&alert["acknowledged"], &alert["silenced"]), (&Value::Null, &json!(false)));
+    let path = format!("/api/alerts/{}/acknowledge", alert["id"].as_str().unwrap());
+    assert_eq!(call(&house, "POST", &path, &viewer, None).await.0, 403);
+    assert_eq!(call(&house, "POST", &path, &anna, Some(json!({"remark": 1}))).await.0, 422);
+    let (status, made) = call(&house, "POST", &path, &anna, Some(json!({"note": "a known outage"}))).await;
+    assert_eq!((status, &made["by"], &made["note"]), (201, &json!("anna"), &json!("a known outage")));
+    let (_, page) = call(&house, "GET", "/api/alerts", &viewer, None).await;
+    assert_eq!(page["items"][0]["acknowledged"], made);
+    assert_eq!(call(&house, "DELETE", &path, &anna, None).await.0, 204);
+    assert_eq!(call(&house, "DELETE", &path, &anna, None).await.0, 404);
+    assert_eq!(call(&house, "POST", "/api/alerts/a0-99/acknowledge", &anna, None).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_silence_marks_what_it_covers_and_has_an_end() {
+    let house = House::open().await;
+    house.publish(OutputKind::Alert, &anomaly("sales_1"));
+    house.publish(OutputKind::Alert, &anomaly("cost_1"));
+    let silence = json!({"name": "stock taking", "model_id": "sales_*", "until": "2100-01-01T00:00:00Z"});
+    let (status, made) = house.post("/api/silences", &silence).await;
+    assert_eq!((status, &made["until"]), (201, &json!("2100-01-01T00:00:00Z")));
+    assert_eq!(house.post("/api/silences", &silence).await.0, 409);
+    for (wrong, field) in [
+        (json!({"name": "", "until": "2100-01-01T00:00:00Z"}), "name"),
+        (json!({"name": "n", "until": "tomorrow"}), "until"),
+        (json!({"name": "n", "until": "2000-01-01T00:00:00Z"}), "until"),
+        (json!({"name": "n", "until": "2100-01-01T00:00:00Z", "models": []}), "models"),
+    ] {
+        let (status, problem) = house.post("/api/silences", &wrong).await;
+        assert_eq!((status, &problem["field"]), (422, &json!(field)), "{problem}");
+    }
+    let (_, page) = house.get("/api/alerts").await;
+    assert_eq!((&page["items"][1]["silenced"], &page["items"][0]["silenced"]), (&json!(true), &json!(false)));
+    assert_eq!(house.get("/api/silences").await.1["items"], json!([made]));
+    let gone = house.http.delete(house.url("/api/silences/stock%20taking")).send().await.unwrap();
+    assert_eq!(gone.status(), 204);
+    assert_eq!(house.get("/api/alerts").await.1["items"][1]["silenced"], false);
+    assert_eq!(house.get("/api/audit").await.1["items"][0]["before"]["name"], "stock taking");
+}
+
+#[tokio::test]
+async fn publishing_is_told_by_period_hour_and_topic() {
+    let house = House::open().await;
+    assert_eq!(house.get("/api/kafka/metrics/summary").await.1["period"], "today");
+    assert_eq!(house.get("/api/kafka/metrics/summary?period=last_7_days").await.1["period"], "last_7_days");
+    assert_eq!(house.get("/api/kafka/metrics/summary?period=ever").await.1["field"], "period");
+    assert_eq!(house.get("/api/kafka/metrics/hourly").await.1["items"].as_array().unwrap().len(), 24);
+    assert_eq!(house.get("/api/kafka/metrics/hourly?hours=0").await.0, 400);
+    let (_, rows) = house.get("/api/kafka/metrics/topic/a.b?limit=2").await;
+    assert_eq!(rows, json!({"items": [{"topic": "a.b"}, {"topic": "a.b"}], "next": null}));
+    let cleaned = house.http.post(house.url("/api/kafka/metrics/cleanup?days=7")).send().await.unwrap();
+    assert_eq!(
+        (cleaned.status().as_u16(), cleaned.json::<Value>().await.unwrap()),
+        (200, json!({"deleted": 7}))
+    );
+}
