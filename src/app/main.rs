@@ -6,6 +6,7 @@ mod cli;
 mod detect;
 mod dev;
 mod dev_replay;
+mod figures;
 mod files;
 mod forecast;
 mod generate;

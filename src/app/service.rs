@@ -4,6 +4,7 @@
 //! Listeners come first, so that health can be asked while Kafka is still away. Then: topics, tables, the publisher
 //! (which settles what an earlier life left open), and only then the source.
 
+use crate::figures::keep_history;
 use crate::outward::{Outward, Spans};
 use crate::tables::{Tables, topic_names};
 use anyhow::Context;
@@ -48,8 +49,6 @@ const PUBLISHER_BYTES: u32 = 16 << 20;
 const IDLE_BATCHES: usize = 16;
 /// What a partition may take to commit what is in flight before it goes.
 const REVOKE_GRACE: Duration = Duration::from_secs(3);
-/// How long the last figures of publishing may take to be written.
-const LAST_FIGURES: Duration = Duration::from_secs(1);
 /// Between two tries to reach Kafka at the start.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -344,17 +343,6 @@ async fn watch(mut with: BringUp, slot: SourceSlot, fail: oneshot::Sender<anyhow
             let _ = fail.send(error);
             return;
         }
-    }
-}
-
-/// Writes what is published, by hour and topic, and the last of it at the end.
-async fn keep_history(history: PublishingHistory, days: i64, stopping: CancellationToken) {
-    tokio::select! {
-        () = stopping.cancelled() => {}
-        () = history.run(days) => {}
-    }
-    if let Ok(Err(error)) = tokio::time::timeout(LAST_FIGURES, history.write()).await {
-        tracing::debug!(error, "the last publishing figures are not written");
     }
 }
 

@@ -67,7 +67,7 @@ impl Description {
                 return Some(fault);
             }
         }
-        let Some(fields) = value.as_object() else { return None };
+        let fields = value.as_object()?;
         for wanted in schema["required"].as_array().into_iter().flatten() {
             if !fields.contains_key(wanted.as_str().unwrap()) {
                 return Some(format!("{at}: {wanted} is missing"));
