@@ -230,6 +230,10 @@ impl AggregatorState {
             output.silent = !untold;
             tracing::debug!(partition = %self.with.partition, at, what, untold, "a decision is done again");
             self.with.intake.replay(&what, &mut output);
+            if untold {
+                // Not before: what is committed until here has not told it either.
+                self.decisions.told();
+            }
             self.emit(output).await?;
         }
         Ok(())
@@ -251,7 +255,8 @@ impl AggregatorState {
         let mut output = self.output(self.next_offset);
         if let Some(what) = self.with.intake.close_idle(quiet, &mut output) {
             self.decisions.push(self.next_offset, what);
-            output.decision = Some(self.decisions.to_untold_metadata());
+            output.decision = Some(self.decisions.to_metadata());
+            self.decisions.told();
             self.followed.leave_with(&mut output);
             self.emit(output).await?;
         }

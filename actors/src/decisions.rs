@@ -43,26 +43,27 @@ impl Decisions {
         Decisions(words.filter_map(read).collect())
     }
 
-    /// The metadata to commit with what the decisions led to; empty without decisions.
+    /// The metadata to commit; empty without decisions.
     pub fn to_metadata(&self) -> String {
         let mut text = String::new();
-        for Decision { offset, what, .. } in &self.0 {
+        for Decision { offset, what, untold } in &self.0 {
             if text.is_empty() {
                 text.push('1');
             }
-            text.push_str(&format!(" {offset}={what}"));
+            let mark = if *untold { "?" } else { "" };
+            text.push_str(&format!(" {offset}={what}{mark}"));
         }
         text
     }
 
-    /// The metadata to commit before what the newest decision leads to is said.
-    pub fn to_untold_metadata(&self) -> String {
-        self.to_metadata() + "?"
+    /// Adds one made before the record at `offset` is processed, still to be told.
+    pub fn push(&mut self, offset: i64, what: String) {
+        self.0.push(Decision { offset, what, untold: true });
     }
 
-    /// Adds one made before the record at `offset` is processed.
-    pub fn push(&mut self, offset: i64, what: String) {
-        self.0.push(Decision { offset, what, untold: false });
+    /// What they led to goes out with the metadata from here on.
+    pub fn told(&mut self) {
+        self.0.iter_mut().for_each(|decision| decision.untold = false);
     }
 
     /// Forgets those before `offset`: snapshots at or past it have them inside.
@@ -95,12 +96,14 @@ mod tests {
         let mut decisions = Decisions::default();
         assert_eq!(decisions.to_metadata(), "");
         decisions.push(41, "i0".into());
+        decisions.told();
         decisions.push(97, "i0,2".into());
+        assert_eq!(decisions.to_metadata(), "1 41=i0 97=i0,2?");
+        let untold = Decisions::parse(&decisions.to_metadata());
+        assert_eq!(untold.from(0).map(|decision| decision.untold).collect::<Vec<_>>(), [false, true]);
+        decisions.told();
         assert_eq!(decisions.to_metadata(), "1 41=i0 97=i0,2");
         assert_eq!(Decisions::parse(&decisions.to_metadata()), decisions);
-        let untold = Decisions::parse(&decisions.to_untold_metadata());
-        assert_eq!(untold.from(0).map(|decision| decision.untold).collect::<Vec<_>>(), [false, true]);
-        assert_eq!(untold.to_metadata(), decisions.to_metadata());
         assert_eq!(Decisions::parse("set by hand 5=3"), Decisions::default());
         decisions.forget_before(97);
         assert_eq!(decisions.from(0).count(), 1);
