@@ -74,6 +74,8 @@ fn no_test_sleeps() {
     let sleeps: Vec<String> = sources(&[])
         .into_iter()
         .filter(|(file, _)| file.iter().any(|part| part == "tests" || part == "tests.rs"))
+        // Its clock is simulated: a wait there is what somebody else takes, and nobody waits for it.
+        .filter(|(file, _)| !file.starts_with("tests/simulation/src"))
         .filter(|(_, text)| {
             let sleep = ["sle", "ep("].concat();
             text.lines().any(|line| line.split("//").next().is_some_and(|code| code.contains(&sleep)))
