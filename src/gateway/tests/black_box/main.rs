@@ -6,6 +6,7 @@ mod alerts_are_listed;
 mod changes_are_audited;
 mod clients_come_back;
 mod clients_subscribe;
+mod decoders_take_any_bytes;
 mod events_come_by_http;
 mod events_come_by_websocket;
 mod health_and_metrics_answer;
