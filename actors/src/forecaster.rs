@@ -22,8 +22,6 @@ use tokio::time::Instant;
 
 /// Windows without an event between two observations that are filled in, at most; a longer silence is one break.
 const GAP_MAX: i64 = 2_000;
-/// Rows of history kept for readers.
-const HISTORY_KEPT: usize = 256;
 
 /// The actor.
 pub struct Forecaster;
@@ -141,7 +139,7 @@ impl ForecasterState {
                 upper: expected.map(|step| step.upper),
                 anomaly_score: score.as_ref().map(|score| score.score),
             },
-            HISTORY_KEPT,
+            self.with.registry.history_kept(),
         );
         self.look_ahead();
         let mut output = ModelOutput::default();

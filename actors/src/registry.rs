@@ -4,11 +4,16 @@ use crate::messages::ForecasterMessage;
 use dashmap::DashMap;
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tidecast_config::ModelSpec;
 use tidecast_mailbox::Mailbox;
 use tidecast_ports::control::{HistoryPoint, ModelState};
+
+/// Rows of history of all models together (48 bytes each), and of one.
+const HISTORY_ROWS: usize = 1 << 20;
+const HISTORY_MIN: usize = 64;
+const HISTORY_MAX: usize = 1_024;
 
 /// What is known of a model without asking its actor.
 #[derive(Debug, Clone)]
@@ -47,6 +52,28 @@ impl ModelStatus {
     }
 }
 
+/// A row of history in half the room: `NaN` where there is no value.
+#[derive(Debug, Clone, Copy)]
+struct Row([f64; 6]);
+
+impl From<&HistoryPoint> for Row {
+    fn from(point: &HistoryPoint) -> Self {
+        let HistoryPoint { window_start, value, predicted, lower, upper, anomaly_score } = point;
+        let [value, predicted, lower, upper, score] =
+            [value, predicted, lower, upper, anomaly_score].map(|value| value.unwrap_or(f64::NAN));
+        Row([*window_start, value, predicted, lower, upper, score])
+    }
+}
+
+impl From<&Row> for HistoryPoint {
+    fn from(row: &Row) -> Self {
+        let [window_start, values @ ..] = row.0;
+        let [value, predicted, lower, upper, anomaly_score] =
+            values.map(|value| Some(value).filter(|v| !v.is_nan()));
+        HistoryPoint { window_start, value, predicted, lower, upper, anomaly_score }
+    }
+}
+
 /// One model, shared between its actor and those who ask.
 #[derive(Debug)]
 pub struct ModelEntry {
@@ -55,7 +82,7 @@ pub struct ModelEntry {
     /// The template that made it.
     pub template: Option<String>,
     status: Mutex<ModelStatus>,
-    history: Mutex<VecDeque<HistoryPoint>>,
+    history: Mutex<VecDeque<Row>>,
     mailbox: Mutex<Option<Mailbox<ForecasterMessage>>>,
 }
 
@@ -87,13 +114,18 @@ impl ModelEntry {
         while history.len() >= keep.max(1) {
             history.pop_front();
         }
-        history.push_back(point);
+        if history.len() == history.capacity() {
+            // Grown by an eighth and not doubled: there may be ten thousand of these.
+            let more = (history.len() / 8).max(8);
+            history.reserve_exact(more);
+        }
+        history.push_back(Row::from(&point));
     }
 
     /// The newest rows, oldest first.
     pub fn history(&self, limit: usize) -> Vec<HistoryPoint> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.iter().skip(history.len().saturating_sub(limit)).cloned().collect()
+        history.iter().skip(history.len().saturating_sub(limit)).map(HistoryPoint::from).collect()
     }
 
     /// The actor's mailbox, while it has one.
@@ -115,6 +147,8 @@ pub struct Registry {
     pub forecasts: AtomicU64,
     /// Wall clock of the newest forecast, epoch milliseconds; 0 before the first.
     pub last_forecast_ms: AtomicU64,
+    /// Models, as counted when one came or went.
+    count: AtomicUsize,
 }
 
 impl Registry {
@@ -126,11 +160,13 @@ impl Registry {
     /// Puts a model in place, replacing one of the same name.
     pub fn put(&self, entry: Arc<ModelEntry>) {
         self.models.insert(entry.spec.model_id.clone(), entry);
+        self.count.store(self.models.len(), Relaxed);
     }
 
     /// Removes a model, if it is still this one.
     pub fn remove(&self, entry: &Arc<ModelEntry>) {
         self.models.remove_if(&entry.spec.model_id, |_, known| Arc::ptr_eq(known, entry));
+        self.count.store(self.models.len(), Relaxed);
     }
 
     /// The names of all models, in order.
@@ -138,6 +174,11 @@ impl Registry {
         let mut names: Vec<String> = self.models.iter().map(|entry| entry.key().clone()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Rows of history that each model may keep, so that all of them together stay within megabytes.
+    pub fn history_kept(&self) -> usize {
+        (HISTORY_ROWS / self.count.load(Relaxed).max(1)).clamp(HISTORY_MIN, HISTORY_MAX)
     }
 
     /// How many models there are.

@@ -9,12 +9,13 @@ use crate::rule_book::{RuleBook, Rules};
 use crate::trouble;
 use crate::wire;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use tidecast_event::{Aggregate, Alert, EventKind, EventTime, OutputId, Priority};
 use tidecast_mailbox::{Envelope, Mailbox};
 use tidecast_ports::{Destination, OutputRecord};
-use tidecast_rules::{Action, LogLevel, RuleEvent};
+use tidecast_rules::{Action, EventFilter, LogLevel, Rule, RuleEvent, RuleSet};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -46,6 +47,41 @@ pub struct RuleEvaluatorState {
     with: RuleEvaluatorArguments,
     generation: u64,
     rules: Arc<Rules>,
+    sorted: Sorted,
+}
+
+/// The rules by whether evaluating them could make a difference.
+struct Sorted {
+    /// As it was when they were sorted: rules that log may be idle below it.
+    level: LevelFilter,
+    /// To be evaluated.
+    active: RuleSet,
+    /// Fire on every event of their kind and do nothing then: they are only counted.
+    idle: Vec<Arc<Rule>>,
+}
+
+impl Sorted {
+    fn new(rules: &Rules) -> Self {
+        let level = LevelFilter::current();
+        let does_nothing = |action: &Action| match action {
+            Action::Log { level: at } => level < level_of(*at),
+            Action::UpdateMetrics { field } => field.is_none(),
+            _ => false,
+        };
+        let is_idle = |rule: &&Arc<Rule>| {
+            rule.enabled
+                && rules.built_in.contains(&*rule.name)
+                && rule.priority_filter.is_none()
+                && rule.condition.source().trim() == "true"
+                && rule.actions.iter().all(does_nothing)
+        };
+        let idle: Vec<Arc<Rule>> = rules.set.iter().filter(is_idle).cloned().collect();
+        let mut active = rules.set.clone();
+        for rule in &idle {
+            active.remove(&rule.name);
+        }
+        Sorted { level, active, idle }
+    }
 }
 
 impl Actor for RuleEvaluator {
@@ -59,7 +95,8 @@ impl Actor for RuleEvaluator {
         with: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let (generation, rules) = (with.book.generation(), with.book.rules());
-        Ok(RuleEvaluatorState { with, generation, rules })
+        let sorted = Sorted::new(&rules);
+        Ok(RuleEvaluatorState { with, generation, rules, sorted })
     }
 
     async fn handle(
@@ -91,9 +128,11 @@ struct Happened {
 impl RuleEvaluatorState {
     fn evaluate(&mut self, output: &mut BatchOutput) {
         let generation = self.with.book.generation();
-        if generation != self.generation {
+        if generation != self.generation || LevelFilter::current() != self.sorted.level {
             (self.generation, self.rules) = (generation, self.with.book.rules());
+            self.sorted = Sorted::new(&self.rules);
         }
+        self.count_idle(output);
         for alert in std::mem::take(&mut output.troubles) {
             self.tell(output, alert);
         }
@@ -137,16 +176,55 @@ impl RuleEvaluatorState {
         }
     }
 
+    /// Counts the rules that are not evaluated.
+    fn count_idle(&self, output: &BatchOutput) {
+        if self.sorted.idle.is_empty() {
+            return;
+        }
+        #[derive(Deserialize)]
+        struct Head {
+            timestamp: String,
+        }
+        let closed = output.closed.last().map(|window| window.aggregate.window_end);
+        let forecast = || {
+            let head: Head = serde_json::from_slice(&output.forecasts.last()?.json).ok()?;
+            Some(time(&head.timestamp))
+        };
+        let anomaly = || output.anomalies.last().map(|anomaly| time(&anomaly.timestamp));
+        let retrained = output.forecasts.iter().filter(|forecast| forecast.retrained).count();
+        for (kind, events, newest) in [
+            (EventKind::WindowClosed, output.closed.len(), closed),
+            (EventKind::ForecastGenerated, output.forecasts.len(), closed.or_else(forecast)),
+            (EventKind::ModelRetrained, retrained, closed.or_else(forecast)),
+            (EventKind::AnomalyDetected, output.anomalies.len(), closed.or_else(anomaly)),
+        ] {
+            if let (1.., Some(newest)) = (events, newest) {
+                self.count_idle_of(kind, events as u64, newest);
+            }
+        }
+    }
+
+    fn count_idle_of(&self, kind: EventKind, events: u64, newest: EventTime) {
+        let looks = |rule: &&Arc<Rule>| match rule.events {
+            EventFilter::Any => true,
+            EventFilter::Only(only) => only == kind,
+        };
+        for rule in self.sorted.idle.iter().filter(looks) {
+            rule.counts.add(events, newest);
+            self.with.metrics.rules_fired.with_label_values(&[&*rule.name]).inc_by(events);
+        }
+    }
+
     /// Whether any rule would do something about such an event: most windows of a busy stream concern none.
     fn is_wanted(&self, kind: EventKind) -> bool {
         let acts = |action: &Action| match action {
             Action::Log { level } => LevelFilter::current() >= level_of(*level),
             _ => true,
         };
-        self.rules.set.iter().any(|rule| {
+        self.sorted.active.iter().any(|rule| {
             let looks = match rule.events {
-                tidecast_rules::EventFilter::Any => true,
-                tidecast_rules::EventFilter::Only(only) => only == kind,
+                EventFilter::Any => true,
+                EventFilter::Only(only) => only == kind,
             };
             let alerts = !self.rules.built_in.contains(&*rule.name);
             rule.enabled && looks && (alerts || rule.actions.iter().any(acts))
@@ -154,7 +232,7 @@ impl RuleEvaluatorState {
     }
 
     fn fire(&self, output: &mut BatchOutput, event: RuleEvent, id: OutputId) {
-        let fired = self.rules.set.evaluate(&event);
+        let fired = self.sorted.active.evaluate(&event);
         if fired.is_empty() {
             return;
         }
@@ -206,6 +284,7 @@ impl RuleEvaluatorState {
             metadata: Map::new(),
         };
         let id = identity(&event, &alert.message, 0);
+        self.count_idle_of(event.kind, 1, event.timestamp);
         self.fire(output, event, id);
     }
 

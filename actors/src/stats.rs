@@ -14,8 +14,8 @@ use tidecast_ports::stats::{
 };
 use tidecast_ports::{Health, StatsSource};
 
-/// Samples kept, one a second: the last minute.
-const SAMPLES: usize = 61;
+/// Samples kept, one a second.
+const SAMPLES: usize = 16;
 /// Samples that a rate looks back.
 const RATE_OVER: usize = 10;
 
@@ -79,7 +79,8 @@ impl Stats {
         self.topology.as_ref().map(Topology::state).unwrap_or_default()
     }
 
-    /// Events a second over the last ten, mean and 99th percentile of milliseconds over the last minute.
+    /// Events a second over the last ten, mean and 99th percentile of milliseconds over the last quarter of a minute:
+    /// what was read at the start all at once is not what is slow now.
     fn rates(&self) -> (f64, f64, f64) {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(first), Some(last)) = (samples.front(), samples.back()) else { return (0.0, 0.0, 0.0) };

@@ -128,6 +128,13 @@ impl Kafka {
         assert!(made.iter().all(Result::is_ok), "{made:?}");
     }
 
+    /// Takes a right on a topic from everybody: `Read`, `Write`, `Describe`. Asks Kafka's own tool, for our client cannot.
+    pub fn deny(&self, topic: &str, operation: &str) {
+        let script = repository().join("tests/kafka/broker");
+        let status = Command::new(script).args(["deny", &self.bootstrap, topic, operation]).status().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     /// How many partitions a topic has; none when there is no such topic.
     pub fn partitions(&self, topic: &str) -> Option<usize> {
         let client: BaseConsumer = self.config().create().unwrap();

@@ -167,6 +167,25 @@ async fn a_state_folder_that_cannot_be_written_is_one_clear_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_forbidden_is_one_clear_line() {
+    let kafka = Kafka::shared();
+    let setup = Setup::new("forbidden", &kafka);
+    let alerts = setup.topic("alerts");
+    kafka.create(&alerts, 4).await;
+    // What is not granted where anything is set may not even be seen.
+    kafka.deny(&alerts, "Write");
+    let said = refusal(&setup).await;
+    let lines: Vec<_> = said.lines().filter(|line| line.contains(&alerts)).collect();
+    assert!(lines.iter().any(|line| line.contains("grant") && line.contains("Write")), "{said}");
+    let file = setup.write();
+    let mut check = setup.command(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!(check.exit(LIMIT).await.code(), Some(1), "{}", check.log());
+    let log = check.log();
+    let named: Vec<_> = log.lines().filter(|line| line.contains(&alerts)).collect();
+    assert!(matches!(named[..], [line] if line.contains("grant")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_says_what_is_wrong_or_nothing() {
     let kafka = Kafka::shared();
     let good = Setup::new("check", &kafka);

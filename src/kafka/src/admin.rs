@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Of a topic that can be neither seen nor made.
+const HIDDEN: &str = "is there, and this user may not see it; grant Describe, Read and Write on it";
 /// How long a look at the cluster may take.
 const LOOK: Duration = Duration::from_secs(10);
 /// Offsets of so many partitions are asked for in one listing; the rest are listed without.
@@ -231,14 +233,20 @@ impl KafkaAdmin {
             let why = explain(&error);
             AdminError::Missing(missing.iter().map(|spec| (spec.name.clone(), why.clone())).collect())
         })?;
-        let (mut made, mut refused) = (Vec::new(), Vec::new());
+        let (mut made, mut there, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for result in results {
             match result {
                 Ok(name) => made.push(name),
-                // Somebody else was quicker.
-                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                // Somebody else was quicker, or we may not see it.
+                Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => there.push(name),
                 Err((name, code)) => refused.push((name, code.to_string())),
             }
+        }
+        if refused.is_empty() && !there.is_empty() {
+            self.wait_for_leaders(&there).await?;
+            let view = self.look(LOOK).await?;
+            let hidden = there.into_iter().filter(|name| !view.topics.contains_key(name));
+            refused.extend(hidden.map(|name| (name, HIDDEN.to_owned())));
         }
         if !refused.is_empty() {
             return Err(AdminError::Missing(refused));
@@ -309,19 +317,20 @@ impl KafkaAdmin {
         let new: Vec<NewTopic<'_>> = missing.iter().map(|spec| new_topic(spec)).collect();
         let options =
             AdminOptions::new().request_timeout(Some(LOOK)).operation_timeout(Some(LOOK)).validate_only(true);
-        let refused: Vec<(String, String)> = match client.create_topics(&new, &options).await {
-            Ok(results) => results
-                .into_iter()
-                .filter_map(Result::err)
-                .filter(|(_, code)| *code != RDKafkaErrorCode::TopicAlreadyExists)
-                .map(|(name, code)| (name, code.to_string()))
-                .collect(),
-            Err(error) => missing.iter().map(|spec| (spec.name.clone(), explain(&error))).collect(),
+        let why = |code: RDKafkaErrorCode| match code {
+            RDKafkaErrorCode::TopicAlreadyExists => HIDDEN.to_owned(),
+            code => format!("is missing and may not be made: {code}"),
         };
-        refused
-            .into_iter()
-            .map(|(name, why)| format!("topic {name} is missing and may not be made: {why}"))
-            .collect()
+        let refused: Vec<(String, String)> = match client.create_topics(&new, &options).await {
+            Ok(results) => {
+                results.into_iter().filter_map(Result::err).map(|(name, code)| (name, why(code))).collect()
+            }
+            Err(error) => {
+                let why = format!("is missing and may not be made: {}", explain(&error));
+                missing.iter().map(|spec| (spec.name.clone(), why.clone())).collect()
+            }
+        };
+        refused.into_iter().map(|(name, why)| format!("topic {name} {why}")).collect()
     }
 
     /// Deletes topics; for tests and for clearing up after a replay into topics of its own.

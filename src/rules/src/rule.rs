@@ -64,8 +64,14 @@ impl Counts {
     }
 
     pub(crate) fn count_fired(&self, event: &RuleEvent) {
-        self.last_fired.store(event.timestamp.0 as u64, Ordering::Relaxed);
-        self.fired.fetch_add(1, Ordering::Relaxed);
+        self.add(1, event.timestamp);
+    }
+
+    /// It fired so many times, the last on an event of that time: for a rule that fires on everything and does nothing,
+    /// which nobody needs to evaluate.
+    pub fn add(&self, times: u64, newest: tidecast_event::EventTime) {
+        self.last_fired.store(newest.0 as u64, Ordering::Relaxed);
+        self.fired.fetch_add(times, Ordering::Relaxed);
     }
 
     pub(crate) fn count_error(&self) {
