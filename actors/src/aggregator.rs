@@ -5,6 +5,7 @@
 
 use crate::decisions::{Decision, Decisions};
 use crate::intake::Intake;
+use crate::ledger::AGGREGATOR;
 use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts, Written};
 use crate::metrics::PipelineMetrics;
 use crate::trace::Followed;
@@ -267,6 +268,7 @@ impl AggregatorState {
         &mut self,
         done: Option<tokio::sync::oneshot::Sender<()>>,
     ) -> Result<(), ActorProcessingErr> {
+        self.check_ledger();
         let mut output = self.output(self.next_offset);
         output.snapshot = Some(SnapshotParts {
             aggregation: self.with.intake.encode(),
@@ -275,6 +277,18 @@ impl AggregatorState {
         });
         output.drained = done;
         self.emit(output).await
+    }
+
+    /// What goes into a snapshot has to add up; where it does not, readiness says so until it does.
+    fn check_ledger(&self) {
+        let wrong = self.with.intake.imbalance();
+        let TopicPartition { topic, partition } = &self.with.partition;
+        let unbalanced = &self.with.metrics.unbalanced;
+        let told = unbalanced.with_label_values(&[&**topic, &*partition.to_string(), AGGREGATOR]);
+        told.set(wrong.is_some().into());
+        if let Some(wrong) = wrong {
+            tracing::error!(partition = %self.with.partition, stage = AGGREGATOR, wrong, "the ledger does not add up");
+        }
     }
 
     fn wake(&self) {

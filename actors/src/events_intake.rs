@@ -423,6 +423,10 @@ impl Intake for EventsIntake {
         state
     }
 
+    fn imbalance(&self) -> Option<String> {
+        (!self.ledger.balances()).then(|| format!("{:?}", self.ledger))
+    }
+
     fn tell_metrics(&mut self) {
         self.house.tally.add(
             self.types.iter().map(|(name, count)| (&**name, *count)),
@@ -430,7 +434,7 @@ impl Intake for EventsIntake {
         );
         self.types.clear();
         self.sources.clear();
-        self.told.tell(&self.ledger);
+        self.told.tell(&self.ledger, self.newest);
         self.house.metrics.failed.inc_by(self.ledger.dead_lettered - self.dead_lettered_told);
         self.dead_lettered_told = self.ledger.dead_lettered;
     }

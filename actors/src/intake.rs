@@ -29,6 +29,11 @@ pub trait Intake: Send {
     /// The whole state.
     fn encode(&self) -> Vec<u8>;
 
+    /// What does not add up in the ledger, `None` where it does or where none is kept.
+    fn imbalance(&self) -> Option<String> {
+        None
+    }
+
     /// Tells counters on `/metrics` where it stands.
     fn tell_metrics(&mut self);
 }

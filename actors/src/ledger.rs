@@ -1,9 +1,12 @@
 //! The ledger of a partition: every input record counted once, wherever it went.
 
 use crate::metrics::PipelineMetrics;
-use prometheus::IntCounter;
+use prometheus::{Gauge, IntCounter};
 use serde::{Deserialize, Serialize};
-use tidecast_event::TopicPartition;
+use tidecast_event::{EventTime, TopicPartition};
+
+/// The stage that keeps the ledger, in words of `/metrics` and readiness.
+pub const AGGREGATOR: &str = "aggregator";
 
 /// in = windowed + late + dead-lettered + filtered, for one topic and partition, since the group began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,7 @@ impl Ledger {
 #[derive(Debug)]
 pub struct LedgerMetrics {
     counters: [IntCounter; 5],
+    newest: Gauge,
     told: [u64; 5],
 }
 
@@ -53,13 +57,17 @@ impl LedgerMetrics {
             counter.reset();
             counter
         });
-        let mut ledger_metrics = LedgerMetrics { counters, told: [0; 5] };
-        ledger_metrics.tell(ledger);
+        let newest = metrics.newest.with_label_values(&labels);
+        let mut ledger_metrics = LedgerMetrics { counters, newest, told: [0; 5] };
+        ledger_metrics.tell(ledger, EventTime::MIN);
         ledger_metrics
     }
 
-    /// Moves the counters to where the ledger stands.
-    pub fn tell(&mut self, ledger: &Ledger) {
+    /// Moves the counters to where the ledger and the newest event stand.
+    pub fn tell(&mut self, ledger: &Ledger, newest: EventTime) {
+        if newest > EventTime::MIN {
+            self.newest.set(newest.as_seconds());
+        }
         for ((counter, told), now) in self.counters.iter().zip(&mut self.told).zip(ledger.entries()) {
             counter.inc_by(now.saturating_sub(*told));
             *told = now;
@@ -73,7 +81,11 @@ impl LedgerMetrics {
             // Not there when the partition never told anything.
             let _ = counters.remove_label_values(&[&*partition.topic, number.as_str()]);
         }
-        let _ = metrics.lag.remove_label_values(&[&*partition.topic, number.as_str()]);
+        let labels = [&*partition.topic, number.as_str()];
+        let _ = metrics.lag.remove_label_values(&labels);
+        let _ = metrics.newest.remove_label_values(&labels);
+        let _ = metrics.lag_seconds.remove_label_values(&labels);
+        let _ = metrics.unbalanced.remove_label_values(&[labels[0], labels[1], AGGREGATOR]);
     }
 }
 

@@ -12,6 +12,7 @@ pub mod control;
 pub mod decisions;
 pub mod events_intake;
 pub mod fit_pool;
+pub mod flow;
 pub mod forecaster;
 pub mod forecasting;
 pub mod house;

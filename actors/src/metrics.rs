@@ -32,6 +32,16 @@ pub struct PipelineMetrics {
     pub processing_ms: Histogram,
     /// `kafka_consumer_lag` by topic and partition.
     pub lag: IntGaugeVec,
+    /// `event_time_newest_seconds` by topic and partition: epoch seconds of the newest event processed.
+    pub newest: GaugeVec,
+    /// `kafka_consumer_lag_seconds` by topic and partition: the lag in event time.
+    pub lag_seconds: GaugeVec,
+    /// `kafka_consumer_lag_clear_seconds`: until the lag is gone, infinite while it does not shrink.
+    pub clear_seconds: Gauge,
+    /// `pipeline_bottleneck` by stage: 1 for the one that holds the others up.
+    pub bottleneck: IntGaugeVec,
+    /// `ledger_unbalanced` by topic, partition and stage: 1 where records were counted nowhere or twice.
+    pub unbalanced: IntGaugeVec,
     /// The ledger by topic and partition: in, windowed, late, dead-lettered, filtered.
     pub ledger: [IntCounterVec; 5],
     /// `windows_closed_total` by series.
@@ -104,6 +114,36 @@ impl PipelineMetrics {
             lag: register_int_gauge_vec_with_registry!(
                 Opts::new("kafka_consumer_lag", "Records between the newest and the last one processed."),
                 place,
+                registry
+            )?,
+            newest: register_gauge_vec_with_registry!(
+                Opts::new("event_time_newest_seconds", "Newest event time processed, epoch seconds."),
+                place,
+                registry
+            )?,
+            lag_seconds: register_gauge_vec_with_registry!(
+                Opts::new(
+                    "kafka_consumer_lag_seconds",
+                    "Seconds of event time between the newest and the last one processed."
+                ),
+                place,
+                registry
+            )?,
+            clear_seconds: register_gauge_with_registry!(
+                Opts::new(
+                    "kafka_consumer_lag_clear_seconds",
+                    "Seconds until the lag is gone; infinite while it does not shrink."
+                ),
+                registry
+            )?,
+            bottleneck: register_int_gauge_vec_with_registry!(
+                Opts::new("pipeline_bottleneck", "1 for the stage that holds the others up."),
+                &["stage"],
+                registry
+            )?,
+            unbalanced: register_int_gauge_vec_with_registry!(
+                Opts::new("ledger_unbalanced", "1 where the ledger did not add up at the last snapshot."),
+                &["topic", "partition", "stage"],
                 registry
             )?,
             ledger,

@@ -1,14 +1,16 @@
 //! `/api/stats` and health, from the counters and the topology.
 
+use crate::flow::{self, Place};
 use crate::house::House;
 use crate::topology::{PipelineState, Topology};
 use prometheus::core::Collector;
 use serde_json::{Map, Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidecast_event::EventTime;
+use tidecast_mailbox::Reading;
 use tidecast_ports::stats::{
     BufferStats, ComponentHealth, KafkaStats, ProcessorStats, ServiceStats, SourceCount, WorkerStats,
 };
@@ -25,6 +27,23 @@ struct Sample {
     processed: u64,
     /// Count, sum of milliseconds, and cumulative counts by upper bound.
     latency: (u64, f64, Vec<(f64, u64)>),
+    readings: Vec<Reading>,
+    /// By topic and partition; those of repartition topics have a lag alone.
+    places: BTreeMap<(String, String), Place>,
+}
+
+impl Sample {
+    fn lag(&self) -> u64 {
+        self.places.values().map(|place| place.lag).sum()
+    }
+}
+
+/// How the flow goes, from the newest sample and one some seconds before it.
+#[derive(Default)]
+struct Flow {
+    bottleneck: Option<&'static str>,
+    lag_seconds: Option<f64>,
+    seconds_to_clear: Option<f64>,
 }
 
 /// The figures of this process.
@@ -67,12 +86,84 @@ impl Stats {
             at: Instant::now(),
             processed: metrics.processed.get(),
             latency: latency.unwrap_or_default(),
+            readings: self.house.meters.read(),
+            places: self.places(),
         };
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() == SAMPLES {
             samples.pop_front();
         }
         samples.push_back(sample);
+        drop(samples);
+        let flow = self.flow(|place, seconds| {
+            metrics.lag_seconds.with_label_values(&[&*place.0, &*place.1]).set(seconds);
+        });
+        metrics.clear_seconds.set(flow.seconds_to_clear.unwrap_or(f64::INFINITY));
+        metrics.bottleneck.reset();
+        if let Some(stage) = flow.bottleneck {
+            metrics.bottleneck.with_label_values(&[stage]).set(1);
+        }
+    }
+
+    /// Every partition as its counters have it now.
+    fn places(&self) -> BTreeMap<(String, String), Place> {
+        let metrics = &self.house.metrics;
+        let mut places: BTreeMap<(String, String), Place> = BTreeMap::new();
+        let mut add = |families: Vec<prometheus::proto::MetricFamily>, set: &dyn Fn(&mut Place, f64)| {
+            for metric in families.iter().flat_map(|family| family.get_metric()) {
+                let label = |name: &str| {
+                    let found = metric.get_label().iter().find(|label| label.name() == name);
+                    found.map(|label| label.value().to_owned()).unwrap_or_default()
+                };
+                // One of the two is there; the other is 0.
+                let value = metric.get_gauge().get_value() + metric.get_counter().get_value();
+                set(places.entry((label("topic"), label("partition"))).or_default(), value);
+            }
+        };
+        add(metrics.lag.collect(), &|place, value| place.lag = value as u64);
+        add(metrics.newest.collect(), &|place, value| place.newest = value);
+        add(metrics.ledger[0].collect(), &|place, value| place.read = value as u64);
+        places
+    }
+
+    /// How the flow goes; `each` is told the lag in seconds of each partition where it is known.
+    fn flow(&self, mut each: impl FnMut(&(String, String), f64)) -> Flow {
+        let (rate, _, _) = self.rates();
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(now) = samples.back() else { return Flow::default() };
+        let before = samples.iter().rev().nth(RATE_OVER).or(samples.front()).unwrap_or(now);
+        let over = now.at.duration_since(before.at);
+        let mut most: Option<f64> = None;
+        for (name, place) in &now.places {
+            let earlier = before.places.get(name).copied().unwrap_or_default();
+            if place.read > 0
+                && let Some(seconds) = flow::lag_seconds(&earlier, place)
+            {
+                each(name, seconds);
+                most = Some(most.map_or(seconds, |most| most.max(seconds)));
+            }
+        }
+        Flow {
+            bottleneck: flow::bottleneck(&before.readings, &now.readings, over, now.lag(), rate),
+            lag_seconds: most,
+            seconds_to_clear: flow::seconds_to_clear(before.lag(), now.lag(), over),
+        }
+    }
+
+    /// Where the ledger does not add up.
+    fn unbalanced(&self) -> Option<String> {
+        let families = self.house.metrics.unbalanced.collect();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        let wrong = metrics.into_iter().find(|metric| metric.get_gauge().get_value() != 0.0)?;
+        let label = |name: &str| {
+            let found = wrong.get_label().iter().find(|label| label.name() == name);
+            found.map(|label| label.value()).unwrap_or_default()
+        };
+        let (topic, partition, stage) = (label("topic"), label("partition"), label("stage"));
+        Some(format!(
+            "the ledger of {topic}[{partition}] does not add up at stage {stage}: records were counted nowhere or twice; \
+             the log has the figures"
+        ))
     }
 
     fn state(&self) -> PipelineState {
@@ -146,6 +237,10 @@ impl StatsSource for Stats {
             json!({"in": input, "windowed": windowed, "late": late, "dead_lettered": dead_lettered, "filtered": filtered}),
         );
         more.insert("stages".into(), Value::from(stages));
+        let flow = self.flow(|_, _| {});
+        more.insert("bottleneck".into(), Value::from(flow.bottleneck));
+        more.insert("lag_seconds".into(), Value::from(flow.lag_seconds));
+        more.insert("seconds_to_clear".into(), Value::from(flow.seconds_to_clear));
         let state = self.state();
         more.insert("partitions".into(), Value::from(state.running.len()));
         let metrics = &self.house.metrics;
@@ -235,6 +330,9 @@ impl Health for Stats {
         }
         if let Some((partition, why)) = state.quarantined.first_key_value() {
             return ill(format!("partition {partition} is stopped: {why}"));
+        }
+        if let Some(wrong) = self.unbalanced() {
+            return ill(wrong);
         }
         if self.topology.is_some() && !state.assigned_once {
             return ill("waiting for partitions to be assigned");

@@ -9,4 +9,4 @@ mod meter;
 pub mod restart;
 
 pub use mailbox::{Capacity, Envelope, Mailbox, Permit, Reply, SendError, TrySendError};
-pub use meter::{Meter, Meters};
+pub use meter::{Meter, Meters, Reading};
