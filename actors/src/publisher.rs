@@ -28,6 +28,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(25);
 const SERVE_INTERVAL: Duration = Duration::from_millis(2);
 /// Outputs handed to the thread and not yet taken: the actor's own mailbox bounds what waits behind them.
 const HAND_OVER: usize = 4;
+/// Between two looks at whether somebody waits for the thread to end.
+const LOOK: Duration = Duration::from_millis(100);
 /// Wait before a producer is made again; doubled to the maximum.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -80,7 +82,7 @@ impl Actor for Publisher {
         let (commands, inbox) = mpsc::channel(HAND_OVER);
         let (end, ended) = oneshot::channel();
         with.workplace.clone().run("publisher", async move {
-            Worker::new(with).run(inbox).await;
+            Worker::new(with, inbox).run().await;
             // Nobody waits when the actor was killed.
             let _ = end.send(());
         })?;
@@ -114,6 +116,7 @@ impl Actor for Publisher {
 
 struct Worker {
     with: PublisherArguments,
+    inbox: mpsc::Receiver<(PublisherMessage, Option<Permit>)>,
     producer: Option<Box<dyn Producer>>,
     retry: Duration,
     retry_at: Instant,
@@ -132,9 +135,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(with: PublisherArguments) -> Self {
+    fn new(with: PublisherArguments, inbox: mpsc::Receiver<(PublisherMessage, Option<Permit>)>) -> Self {
         Worker {
             with,
+            inbox,
             producer: None,
             retry: RETRY_FIRST,
             retry_at: Instant::now(),
@@ -150,7 +154,7 @@ impl Worker {
         }
     }
 
-    async fn run(mut self, mut inbox: mpsc::Receiver<(PublisherMessage, Option<Permit>)>) {
+    async fn run(mut self) {
         loop {
             // Also with nothing to say: a new producer settles what the one before left open, and until then the
             // group's offsets cannot be read by whoever starts again from them.
@@ -161,7 +165,7 @@ impl Worker {
                 Some(first) => COMMIT_INTERVAL.saturating_sub(first.elapsed()).min(SERVE_INTERVAL),
                 None => Duration::from_millis(100),
             };
-            match tokio::time::timeout(wait, inbox.recv()).await {
+            match tokio::time::timeout(wait, self.inbox.recv()).await {
                 Ok(Some((message, permit))) => {
                     self.take(message).await;
                     drop(permit);
@@ -278,17 +282,18 @@ impl Worker {
         }
     }
 
-    /// There is a producer, made now if need be. Gives up after a try while somebody waits for the thread to end.
+    /// There is a producer, made now if need be. Gives up after a try while somebody waits for a partition to go, or for
+    /// the thread to end.
     async fn ready(&mut self) -> bool {
         while self.producer.is_none() {
             if Instant::now() >= self.retry_at && self.connect().await {
                 break;
             }
-            if !self.waiting.is_empty() {
+            if !self.waiting.is_empty() || self.inbox.is_closed() {
                 self.start_over("Kafka is away and the partition has to go");
                 return false;
             }
-            tokio::time::sleep_until(self.retry_at).await;
+            tokio::time::sleep_until(self.retry_at.min(Instant::now() + LOOK)).await;
         }
         true
     }
