@@ -170,7 +170,12 @@ pub(crate) async fn test(State(app): State<Arc<App>>, body: Whole) -> Result<Res
 
 fn below(parent: &str, problem: Problem) -> Problem {
     match problem.field.clone() {
-        Some(field) if field != parent && !field.starts_with("rule.") && !field.starts_with("event") => {
+        Some(field)
+            if field != parent
+                && !field.starts_with("rule.")
+                && field != "event"
+                && !field.starts_with("event.") =>
+        {
             Problem::field(format!("{parent}.{field}"), problem.detail)
         }
         _ => problem,

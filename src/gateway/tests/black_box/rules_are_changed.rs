@@ -34,6 +34,9 @@ async fn a_dry_run_takes_a_rule_a_condition_or_a_name() {
     let (status, _) =
         house.post("/api/rules/test", &json!({"rule": {"condition": "true"}, "event": event})).await;
     assert_eq!(status, 200);
+    let wrong = json!({"rule": {"condition": "true", "event_type": "NOTHING"}, "event": event});
+    let (status, problem) = house.post("/api/rules/test", &wrong).await;
+    assert_eq!((status, &problem["field"]), (422, &json!("rule.event_type")), "{problem}");
     assert_eq!(house.post("/api/rules/test", &json!({"rule": "nobody", "event": event})).await.0, 404);
     for (wrong, field) in [
         (json!({"condition": "true"}), "event"),
