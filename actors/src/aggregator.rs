@@ -141,6 +141,11 @@ impl AggregatorState {
         self.last_record = started;
         self.caught_up = false;
         let records = &batch.records;
+        if let Some(tracer) = &self.with.tracing {
+            let told = records.partition_point(|record| record.offset < self.with.speak_from);
+            let intake = &mut *self.with.intake;
+            self.followed.read(tracer, intake, &self.with.partition, batch, told..records.len());
+        }
         let mut from = 0;
         while from < records.len() {
             // A piece ends where a decision was made and where the replay ends.
@@ -154,12 +159,6 @@ impl AggregatorState {
             let mut output = self.output(self.next_offset);
             output.silent = silent;
             output.polled_at = started;
-            if let Some(tracer) = &self.with.tracing
-                && !silent
-            {
-                let intake = &mut *self.with.intake;
-                self.followed.read(tracer, intake, &self.with.partition, batch, from..to);
-            }
             // And where enough has come of it: what follows waits here until the next stage has room.
             let mut at = from;
             while at < to && output.closed.len() + output.records.len() < PIECE {
@@ -217,9 +216,7 @@ impl AggregatorState {
 
     async fn emit(&mut self, mut output: Box<BatchOutput>) -> Result<(), ActorProcessingErr> {
         output.metadata = self.decisions.to_metadata();
-        let weight = output.weight();
-        let message = ForecastingMessage::Batch(output);
-        self.with.forecasting.send_weighing(message, weight).await.map_err(ActorProcessingErr::from)
+        self.with.forecasting.send(ForecastingMessage::Batch(output)).await.map_err(ActorProcessingErr::from)
     }
 
     /// Does again what was decided at or before `offset`.

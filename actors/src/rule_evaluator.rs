@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tidecast_event::{Aggregate, Alert, EventKind, EventTime, OutputId, Priority};
 use tidecast_mailbox::{Envelope, Mailbox};
 use tidecast_ports::{Destination, OutputRecord};
-use tidecast_rules::{Action, EventFilter, LogLevel, Rule, RuleEvent, RuleSet};
+use tidecast_rules::{Action, LogLevel, Rule, RuleEvent, RuleSet};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -112,8 +112,7 @@ impl Actor for RuleEvaluator {
         if !output.silent {
             state.evaluate(&mut output);
         }
-        let weight = output.weight();
-        let sent = state.with.publisher.send_weighing(PublisherMessage::Output(output), weight).await;
+        let sent = state.with.publisher.send(PublisherMessage::Output(output)).await;
         drop(envelope.permit);
         sent.map_err(ActorProcessingErr::from)
     }
@@ -205,30 +204,15 @@ impl RuleEvaluatorState {
     }
 
     fn count_idle_of(&self, kind: EventKind, events: u64, newest: EventTime) {
-        let looks = |rule: &&Arc<Rule>| match rule.events {
-            EventFilter::Any => true,
-            EventFilter::Only(only) => only == kind,
-        };
-        for rule in self.sorted.idle.iter().filter(looks) {
+        for rule in self.sorted.idle.iter().filter(|rule| rule.events.takes(kind)) {
             rule.counts.add(events, newest);
             self.with.metrics.rules_fired.with_label_values(&[&*rule.name]).inc_by(events);
         }
     }
 
-    /// Whether any rule would do something about such an event: most windows of a busy stream concern none.
+    /// Whether any rule has to be evaluated over such an event: most windows of a busy stream concern none.
     fn is_wanted(&self, kind: EventKind) -> bool {
-        let acts = |action: &Action| match action {
-            Action::Log { level } => LevelFilter::current() >= level_of(*level),
-            _ => true,
-        };
-        self.sorted.active.iter().any(|rule| {
-            let looks = match rule.events {
-                EventFilter::Any => true,
-                EventFilter::Only(only) => only == kind,
-            };
-            let alerts = !self.rules.built_in.contains(&*rule.name);
-            rule.enabled && looks && (alerts || rule.actions.iter().any(acts))
-        })
+        self.sorted.active.iter().any(|rule| rule.enabled && rule.events.takes(kind))
     }
 
     fn fire(&self, output: &mut BatchOutput, event: RuleEvent, id: OutputId) {

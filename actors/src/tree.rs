@@ -106,15 +106,13 @@ impl Tree {
         let publisher = house.publisher.clone();
         let rules = RuleEvaluatorArguments::new(house, publisher);
         let (rules, _) = Actor::spawn_linked(None, RuleEvaluator, rules, supervisor.get_cell()).await?;
-        let rules = Mailbox::weighing(rules, capacity("rules", RULES_MAILBOX), STAGE_BYTES);
+        let rules =
+            Mailbox::weighing(rules, capacity("rules", RULES_MAILBOX), STAGE_BYTES, |output| output.weight());
 
         let downstream =
             Arc::new(move |output: Box<BatchOutput>| -> futures::future::BoxFuture<'static, _> {
                 let rules = rules.clone();
-                Box::pin(async move {
-                    let weight = output.weight();
-                    rules.send_weighing(output, weight).await
-                })
+                Box::pin(async move { rules.send(output).await })
             });
         let arguments = ForecastingArguments {
             partition: partition.clone(),
@@ -131,8 +129,12 @@ impl Tree {
         };
         let (forecasting, _) =
             Actor::spawn_linked(None, Forecasting, arguments, supervisor.get_cell()).await?;
-        let forecasting =
-            Mailbox::weighing(forecasting, capacity("forecasting", FORECASTING_MAILBOX), STAGE_BYTES);
+        let forecasting = Mailbox::weighing(
+            forecasting,
+            capacity("forecasting", FORECASTING_MAILBOX),
+            STAGE_BYTES,
+            ForecastingMessage::weight,
+        );
 
         let wake = Arc::new(OnceLock::new());
         let arguments = AggregatorArguments {

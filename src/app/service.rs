@@ -17,6 +17,7 @@ use tidecast_actors::events_intake::EventsIntake;
 use tidecast_actors::fit_pool::FitPool;
 use tidecast_actors::house::House;
 use tidecast_actors::intake::Intake;
+use tidecast_actors::messages::PublisherMessage;
 use tidecast_actors::metrics::PipelineMetrics;
 use tidecast_actors::nursery::Nursery;
 use tidecast_actors::partials_intake::PartialsIntake;
@@ -64,7 +65,7 @@ pub struct Service {
     source: SourceSlot,
     control: SourceControl,
     topology: Option<Topology>,
-    publisher: Mailbox<tidecast_actors::messages::PublisherMessage>,
+    publisher: Mailbox<PublisherMessage>,
     snapshots_ended: std::sync::mpsc::Receiver<()>,
     _outward: Arc<tidecast_notify::Notifier>,
 }
@@ -138,6 +139,7 @@ impl Service {
             publisher,
             Capacity { messages: PUBLISHER_MAILBOX, meter: meters.of("publisher") },
             PUBLISHER_BYTES,
+            PublisherMessage::weight,
         );
 
         let tracing: Tracing =

@@ -74,14 +74,28 @@ impl<M: Send + 'static> Reply<M> {
 }
 
 #[derive(Debug)]
-struct Bound {
+struct Bound<M> {
     permits: Arc<Semaphore>,
     capacity: Capacity,
-    /// Weight that may wait, and what is left of it.
-    weight: Option<(u32, Arc<Semaphore>)>,
+    weight: Option<Weight<M>>,
 }
 
-impl Drop for Bound {
+/// The weight that may wait.
+#[derive(Debug)]
+struct Weight<M> {
+    of: fn(&M) -> usize,
+    most: u32,
+    room: Arc<Semaphore>,
+}
+
+impl<M> Weight<M> {
+    /// What a message takes of it: all, at most.
+    fn share(&self, message: &M) -> u32 {
+        u32::try_from((self.of)(message)).unwrap_or(u32::MAX).min(self.most)
+    }
+}
+
+impl<M> Drop for Bound<M> {
     fn drop(&mut self) {
         self.capacity.meter.closed(self.capacity.messages);
     }
@@ -91,7 +105,7 @@ impl Drop for Bound {
 #[derive(Debug)]
 pub struct Mailbox<M: Send + 'static> {
     actor: ActorRef<Envelope<M>>,
-    bound: Arc<Bound>,
+    bound: Arc<Bound<M>>,
 }
 
 impl<M: Send + 'static> Clone for Mailbox<M> {
@@ -106,67 +120,63 @@ impl<M: Send + 'static> Mailbox<M> {
         Self::bounded(actor, capacity, None)
     }
 
-    /// As [`Mailbox::new`], for messages that differ in size by orders of magnitude: no more than `weight` waits, in the
-    /// units that senders give to [`Mailbox::send_weighing`] (bytes, say). A message above it waits alone.
-    pub fn weighing(actor: ActorRef<Envelope<M>>, capacity: Capacity, weight: u32) -> Self {
-        Self::bounded(actor, capacity, Some((weight, Arc::new(Semaphore::new(weight as usize)))))
-    }
-
-    fn bounded(
+    /// As [`Mailbox::new`], for messages that differ in size by orders of magnitude: no more than `most` waits, in the
+    /// units in which `weight` measures a message (bytes, say). A message above it waits alone; one of 0 needs none.
+    pub fn weighing(
         actor: ActorRef<Envelope<M>>,
         capacity: Capacity,
-        weight: Option<(u32, Arc<Semaphore>)>,
+        most: u32,
+        weight: fn(&M) -> usize,
     ) -> Self {
+        let room = Arc::new(Semaphore::new(most as usize));
+        Self::bounded(actor, capacity, Some(Weight { of: weight, most, room }))
+    }
+
+    fn bounded(actor: ActorRef<Envelope<M>>, capacity: Capacity, weight: Option<Weight<M>>) -> Self {
         capacity.meter.opened(capacity.messages);
         let permits = Arc::new(Semaphore::new(capacity.messages));
         Mailbox { actor, bound: Arc::new(Bound { permits, capacity, weight }) }
     }
 
-    /// Whether a send would go through now.
+    /// Whether a send would go through now, if its message weighs nothing.
     pub fn has_room(&self) -> bool {
         self.bound.permits.available_permits() > 0
     }
 
     /// Sends if there is room.
     pub fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+        let weight = match &self.bound.weight {
+            None => None,
+            Some(weight) => match weight.room.clone().try_acquire_many_owned(weight.share(&message)) {
+                Ok(share) => Some(share),
+                Err(_) => return Err(TrySendError::Full(message)),
+            },
+        };
         match self.bound.permits.clone().try_acquire_owned() {
-            Ok(permit) => self.put(permit, None, message),
+            Ok(permit) => self.put(permit, weight, message),
             Err(_) => Err(TrySendError::Full(message)),
         }
     }
 
     /// Waits for room, then sends.
     pub async fn send(&self, message: M) -> Result<(), SendError> {
-        self.send_weighing(message, 0).await
+        let weight = match &self.bound.weight {
+            None => None,
+            Some(weight) => Some(self.acquire(&weight.room, weight.share(&message)).await?),
+        };
+        let permit = self.acquire(&self.bound.permits, 1).await?;
+        self.put(permit, weight, message).map_err(|_| SendError)
     }
 
-    /// Waits for room for a message and for its weight, then sends. Where the mailbox weighs nothing, as `send`.
-    pub async fn send_weighing(&self, message: M, weight: usize) -> Result<(), SendError> {
-        let weight = match &self.bound.weight {
-            Some((most, room)) if weight > 0 => {
-                let weight = u32::try_from(weight).unwrap_or(u32::MAX).min(*most);
-                Some(match room.clone().try_acquire_many_owned(weight) {
-                    Ok(weight) => weight,
-                    Err(_) => {
-                        let started = Instant::now();
-                        let got = room.clone().acquire_many_owned(weight).await.map_err(|_| SendError)?;
-                        self.bound.capacity.meter.waited(started.elapsed());
-                        got
-                    }
-                })
-            }
-            _ => None,
-        };
-        let permit = match self.bound.permits.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let started = Instant::now();
-                let permit = self.bound.permits.clone().acquire_owned().await.map_err(|_| SendError)?;
-                self.bound.capacity.meter.waited(started.elapsed());
-                permit
-            }
-        };
-        self.put(permit, weight, message).map_err(|_| SendError)
+    /// Takes permits; the time it has to wait for them is counted.
+    async fn acquire(&self, from: &Arc<Semaphore>, count: u32) -> Result<OwnedSemaphorePermit, SendError> {
+        if let Ok(permit) = from.clone().try_acquire_many_owned(count) {
+            return Ok(permit);
+        }
+        let started = Instant::now();
+        let permit = from.clone().acquire_many_owned(count).await.map_err(|_| SendError)?;
+        self.bound.capacity.meter.waited(started.elapsed());
+        Ok(permit)
     }
 
     #[expect(

@@ -72,19 +72,19 @@ async fn what_is_heavy_waits_for_its_weight_and_what_is_too_heavy_waits_alone() 
     let gate = Arc::new(Semaphore::new(0));
     let (actor, handle) = Actor::spawn(None, Gated, gate.clone()).await.expect("starts");
     let capacity = Capacity { messages: 10, meter: Meters::default().of("heavy") };
-    let mailbox = Mailbox::weighing(actor, capacity, 100);
+    let mailbox = Mailbox::weighing(actor, capacity, 100, |weight| *weight as usize);
 
-    mailbox.send_weighing(1, 60).await.expect("room for the first");
-    let mut second = Box::pin(mailbox.send_weighing(2, 60));
+    mailbox.send(60).await.expect("room for the first");
+    let mut second = Box::pin(mailbox.send(60));
     let now = std::time::Duration::ZERO;
     assert!(tokio::time::timeout(now, &mut second).await.is_err(), "60 and 60 are more than 100");
     gate.add_permits(1);
     second.as_mut().await.expect("is sent once the first was handled");
-    let mut whale = Box::pin(mailbox.send_weighing(3, 1_000_000));
+    let mut whale = Box::pin(mailbox.send(1_000_000));
     assert!(tokio::time::timeout(now, &mut whale).await.is_err(), "it waits until it is alone");
     gate.add_permits(1);
     whale.as_mut().await.expect("is sent when nothing else waits");
-    mailbox.send(4).await.expect("what weighs nothing needs no weight");
+    mailbox.send(0).await.expect("what weighs nothing needs no weight");
     gate.add_permits(2);
     mailbox.cell().drain_and_wait(None).await.expect("drains");
     handle.await.expect("ends");

@@ -19,3 +19,13 @@ pub enum ForecastingMessage {
     /// A second has passed: forecasts by `update_frequency_seconds` may be due.
     Tick,
 }
+
+impl ForecastingMessage {
+    /// Bytes it holds, about, where that can be many.
+    pub fn weight(&self) -> usize {
+        match self {
+            ForecastingMessage::Batch(output) => output.weight(),
+            ForecastingMessage::Answer { .. } | ForecastingMessage::Tick => 0,
+        }
+    }
+}

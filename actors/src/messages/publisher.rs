@@ -20,3 +20,13 @@ pub enum PublisherMessage {
         done: oneshot::Sender<()>,
     },
 }
+
+impl PublisherMessage {
+    /// Bytes it holds, about, where that can be many.
+    pub fn weight(&self) -> usize {
+        match self {
+            PublisherMessage::Output(output) => output.weight(),
+            PublisherMessage::Fence { .. } => 0,
+        }
+    }
+}

@@ -19,6 +19,16 @@ pub enum EventFilter {
     Only(EventKind),
 }
 
+impl EventFilter {
+    /// Whether it lets events of `kind` through.
+    pub fn takes(self, kind: EventKind) -> bool {
+        match self {
+            EventFilter::Any => true,
+            EventFilter::Only(only) => only == kind,
+        }
+    }
+}
+
 /// A compiled rule.
 #[derive(Debug)]
 pub struct Rule {
@@ -143,11 +153,8 @@ impl Rule {
 
     /// The event is of the rule's kind and priority.
     pub fn looks_at(&self, event: &RuleEvent) -> bool {
-        let kind = match self.events {
-            EventFilter::Any => true,
-            EventFilter::Only(kind) => kind == event.kind,
-        };
-        kind && self.priority_filter.is_none_or(|priority| priority == event.priority)
+        self.events.takes(event.kind)
+            && self.priority_filter.is_none_or(|priority| priority == event.priority)
     }
 
     pub(crate) fn holds(&self, scope: &Scope<'_>) -> Result<bool, EvaluationError> {

@@ -248,7 +248,7 @@ impl Process {
         let spawned = ractor::Actor::spawn(None, Publisher, arguments).await;
         let (publisher, _) = spawned.map_err(|error| error.to_string())?;
         let room = Capacity { messages: 64, meter: meters.of("publisher") };
-        let publisher = Mailbox::weighing(publisher, room, 16 << 20);
+        let publisher = Mailbox::weighing(publisher, room, 16 << 20, PublisherMessage::weight);
         let house = Arc::new(House {
             settings: world.plan.settings.clone(),
             catalog: Arc::new(catalog(&world.plan)),
