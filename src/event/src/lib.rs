@@ -12,7 +12,7 @@ pub mod reject;
 pub mod series;
 pub mod time;
 
-pub use aggregate::{Aggregate, FieldStats};
+pub use aggregate::{Aggregate, FieldStats, Fields};
 pub use alert::{Alert, EventKind, Priority};
 pub use anomaly::{Anomaly, Severity};
 pub use decode::{Decoded, Decoder};

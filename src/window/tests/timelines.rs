@@ -241,8 +241,8 @@ fn fields_past_the_bound_are_counted_and_room_comes_back() {
     play.event("a", "t", 11 * SECOND, &[("fresh", 1.0)]);
     play.passes(20 * SECOND);
     let closed = play.closed.borrow();
-    assert_eq!(closed[0].aggregates.len(), tidecast_window::MAX_FIELDS);
-    assert_eq!(closed[1].aggregates.keys().map(|name| &**name).collect::<Vec<_>>(), ["fresh"]);
+    assert_eq!(closed[0].aggregates.iter().len(), tidecast_window::MAX_FIELDS);
+    assert_eq!(closed[1].aggregates.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["fresh"]);
 }
 
 #[test]
