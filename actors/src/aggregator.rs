@@ -64,6 +64,8 @@ pub struct AggregatorState {
     /// Offset of the newest snapshot taken to make room for decisions.
     making_room: Option<i64>,
     last_record: Instant,
+    /// When the intake's counts were told last.
+    told: Instant,
     caught_up: bool,
     lag: IntGauge,
     committed: i64,
@@ -90,6 +92,7 @@ impl Actor for Aggregator {
             written: Written::default(),
             making_room: None,
             last_record: Instant::now(),
+            told: Instant::now(),
             caught_up: false,
             lag,
             committed: with.speak_from,
@@ -120,7 +123,10 @@ impl Actor for Aggregator {
                 state.replay_decisions(i64::MAX).await?;
                 state.close_idle().await?;
             }
-            AggregatorMessage::Tick => state.close_idle().await?,
+            AggregatorMessage::Tick => {
+                state.tell_metrics();
+                state.close_idle().await?;
+            }
             AggregatorMessage::Snapshot => state.snapshot(None).await?,
             AggregatorMessage::Drain { snapshot: true, done } => state.snapshot(Some(done)).await?,
             AggregatorMessage::Drain { snapshot: false, done } => {
@@ -187,8 +193,15 @@ impl AggregatorState {
         if batch.high_watermark >= 0 {
             self.lag.set((batch.high_watermark - self.next_offset).max(0));
         }
-        self.with.intake.tell_metrics();
+        if started.duration_since(self.told) >= TICK {
+            self.tell_metrics();
+        }
         self.make_room().await
+    }
+
+    fn tell_metrics(&mut self) {
+        self.told = Instant::now();
+        self.with.intake.tell_metrics();
     }
 
     /// Forgets decisions that every snapshot has inside, when their room runs out; takes snapshots for that.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use std::sync::Arc;
 use tidecast_config::{Fault, ModelSpec, ModelType, RuleSpec, Settings, WindowSpec};
-use tidecast_event::ForecastMessage;
+use tidecast_event::{EventTime, ForecastMessage};
 use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
 use tidecast_ports::{ControlError, ControlPlane, Page, PageRequest, Table};
 use tokio::sync::oneshot;
@@ -111,7 +111,7 @@ impl Control {
             observations: status.observations,
             needed: status.needed,
             accuracy: status.accuracy,
-            last_forecast_time: status.last_forecast_time,
+            last_forecast_time: status.last_forecast_time.map(EventTime::to_rfc3339),
             anomalies: status.anomalies,
             template,
             summary: status.summary,
@@ -125,8 +125,9 @@ impl Control {
             ModelStatus::new(ModelState::Template)
         } else if spec.model_type == ModelType::External {
             let mut status = ModelStatus::new(ModelState::External);
+            let newest = self.nursery.external(&spec.model_id);
             status.last_forecast_time =
-                self.nursery.external(&spec.model_id).map(|forecast| forecast.timestamp);
+                newest.and_then(|forecast| EventTime::parse_rfc3339(&forecast.timestamp));
             status
         } else {
             self.nursery.status(&*self.brains, spec)

@@ -12,7 +12,6 @@ use crate::wire;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
 use tidecast_event::{Aggregate, Anomaly, EventTime, OutputId};
-use tidecast_forecast::Step;
 use tidecast_forecast::stream::{FitOutcome, State as ModelLife};
 use tidecast_mailbox::{Envelope, Reply};
 use tidecast_ports::control::{HistoryPoint, ModelState};
@@ -61,8 +60,6 @@ pub struct Progress {
 pub struct ForecasterState {
     with: ForecasterArguments,
     fitting: Option<oneshot::Receiver<FitOutcome>>,
-    /// The one-step forecast that stands for the next window.
-    next: Option<Step>,
 }
 
 impl Actor for Forecaster {
@@ -75,9 +72,8 @@ impl Actor for Forecaster {
         _: ActorRef<Self::Msg>,
         with: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let mut state = ForecasterState { with, fitting: None, next: None };
+        let mut state = ForecasterState { with, fitting: None };
         state.submit_fit();
-        state.look_ahead();
         state.tell_status();
         Ok(state)
     }
@@ -121,7 +117,6 @@ impl ForecasterState {
         let spec = self.with.entry.spec.clone();
         self.fill_gap(window.window_start, advance, &spec.field).await;
         let value = window.field(&spec.field).filter(|value| value.is_finite());
-        let expected = self.next.take();
         let observed = self.step(value.unwrap_or(f64::NAN)).await;
         self.with.progress = Progress {
             window_start: Some(window.window_start.0),
@@ -134,14 +129,13 @@ impl ForecasterState {
             HistoryPoint {
                 window_start: window.window_start.as_seconds(),
                 value,
-                predicted: expected.map(|step| step.mean),
-                lower: expected.map(|step| step.lower),
-                upper: expected.map(|step| step.upper),
+                predicted: observed.predicted,
+                lower: observed.expected.map(|[lower, _]| lower),
+                upper: observed.expected.map(|[_, upper]| upper),
                 anomaly_score: score.as_ref().map(|score| score.score),
             },
             self.with.registry.history_kept(),
         );
-        self.look_ahead();
         let mut output = ModelOutput::default();
         if let (Some(score), Some(observed_value)) = (score, value)
             && score.score >= spec.anomaly_threshold
@@ -186,10 +180,6 @@ impl ForecasterState {
         for _ in 0..missing {
             self.step(if counts { 0.0 } else { f64::NAN }).await;
         }
-        if missing > 0 {
-            // What was expected of the first missing window is not what is expected of this one.
-            self.look_ahead();
-        }
     }
 
     /// One observation, with the fit that has to be in place before it.
@@ -231,11 +221,6 @@ impl ForecasterState {
         } else {
             self.with.metrics.inference_failures.inc();
         }
-    }
-
-    fn look_ahead(&mut self) {
-        let spec = &self.with.entry.spec;
-        self.next = self.with.brain.forecast(1, spec.level).and_then(|path| path.first().copied());
     }
 
     fn push_forecast(&mut self, output: &mut ModelOutput, retrained: bool) {
@@ -314,8 +299,7 @@ impl ForecasterState {
             ModelLife::Fitting => ModelState::Fitting,
             ModelLife::Live => ModelState::Live,
         };
-        let last =
-            self.with.progress.window_start.map(|_| EventTime(self.with.progress.window_end).to_rfc3339());
+        let last = self.with.progress.window_start.map(|_| EventTime(self.with.progress.window_end));
         self.with.entry.set_status(|status| {
             status.observations = brain.observations();
             status.needed = brain.needed().saturating_sub(brain.observations());

@@ -7,10 +7,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tidecast_config::ModelSpec;
+use tidecast_event::EventTime;
 use tidecast_mailbox::Mailbox;
 use tidecast_ports::control::{HistoryPoint, ModelState};
 
-/// Rows of history of all models together (48 bytes each), and of one.
+/// Rows of history of all models together (32 bytes each), and of one.
 const HISTORY_ROWS: usize = 1 << 20;
 const HISTORY_MIN: usize = 64;
 const HISTORY_MAX: usize = 1_024;
@@ -26,8 +27,8 @@ pub struct ModelStatus {
     pub needed: u64,
     /// In [0, 1].
     pub accuracy: Option<f64>,
-    /// Event time of the newest forecast, RFC 3339.
-    pub last_forecast_time: Option<String>,
+    /// Event time of the newest forecast.
+    pub last_forecast_time: Option<EventTime>,
     /// Anomalies found.
     pub anomalies: u64,
     /// The newest fit.
@@ -52,26 +53,39 @@ impl ModelStatus {
     }
 }
 
-/// A row of history in half the room: `NaN` where there is no value.
+/// A row of history in a third of the room: `NaN` where there is no value, and what is only looked at in single precision.
 #[derive(Debug, Clone, Copy)]
-struct Row([f64; 6]);
+struct Row {
+    window_start: f64,
+    value: f64,
+    /// Predicted, lower, upper, score.
+    model: [f32; 4],
+}
 
 impl From<&HistoryPoint> for Row {
     fn from(point: &HistoryPoint) -> Self {
         let HistoryPoint { window_start, value, predicted, lower, upper, anomaly_score } = point;
-        let [value, predicted, lower, upper, score] =
-            [value, predicted, lower, upper, anomaly_score].map(|value| value.unwrap_or(f64::NAN));
-        Row([*window_start, value, predicted, lower, upper, score])
+        let model = [predicted, lower, upper, anomaly_score].map(|v| v.map_or(f32::NAN, single));
+        Row { window_start: *window_start, value: value.unwrap_or(f64::NAN), model }
     }
 }
 
 impl From<&Row> for HistoryPoint {
     fn from(row: &Row) -> Self {
-        let [window_start, values @ ..] = row.0;
-        let [value, predicted, lower, upper, anomaly_score] =
-            values.map(|value| Some(value).filter(|v| !v.is_nan()));
-        HistoryPoint { window_start, value, predicted, lower, upper, anomaly_score }
+        let [predicted, lower, upper, anomaly_score] = row.model.map(shortest);
+        let value = Some(row.value).filter(|v| !v.is_nan());
+        HistoryPoint { window_start: row.window_start, value, predicted, lower, upper, anomaly_score }
     }
+}
+
+/// In single precision, finite where it was.
+fn single(v: f64) -> f32 {
+    if v.is_finite() { v.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32 } else { v as f32 }
+}
+
+/// The number with the fewest digits that single precision does not tell from `v`: 0.1 and not 0.10000000149.
+fn shortest(v: f32) -> Option<f64> {
+    v.to_string().parse().ok().filter(|v: &f64| !v.is_nan())
 }
 
 /// One model, shared between its actor and those who ask.

@@ -1,8 +1,8 @@
 //! Outputs as the contract's JSON, written straight from what the stages hold.
 
 use bytes::Bytes;
-use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use std::cell::RefCell;
 use tidecast_config::ModelSpec;
 use tidecast_event::EventTime;
 use tidecast_forecast::Step;
@@ -28,68 +28,96 @@ pub struct Forecast<'a> {
     pub accuracy: Option<f64>,
 }
 
+thread_local! {
+    /// Messages are written here and copied out at their size: a model that is quiet holds no buffer.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Forecast<'_> {
     /// The contract's JSON.
     pub fn to_json(&self) -> Bytes {
-        json(self)
+        SCRATCH.with_borrow_mut(|text| {
+            text.clear();
+            self.write(text);
+            Bytes::copy_from_slice(text)
+        })
     }
-}
 
-impl Serialize for Forecast<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn write(&self, text: &mut Vec<u8>) {
         let last = self.path.last().copied().unwrap_or(Step { mean: 0.0, lower: 0.0, upper: 0.0 });
-        let mut map = serializer.serialize_map(Some(7))?;
-        map.serialize_entry("model_id", &self.spec.model_id)?;
-        map.serialize_entry("timestamp", &self.at.to_rfc3339())?;
-        map.serialize_entry("predicted_value", &last.mean)?;
-        map.serialize_entry("confidence_interval", &[last.lower, last.upper])?;
-        map.serialize_entry("forecast_horizon", &self.path.len())?;
-        map.serialize_entry("model_type", self.spec.model_type.as_str())?;
-        map.serialize_entry("metadata", &Metadata(self))?;
-        map.end()
-    }
-}
-
-struct Metadata<'a, 'b>(&'a Forecast<'b>);
-
-impl Serialize for Metadata<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in &self.0.spec.metadata {
+        put(text, "{\"model_id\":", &self.spec.model_id);
+        put_time(text, ",\"timestamp\":", self.at);
+        put(text, ",\"predicted_value\":", &last.mean);
+        put(text, ",\"confidence_interval\":", &[last.lower, last.upper]);
+        put(text, ",\"forecast_horizon\":", &self.path.len());
+        put(text, ",\"model_type\":", self.spec.model_type.as_str());
+        text.extend_from_slice(b",\"metadata\":{");
+        for (name, value) in &self.spec.metadata {
             if !matches!(name.as_str(), "path" | "accuracy") {
-                map.serialize_entry(name, value)?;
+                put(text, "", name);
+                put(text, ":", value);
+                text.push(b',');
             }
         }
-        if let Some(accuracy) = self.0.accuracy {
-            map.serialize_entry("accuracy", &accuracy)?;
+        if let Some(accuracy) = self.accuracy {
+            put(text, "\"accuracy\":", &accuracy);
+            text.push(b',');
         }
-        map.serialize_entry("path", &Path(self.0))?;
-        map.end()
+        text.extend_from_slice(b"\"path\":");
+        let mut before = "[{\"timestamp\":";
+        for (index, step) in self.path.iter().enumerate() {
+            let ahead = self.advance_micros.saturating_mul(index as i64);
+            put_time(text, before, self.at.plus_micros(ahead));
+            put(text, ",\"mean\":", &step.mean);
+            put(text, ",\"lower\":", &step.lower);
+            put(text, ",\"upper\":", &step.upper);
+            text.push(b'}');
+            before = ",{\"timestamp\":";
+        }
+        text.extend_from_slice(if self.path.is_empty() { b"[]}}" } else { b"]}}" });
     }
 }
 
-struct Path<'a, 'b>(&'a Forecast<'b>);
+/// What stands before a plain value, then the value.
+fn put(text: &mut Vec<u8>, before: &str, value: &(impl Serialize + ?Sized)) {
+    text.extend_from_slice(before.as_bytes());
+    // Plain data into memory does not fail.
+    let _ = serde_json::to_writer(text, value);
+}
 
-impl Serialize for Path<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Wire {
-            timestamp: String,
-            mean: f64,
-            lower: f64,
-            upper: f64,
-        }
-        let mut seq = serializer.serialize_seq(Some(self.0.path.len()))?;
-        for (index, step) in self.0.path.iter().enumerate() {
-            let ahead = self.0.advance_micros.saturating_mul(index as i64);
-            let timestamp = self.0.at.plus_micros(ahead).to_rfc3339();
-            seq.serialize_element(&Wire {
-                timestamp,
-                mean: step.mean,
-                lower: step.lower,
-                upper: step.upper,
-            })?;
-        }
-        seq.end()
+fn put_time(text: &mut Vec<u8>, before: &str, time: EventTime) {
+    text.extend_from_slice(before.as_bytes());
+    text.push(b'"');
+    time.put_rfc3339(text);
+    text.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_forecast_is_the_contracts_json() {
+        let spec = json!({"model_id": "a \"b\"", "model_type": "ETS", "series": "s:k", "horizon": 2,
+            "metadata": {"unit": "°C", "path": "not ours"}});
+        let spec = ModelSpec::from_json(&spec).expect("a valid model");
+        let step = |mean| Step { mean, lower: mean - 1.5, upper: f64::INFINITY };
+        let at = EventTime(1_768_564_232_665_000);
+        let path = [step(1.0), step(2.5)];
+        let mut forecast =
+            Forecast { spec: &spec, at, advance_micros: 1_000_000, path: &path, accuracy: Some(0.875) };
+        let written: Value = serde_json::from_slice(&forecast.to_json()).expect("JSON");
+        assert_eq!(
+            written,
+            json!({"model_id": "a \"b\"", "timestamp": "2026-01-16T11:50:32.665Z", "predicted_value": 2.5,
+                "confidence_interval": [1.0, null], "forecast_horizon": 2, "model_type": "ETS",
+                "metadata": {"unit": "°C", "accuracy": 0.875, "path": [
+                    {"timestamp": "2026-01-16T11:50:32.665Z", "mean": 1.0, "lower": -0.5, "upper": null},
+                    {"timestamp": "2026-01-16T11:50:33.665Z", "mean": 2.5, "lower": 1.0, "upper": null}]}})
+        );
+        (forecast.path, forecast.accuracy) = (&[], None);
+        let written: Value = serde_json::from_slice(&forecast.to_json()).expect("JSON");
+        assert_eq!(written["metadata"], json!({"unit": "°C", "path": []}));
     }
 }

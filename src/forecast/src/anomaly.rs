@@ -34,7 +34,7 @@ pub struct AnomalyScore {
     pub expected: [f64; 2],
     /// By the score and the threshold.
     pub severity: Severity,
-    /// A sentence saying what came, what was expected and how rare that is.
+    /// A sentence saying what came, what was expected and how rare that is; empty below the threshold.
     pub message: String,
     /// What a person might do about it; empty below the threshold.
     pub recommended_actions: Vec<String>,
@@ -45,8 +45,10 @@ pub struct AnomalyScore {
 /// `error` is in standard deviations of the model, and so is `least`, below which no spread of errors is believed (what
 /// rounding alone makes; 0 for none). In [0, 1].
 pub fn score(error: f64, errors: impl Iterator<Item = f32>, least: f64) -> f64 {
-    let mut sorted: Vec<f64> = errors.map(f64::from).collect();
-    sorted.sort_unstable_by(f64::total_cmp);
+    // Of what is not negative, the bits are in the order of the values, and sorted several times as fast.
+    let mut sorted: Vec<u32> = errors.map(|error| error.abs().to_bits()).collect();
+    sorted.sort_unstable();
+    let sorted: Vec<f64> = sorted.into_iter().map(|bits| f64::from(f32::from_bits(bits))).collect();
     from_tail(tail(error.abs(), &sorted, least))
 }
 
@@ -117,6 +119,16 @@ pub fn severity(score: f64, threshold: f64) -> Severity {
 /// The whole judgement: `score` of `y` against `predicted` and the calibrated interval `expected`.
 pub fn judge(y: f64, predicted: f64, expected: [f64; 2], score: f64, threshold: f64) -> AnomalyScore {
     let severity = severity(score, threshold);
+    if score < threshold {
+        // Nearly always: nobody reads a sentence about it.
+        return AnomalyScore {
+            score,
+            expected,
+            severity,
+            message: String::new(),
+            recommended_actions: Vec::new(),
+        };
+    }
     let side = if y > expected[1] {
         "above"
     } else if y < expected[0] {
@@ -137,9 +149,7 @@ pub fn judge(y: f64, predicted: f64, expected: [f64; 2], score: f64, threshold: 
         number(hi),
         number(predicted)
     );
-    let anomaly = score >= threshold;
-    let recommended_actions = if anomaly { actions(side, severity) } else { Vec::new() };
-    AnomalyScore { score, expected, severity, message, recommended_actions }
+    AnomalyScore { score, expected, severity, message, recommended_actions: actions(side, severity) }
 }
 
 fn actions(side: &str, severity: Severity) -> Vec<String> {

@@ -73,6 +73,7 @@ impl Conformal {
 
     /// Takes the observation that came: judges the forecasts made for it.
     pub fn observe(&mut self, y: f64) {
+        let z = interval_z(self.level);
         for kept in &mut self.horizons {
             if kept.pending.len() < kept.horizon {
                 continue;
@@ -80,7 +81,7 @@ impl Conformal {
             let Some((mean, sigma)) = kept.pending.pop_front() else { continue };
             if y.is_finite() {
                 let error = standardised(y, mean, sigma).abs();
-                kept.judge(error, self.level);
+                kept.judge(error, self.level, z);
                 if kept.horizon == 1 {
                     if self.errors.len() == KEPT {
                         self.errors.pop_front();
@@ -103,25 +104,29 @@ impl Conformal {
 
     /// How many of the model's own standard deviations the interval at `horizon` (from 1) reaches, at `level`.
     pub fn reach(&self, horizon: usize, level: f64) -> f64 {
-        let z = interval_z(level);
+        self.reach_of(horizon, interval_z(level))
+    }
+
+    /// As [`Conformal::reach`], for the interval that reaches `z` standard deviations where the model is right.
+    fn reach_of(&self, horizon: usize, z: f64) -> f64 {
         let at = self.horizons.partition_point(|kept| kept.horizon < horizon);
-        let ratio = |kept: &Calibrated| kept.reach(level) / z;
         match (at.checked_sub(1).map(|i| &self.horizons[i]), self.horizons.get(at)) {
-            (_, Some(next)) if next.horizon == horizon => next.reach(level),
+            (_, Some(next)) if next.horizon == horizon => next.reach(z),
             (Some(before), Some(after)) => {
                 let part = (horizon - before.horizon) as f64 / (after.horizon - before.horizon) as f64;
-                z * (ratio(before) * (1.0 - part) + ratio(after) * part)
+                before.reach(z) * (1.0 - part) + after.reach(z) * part
             }
-            (Some(last), None) => last.reach(level),
-            (None, Some(first)) => first.reach(level),
+            (Some(last), None) => last.reach(z),
+            (None, Some(first)) => first.reach(z),
             (None, None) => z,
         }
     }
 
     /// Turns a path of one-standard-deviation steps into calibrated intervals at `level`.
     pub fn widen(&self, path: &mut [Step], level: f64) {
+        let z = interval_z(level);
         for (i, step) in path.iter_mut().enumerate() {
-            let half = self.reach(i + 1, level) * sigma_of(step);
+            let half = self.reach_of(i + 1, z) * sigma_of(step);
             *step = crate::quantile::ordered_step(step.mean, step.mean - half, step.mean + half);
         }
     }
@@ -166,8 +171,8 @@ impl Conformal {
 }
 
 impl Calibrated {
-    fn judge(&mut self, error: f64, level: f64) {
-        let missed = error > self.reach(level);
+    fn judge(&mut self, error: f64, level: f64, z: f64) {
+        let missed = error > self.reach(z);
         let step = if missed { level } else { level - 1.0 };
         self.shift = (self.shift + GAIN * step).clamp(*SHIFT.start(), *SHIFT.end());
         let counted = error.min(CLIP * self.scale());
@@ -180,8 +185,7 @@ impl Calibrated {
         (self.squares / self.weight).sqrt().max(1e-6)
     }
 
-    fn reach(&self, level: f64) -> f64 {
-        let z = interval_z(level);
+    fn reach(&self, z: f64) -> f64 {
         // A level far from the calibrated one is shifted in proportion, so that levels stay in order.
         (z + self.shift * z / 1.96).max(0.2 * z) * self.scale()
     }

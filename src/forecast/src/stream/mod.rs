@@ -75,6 +75,8 @@ pub struct Observed {
     pub index: u64,
     /// The forecast of it that was made before it was seen.
     pub predicted: Option<f64>,
+    /// The calibrated interval of that forecast.
+    pub expected: Option<[f64; 2]>,
     /// It, judged against that forecast; `None` for a missing value or before the model is live.
     pub score: Option<AnomalyScore>,
     /// A fit to run and install before observation [`FitJob::effective_at`].
@@ -198,7 +200,9 @@ impl StreamModel {
         self.activate_due();
         let index = self.observations;
         let predicted = self.next.map(|step| step.mean);
-        let score = self.next.filter(|_| y.is_finite()).map(|step| self.judge(y, &step));
+        let expected = self.next.map(|step| self.expected(&step));
+        let judged = self.next.zip(expected).filter(|_| y.is_finite());
+        let score = judged.map(|(step, expected)| self.judge(y, &step, expected));
         self.observations += 1;
         if self.recent.len() == self.kept() {
             self.recent.pop_front();
@@ -210,7 +214,7 @@ impl StreamModel {
             self.advance(y, true);
         }
         let fit = if self.ask_if_due() { self.take_fit() } else { None };
-        Observed { index, predicted, score, fit }
+        Observed { index, predicted, expected, score, fit }
     }
 
     /// The job of the fit that is under way, if its outcome is not here yet. It can be asked for again, for instance
@@ -319,16 +323,21 @@ impl StreamModel {
         self.history_max() + REFIT_LAG as usize
     }
 
-    fn judge(&self, y: f64, step: &Step) -> AnomalyScore {
+    /// The calibrated interval of a one-step forecast.
+    fn expected(&self, step: &Step) -> [f64; 2] {
+        let half = self.conformal.reach(1, self.level) * (0.5 * step.upper - 0.5 * step.lower);
+        let mut expected = [ordered_step(step.mean, step.mean - half, step.mean + half)];
+        self.grain.widen(&mut expected);
+        let [expected] = expected;
+        [expected.lower, expected.upper]
+    }
+
+    fn judge(&self, y: f64, step: &Step, expected: [f64; 2]) -> AnomalyScore {
         let sigma = 0.5 * step.upper - 0.5 * step.lower;
         let error = standardised(y, step.mean, sigma);
         let least = self.grain.variance().sqrt() / sigma.max(f64::MIN_POSITIVE);
         let score = anomaly::score(error, self.conformal.one_step_errors(), least.min(1.0));
-        let half = self.conformal.reach(1, self.level) * sigma;
-        let mut expected = [ordered_step(step.mean, step.mean - half, step.mean + half)];
-        self.grain.widen(&mut expected);
-        let [expected] = expected;
-        anomaly::judge(y, step.mean, [expected.lower, expected.upper], score, self.anomaly_threshold)
+        anomaly::judge(y, step.mean, expected, score, self.anomaly_threshold)
     }
 
     /// Moves the fitted model past `y` and makes the forecasts of what comes next. `learn`: the forecast of `y` was
