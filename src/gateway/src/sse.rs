@@ -95,7 +95,7 @@ impl EventStream {
             }
         };
         let (missed, stands, room) = missed?;
-        let of_series = |update: &Arc<Update>| update.series.as_deref() == Some(series);
+        let of_series = |update: &Arc<Update>| update.series() == Some(series);
         self.missed = missed.into_iter().filter(of_series).collect();
         self.room = room.filter(|_| !self.missed.is_empty());
         self.standing = Standing::at(stands);

@@ -1,16 +1,15 @@
-//! The output topics read for live delivery: no group, every partition, ahead of commits; what comes twice is dropped
-//! by its id.
+//! The output topics read for live delivery: no group, every partition, ahead of commits. What comes twice bears the
+//! same id; the sink drops it.
 
 use crate::cluster::{ClientError, Cluster, explain};
 use crate::log::QuietContext;
 use bytes::{Bytes, BytesMut};
-use hashbrown::HashSet;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -35,8 +34,6 @@ pub struct LiveOptions {
     pub topics: Vec<(String, OutputKind)>,
     /// Records per partition read again at the start, told as replayed.
     pub tail: i64,
-    /// Ids per partition remembered to drop repeats; more than a transaction holds.
-    pub remembered_ids: usize,
     /// Look for the `traceparent` header of each record.
     pub traceparent: bool,
 }
@@ -53,7 +50,6 @@ impl LiveOptions {
                 (names.metrics.clone(), OutputKind::Metrics),
             ],
             tail: 2_000,
-            remembered_ids: 32_768,
             traceparent: settings.telemetry.otlp_endpoint.is_some(),
         }
     }
@@ -117,36 +113,12 @@ impl LiveReader {
     }
 }
 
-/// The ids seen last.
-#[derive(Default)]
-struct Remembered {
-    order: VecDeque<u128>,
-    known: HashSet<u128, foldhash::fast::RandomState>,
-}
-
-impl Remembered {
-    /// Whether the id is new; remembers it, and forgets the oldest past the bound.
-    fn is_new(&mut self, id: OutputId, bound: usize) -> bool {
-        if !self.known.insert(id.0) {
-            return false;
-        }
-        self.order.push_back(id.0);
-        if self.order.len() > bound
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
-    }
-}
-
 struct Partition {
     kind: OutputKind,
     /// The end when the partition was found: what is before it and older than the reader is replayed.
     found_end: i64,
     /// The offset after the last record that came.
     next: i64,
-    remembered: Remembered,
 }
 
 /// By topic, then partition: looked up for every record without a copy of the name.
@@ -251,7 +223,7 @@ impl Reader {
             };
             let from = Offset::Offset(low.max(high - self.options.tail));
             if list.add_partition_offset(topic, partition.id(), from).is_ok() {
-                let new = Partition { kind, found_end: high, next: 0, remembered: Remembered::default() };
+                let new = Partition { kind, found_end: high, next: 0 };
                 known.insert(partition.id(), new);
             }
         }
@@ -278,11 +250,6 @@ fn take(
     let partition = partitions.get_mut(message.topic())?.get_mut(&message.partition())?;
     let record = live_record(partition.kind, message);
     partition.next = message.offset() + 1;
-    if let Some(id) = record.id
-        && !partition.remembered.is_new(id, options.remembered_ids)
-    {
-        return None;
-    }
     let before = message.offset() < partition.found_end && record.timestamp_ms < started_ms;
     let traceparent = match options.traceparent {
         true => header(message, "traceparent").map(Into::into),
@@ -314,20 +281,5 @@ pub(crate) fn live_record(kind: OutputKind, message: &BorrowedMessage<'_>) -> Li
         value: key_and_value,
         replayed: false,
         traceparent: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_remembered_up_to_the_bound() {
-        let mut remembered = Remembered::default();
-        assert!((0..10).all(|id| remembered.is_new(OutputId(id), 5)));
-        assert!(!remembered.is_new(OutputId(9), 5));
-        assert!(!remembered.is_new(OutputId(5), 5));
-        assert!(remembered.is_new(OutputId(4), 5), "forgotten");
-        assert_eq!(remembered.order.len(), remembered.known.len());
     }
 }

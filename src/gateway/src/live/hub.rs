@@ -276,8 +276,10 @@ impl Hub {
             }
         };
         state.index.matching(&update, &mut offer);
-        if let Some(series) = &update.series {
-            state.streams.iter().filter(|(wanted, _)| wanted == series).for_each(|(_, outbox)| offer(outbox));
+        for (series, outbox) in &state.streams {
+            if update.series() == Some(&**series) {
+                offer(outbox);
+            }
         }
         drop(state);
         if queued == 0 {

@@ -1,6 +1,5 @@
 //! One update and its encodings: each is made once, when the first client wants it, and shared by all.
 
-use super::position::Position;
 use crate::websocket::frame::{self, Opcode};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -90,17 +89,22 @@ pub struct Update {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
-    /// Where a client stands that has everything up to this one ([`Position`]), for a client to come back with.
+    /// Where a client stands that has everything up to this one, for a client to come back with: the text of a
+    /// [`Position`](super::position::Position). Given by whoever offers it.
     pub position: Box<str>,
-    /// The family, for an aggregate.
-    pub series: Option<Arc<str>>,
+    /// Most updates of a busy stream are about names that nobody watches: those have none.
+    encodings: OnceLock<Box<Encodings>>,
+    /// Of a sampled event, until the first client's frame is made.
+    span: Option<Box<Mutex<Option<Span>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Encodings {
     text: OnceLock<Bytes>,
     binary: OnceLock<Bytes>,
     event: OnceLock<Bytes>,
     newest_text: OnceLock<Bytes>,
     newest_binary: OnceLock<Bytes>,
-    /// Of a sampled event, until the first client's frame is made.
-    span: Option<Box<Mutex<Option<Span>>>>,
 }
 
 #[derive(Deserialize)]
@@ -133,20 +137,18 @@ impl Update {
     /// Reads a record. The error says what is not as it should be; the record is then of no use to any client.
     pub fn read(record: &LiveRecord) -> Result<Self, serde_json::Error> {
         let value = record.value.clone();
-        let mut position = Position::default();
-        position.advance(record.kind, record.partition, record.offset);
-        let mut series = None;
-        let (kind, name, is_model): (_, Arc<str>, _) = match record.kind {
-            OutputKind::Forecast => {
+        let (kind, name, is_model): (_, Arc<str>, _) = match (record.kind, key_of_ours(record)) {
+            (OutputKind::Forecast, Some(model)) => (UpdateType::Forecast, model.into(), true),
+            (OutputKind::Aggregate, Some(name)) => (UpdateType::Aggregation, name.into(), false),
+            (OutputKind::Forecast, None) => {
                 let head: ForecastHead<'_> = serde_json::from_slice(&value)?;
                 (UpdateType::Forecast, head.model_id.into(), true)
             }
-            OutputKind::Aggregate => {
+            (OutputKind::Aggregate, None) => {
                 let head: AggregateHead<'_> = serde_json::from_slice(&value)?;
-                series = Some(Arc::from(&*head.series));
                 (UpdateType::Aggregation, format!("{}:{}", head.series, head.key).into(), false)
             }
-            OutputKind::Alert => {
+            (OutputKind::Alert, _) => {
                 let head: AlertHead<'_> = serde_json::from_slice(&value)?;
                 let kind = if head.anomaly_score.is_some() && head.rule.is_none() {
                     UpdateType::Anomaly
@@ -159,7 +161,7 @@ impl Update {
                     (None, None, rule) => (kind, rule.unwrap_or_default().into(), false),
                 }
             }
-            OutputKind::Metrics => {
+            (OutputKind::Metrics, _) => {
                 serde_json::from_slice::<serde::de::IgnoredAny>(&value)?;
                 (UpdateType::Metrics, String::from_utf8_lossy(&record.key).into(), false)
             }
@@ -172,15 +174,21 @@ impl Update {
             topic: record.kind,
             partition: record.partition,
             offset: record.offset,
-            position: position.encode(),
-            series,
-            text: OnceLock::new(),
-            binary: OnceLock::new(),
-            event: OnceLock::new(),
-            newest_text: OnceLock::new(),
-            newest_binary: OnceLock::new(),
+            position: Box::default(),
+            encodings: OnceLock::new(),
             span: None,
         })
+    }
+
+    /// The family of an aggregate.
+    pub fn series(&self) -> Option<&str> {
+        // No series has a colon in its name.
+        let series_and_key = self.name.split_once(':').filter(|_| self.kind == UpdateType::Aggregation);
+        series_and_key.map(|(series, _)| series)
+    }
+
+    fn encodings(&self) -> &Encodings {
+        self.encodings.get_or_init(Box::default)
     }
 
     /// The span lasts until the first client's frame is made, or until [`Update::delivered`].
@@ -218,23 +226,23 @@ impl Update {
 
     /// A whole WebSocket frame with the message as JSON text.
     pub fn text_frame(&self) -> Bytes {
-        self.text.get_or_init(|| self.text_at(Some(&self.position))).clone()
+        self.encodings().text.get_or_init(|| self.text_at(Some(&self.position))).clone()
     }
 
     /// A whole WebSocket frame with the message as MessagePack.
     pub fn binary_frame(&self) -> Bytes {
-        self.binary.get_or_init(|| self.binary_at(Some(&self.position))).clone()
+        self.encodings().binary.get_or_init(|| self.binary_at(Some(&self.position))).clone()
     }
 
     /// As [`Update::text_frame`], for a client that gets this as the newest value there is: it does not stand where the
     /// update stood.
     pub fn newest_text_frame(&self) -> Bytes {
-        self.newest_text.get_or_init(|| self.text_at(None)).clone()
+        self.encodings().newest_text.get_or_init(|| self.text_at(None)).clone()
     }
 
     /// As [`Update::binary_frame`], likewise.
     pub fn newest_binary_frame(&self) -> Bytes {
-        self.newest_binary.get_or_init(|| self.binary_at(None)).clone()
+        self.encodings().newest_binary.get_or_init(|| self.binary_at(None)).clone()
     }
 
     /// As [`Update::text_frame`], for a client that stands elsewhere.
@@ -285,7 +293,7 @@ impl Update {
 
     /// A server-sent event: `id` is the position, one `data` line.
     pub fn server_sent_event(&self) -> Bytes {
-        self.event.get_or_init(|| self.event_at(&self.position)).clone()
+        self.encodings().event.get_or_init(|| self.event_at(&self.position)).clone()
     }
 
     /// As [`Update::server_sent_event`], for a client that stands elsewhere.
@@ -300,10 +308,17 @@ impl Update {
         event.into()
     }
 
-    /// What it counts against a queue's bound: its bytes as text, about.
+    /// What it counts against a queue's bound: its bytes as text, about, and what it takes besides.
     pub fn weight(&self) -> usize {
-        self.value.len() + 128
+        self.value.len() + self.name.len() + self.position.len() + size_of::<Update>()
     }
+}
+
+/// The key of a record that this service wrote, which names what it is about. A record of another writer has no id, or
+/// a value that cannot be one of ours: its value is read.
+fn key_of_ours(record: &LiveRecord) -> Option<&str> {
+    let is_ours = record.id.is_some() && record.value.starts_with(b"{") && record.value.ends_with(b"}");
+    std::str::from_utf8(&record.key).ok().filter(|key| is_ours && !key.is_empty())
 }
 
 fn series_of(data: &RawValue) -> Option<String> {
@@ -351,21 +366,26 @@ pub(crate) mod tests {
     #[test]
     fn the_value_travels_as_it_was_written() {
         let value = json!({"predicted_value": 1.50, "model_id": "a\"b", "metadata": {}});
-        let update = Update::read(&record(OutputKind::Forecast, 7, &value)).unwrap();
+        let mut update = Update::read(&record(OutputKind::Forecast, 7, &value)).unwrap();
+        update.position = "here".into();
         assert_eq!((update.kind, &*update.name), (UpdateType::Forecast, "a\"b"));
         let sent = message(&update.text_frame());
-        let position = &*update.position;
-        assert_eq!(
-            sent,
-            json!({"type":"forecast_update","model_id":"a\"b","position":position,"data":value})
-        );
-        assert_eq!(Position::decode(position).unwrap().next(OutputKind::Forecast, 2), 8);
+        assert_eq!(sent, json!({"type":"forecast_update","model_id":"a\"b","position":"here","data":value}));
         assert_eq!(
             message(&update.newest_text_frame()),
             json!({"type":"forecast_update","model_id":"a\"b","data":value})
         );
-        let head = format!("id: {position}\ndata: {{");
-        assert!(update.server_sent_event().starts_with(head.as_bytes()));
+        assert!(update.server_sent_event().starts_with(b"id: here\ndata: {"));
+    }
+
+    #[test]
+    fn what_this_service_wrote_is_named_by_its_key() {
+        let mut ours = record(OutputKind::Aggregate, 0, &json!({"series": "not", "key": "read"}));
+        (ours.id, ours.key) = (Some(tidecast_event::OutputId(1)), Bytes::from_static(b"s:a:b"));
+        let update = Update::read(&ours).unwrap();
+        assert_eq!((&*update.name, update.series()), ("s:a:b", Some("s")));
+        ours.value = Bytes::from_static(b"cut of");
+        assert!(Update::read(&ours).is_err());
     }
 
     #[test]

@@ -184,8 +184,10 @@ impl House {
         self.hub.publish(vec![self.record(kind, value)]);
     }
 
+    /// A forecast as this service writes it: with an id, and its model as the key.
     pub fn publish_with_id(&self, kind: OutputKind, id: u128, value: &Value) {
-        self.hub.publish(vec![LiveRecord { id: Some(OutputId(id)), ..self.record(kind, value) }]);
+        let key = value["model_id"].as_str().unwrap_or_default().to_owned().into();
+        self.hub.publish(vec![LiveRecord { id: Some(OutputId(id)), key, ..self.record(kind, value) }]);
     }
 
     pub async fn connect(&self) -> Client {
