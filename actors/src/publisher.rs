@@ -19,13 +19,13 @@ use tidecast_event::TopicPartition;
 use tidecast_mailbox::{Envelope, Permit};
 use tidecast_ports::publish::CommitOffset;
 use tidecast_ports::{PublishError, Publisher as Producer, Recover};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 /// From the first uncommitted output to its commit, unless a commit takes longer.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(25);
-/// Between two looks at what was acknowledged, while outputs are not committed: more may go then.
-const SERVE_INTERVAL: Duration = Duration::from_millis(2);
+/// With nothing to commit: between two looks at whether a producer has to be made.
+const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 /// Outputs handed to the thread and not yet taken: the actor's own mailbox bounds what waits behind them.
 const HAND_OVER: usize = 4;
 /// Between two looks at whether somebody waits for the thread to end.
@@ -118,6 +118,8 @@ struct Worker {
     with: PublisherArguments,
     inbox: mpsc::Receiver<(PublisherMessage, Option<Permit>)>,
     producer: Option<Box<dyn Producer>>,
+    /// Told by the producer.
+    reports: Arc<Notify>,
     retry: Duration,
     retry_at: Instant,
     /// The least life of each partition whose outputs are taken.
@@ -140,6 +142,7 @@ impl Worker {
             with,
             inbox,
             producer: None,
+            reports: Arc::default(),
             retry: RETRY_FIRST,
             retry_at: Instant::now(),
             lives: BTreeMap::new(),
@@ -155,33 +158,41 @@ impl Worker {
     }
 
     async fn run(mut self) {
+        let mut again = None;
         loop {
             // Also with nothing to say: a new producer settles what the one before left open, and until then the
             // group's offsets cannot be read by whoever starts again from them.
             if self.producer.is_none() && Instant::now() >= self.retry_at {
                 self.connect().await;
             }
-            let wait = match self.first_staged {
-                Some(first) => COMMIT_INTERVAL.saturating_sub(first.elapsed()).min(SERVE_INTERVAL),
-                None => Duration::from_millis(100),
+            let wait = self
+                .first_staged
+                .map_or(IDLE_INTERVAL, |first| COMMIT_INTERVAL.saturating_sub(first.elapsed()))
+                .min(again.take().unwrap_or(IDLE_INTERVAL));
+            let received = tokio::select! {
+                biased;
+                received = self.inbox.recv() => Some(received),
+                // Something was acknowledged: what was held back may go.
+                () = self.reports.notified() => None,
+                () = tokio::time::sleep(wait) => None,
             };
-            match tokio::time::timeout(wait, self.inbox.recv()).await {
-                Ok(Some((message, permit))) => {
+            match received {
+                Some(Some((message, permit))) => {
                     self.take(message).await;
                     drop(permit);
                 }
-                Ok(None) => break,
-                Err(_) => {}
+                Some(None) => break,
+                None => {}
             }
             if let Some(producer) = &mut self.producer {
-                producer.poll();
+                again = producer.poll();
             }
             let due = self.first_staged.is_some_and(|first| first.elapsed() >= COMMIT_INTERVAL);
             if due || !self.waiting.is_empty() {
-                self.commit().await;
+                self.commit(false).await;
             }
         }
-        self.commit().await;
+        self.commit(true).await;
     }
 
     async fn take(&mut self, message: PublisherMessage) {
@@ -192,7 +203,7 @@ impl Worker {
                 }
             }
             PublisherMessage::Fence { partition, life, done } => {
-                self.commit().await;
+                self.commit(true).await;
                 self.lives.insert(partition, life);
                 // The one who asked may have given up waiting.
                 let _ = done.send(());
@@ -211,7 +222,7 @@ impl Worker {
             // committed first, as one whose outputs are still to be told.
             self.offsets.insert(output.partition.clone(), (offset, metadata));
             self.first_staged.get_or_insert_with(Instant::now);
-            self.commit().await;
+            self.commit(true).await;
             if !self.is_wanted(&output) {
                 return;
             }
@@ -245,7 +256,8 @@ impl Worker {
         self.waiting.extend(output.drained);
     }
 
-    async fn commit(&mut self) {
+    /// Commits what is staged. `certain`: when it returns, it is done.
+    async fn commit(&mut self, certain: bool) {
         if self.first_staged.take().is_none() && self.waiting.is_empty() {
             return;
         }
@@ -260,7 +272,10 @@ impl Worker {
             self.with.workplace.before(Step::Commit).await;
             let Some(producer) = &mut self.producer else { return };
             let started = Instant::now();
-            if let Err(error) = producer.commit(&offsets) {
+            // Somebody goes by these being committed; the others may be under way for a while.
+            let certain = certain || !self.waiting.is_empty() || !self.snapshots.is_empty();
+            let committed = if certain { producer.commit(&offsets) } else { producer.commit_async(&offsets) };
+            if let Err(error) = committed {
                 self.failed(&error);
                 return;
             }
@@ -302,7 +317,9 @@ impl Worker {
     async fn connect(&mut self) -> bool {
         self.with.workplace.before(Step::Connect).await;
         match (self.with.make)() {
-            Ok(producer) => {
+            Ok(mut producer) => {
+                let reports = self.reports.clone();
+                producer.wake_with(Arc::new(move || reports.notify_one()));
                 self.producer = Some(producer);
                 self.retry = RETRY_FIRST;
                 self.with.metrics.connected.set(1.0);

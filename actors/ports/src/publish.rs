@@ -1,6 +1,8 @@
 //! Outputs on their way to Kafka, and the commit that makes them and the input's offset one.
 
+use crate::source::Wake;
 use bytes::Bytes;
+use std::time::Duration;
 use tidecast_event::{OutputId, TopicPartition};
 
 /// A topic of the house, or one by name.
@@ -77,10 +79,21 @@ pub trait Publisher: Send {
     /// queued.
     fn produce(&mut self, record: &OutputRecord) -> Result<(), PublishError>;
 
-    /// Serves delivery reports and sends what may go, without waiting.
-    fn poll(&mut self);
+    /// Has `wake` called, from any thread, when there is something for `poll` to do. One that never calls is polled with
+    /// what comes to be produced and committed.
+    fn wake_with(&mut self, _wake: Wake) {}
+
+    /// Serves delivery reports and sends what may go, without waiting. Where something is held back for a moment, so
+    /// that more goes with it: that moment, after which to call again.
+    fn poll(&mut self) -> Option<Duration>;
 
     /// Waits until every record produced is acknowledged, then commits the offsets: in one transaction with the
     /// records when exactly-once, after them otherwise.
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError>;
+
+    /// As `commit`, but at least once the answer about the offsets is not waited for: outputs that come meanwhile go on.
+    /// Commits are done in the order of the calls, and a failure is told by a later call.
+    fn commit_async(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
+        self.commit(offsets)
+    }
 }

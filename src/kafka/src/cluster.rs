@@ -261,7 +261,7 @@ impl Cluster {
         let mut config = self.client_config();
         let linger = match kind {
             ProducerKind::Free => tuning.linger,
-            _ => tuning.linger.min(Duration::from_millis(2)),
+            _ => tuning.linger.min(Duration::from_micros(500)),
         };
         // Outputs come many at once and are waited for together: small batches would only make more requests.
         let batch_bytes = match kind {
@@ -272,7 +272,7 @@ impl Cluster {
             .set("partitioner", "murmur2_random")
             .set("compression.codec", tuning.compression.to_ascii_lowercase())
             .set("batch.size", batch_bytes.max(1).to_string())
-            .set("linger.ms", millis(linger))
+            .set("linger.ms", (linger.as_secs_f64() * 1e3).to_string())
             .set("message.max.bytes", tuning.max_request_bytes.to_string())
             .set("request.timeout.ms", millis(tuning.request_timeout))
             .set("queue.buffering.max.kbytes", tuning.buffer_bytes.div_ceil(1024).max(1).to_string())

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidecast_event::TopicPartition;
-use tidecast_ports::{RecordBatch, RecordMeta};
+use tidecast_ports::{RecordBatch, RecordMeta, Wake};
 
 /// Length of a W3C `traceparent`.
 const TRACEPARENT_BYTES: usize = 55;
@@ -235,6 +235,11 @@ impl<C: ProducerContext + 'static> ReportingProducer<C> {
             queue
         };
         ReportingProducer { queue, signal, producer }
+    }
+
+    /// Has `wake` called when there are reports, by a thread of the client's own.
+    pub fn wake_with(&self, wake: Wake) {
+        self.signal.wakeup.call(wake);
     }
 
     /// Serves the reports that are there. Never waits.

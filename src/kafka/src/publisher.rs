@@ -21,10 +21,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
 use tidecast_ports::publish::CommitOffset;
-use tidecast_ports::{Destination, OutputRecord, PublishError, Publisher, Recover};
+use tidecast_ports::{Destination, OutputRecord, PublishError, Publisher, Recover, Wake};
 
 /// Bytes of records held back; more wait for the acknowledgement of those before them.
 const HELD_BYTES_MAX: usize = 8 << 20;
+/// Partitions' windows close within milliseconds of each other, and the broker answers request by request: waiting so
+/// long for what else comes is sooner than another round. What is larger goes at once.
+const GATHER: Duration = Duration::from_millis(2);
+const GATHER_BYTES: usize = 256 << 10;
 /// What a record takes beside its key and value, about.
 const RECORD_OVERHEAD: usize = 128;
 
@@ -150,6 +154,8 @@ pub struct KafkaPublisher {
     /// Records that wait until those before them are acknowledged, and their bytes.
     held: VecDeque<OutputRecord>,
     held_bytes: usize,
+    /// Since when the first of them waits.
+    held_since: Option<Instant>,
     /// A record that the client did not take, not yet told.
     refused: Option<PublishError>,
 }
@@ -189,17 +195,21 @@ impl KafkaPublisher {
             record_bytes_max: cluster.options().producer.max_request_bytes,
             held: VecDeque::new(),
             held_bytes: 0,
+            held_since: None,
             refused: None,
         })
     }
 
+    /// Nothing has failed that is not told yet, or that ended this publisher.
+    fn usable(&mut self) -> Result<(), PublishError> {
+        match self.broken.clone().or_else(|| self.refused.take()) {
+            Some(failed) => Err(failed),
+            None => Ok(()),
+        }
+    }
+
     fn begin(&mut self) -> Result<(), PublishError> {
-        if let Some(broken) = &self.broken {
-            return Err(broken.clone());
-        }
-        if let Some(refused) = self.refused.take() {
-            return Err(refused);
-        }
+        self.usable()?;
         if self.transactional && !self.begun {
             if let Err(error) = self.producer.begin_transaction() {
                 return Err(self.broken_by(failure("a transaction was not begun", &error)));
@@ -261,6 +271,7 @@ impl KafkaPublisher {
         if self.held.is_empty() || self.producer.in_flight_count() > 0 {
             return Ok(());
         }
+        self.held_since = None;
         self.held_bytes = 0;
         let mut held = std::mem::take(&mut self.held);
         let mut refused = None;
@@ -284,11 +295,7 @@ impl KafkaPublisher {
             if self.producer.in_flight_count() == 0 {
                 break;
             }
-            let remaining = deadline.saturating_duration_since(Instant::now());
-            if remaining.is_zero() {
-                return Err(self.not_acknowledged());
-            }
-            self.producer.serve_next(remaining);
+            self.wait_acknowledged(deadline)?;
         }
         match self.producer.context().take_failure() {
             None => Ok(()),
@@ -296,9 +303,15 @@ impl KafkaPublisher {
         }
     }
 
-    fn not_acknowledged(&mut self) -> PublishError {
-        let message = format!("Kafka did not acknowledge all records within {:?}", self.timeout);
-        self.broken_by(PublishError { recover: Recover::Restart, message })
+    /// Waits for the next acknowledgements; past `deadline` this publisher is of no use any more.
+    fn wait_acknowledged(&mut self, deadline: Instant) -> Result<(), PublishError> {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
+            let message = format!("Kafka did not acknowledge all records within {:?}", self.timeout);
+            return Err(self.broken_by(PublishError { recover: Recover::Restart, message }));
+        }
+        self.producer.serve_next(remaining);
+        Ok(())
     }
 
     fn offsets(&self, offsets: &[CommitOffset]) -> Result<TopicPartitionList, PublishError> {
@@ -342,15 +355,21 @@ impl KafkaPublisher {
         }
     }
 
-    fn commit_plain(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
+    fn commit_plain(&mut self, offsets: &[CommitOffset], mode: CommitMode) -> Result<(), PublishError> {
         self.settle()?;
+        let Some(consumer) = self.group.consumer() else { return Err(self.source_is_gone()) };
+        if let Some(error) = consumer.context().take_not_committed() {
+            // A rebalance turns commits down for a moment. The offsets of partitions that stay are in a later one.
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::RebalanceInProgress) {
+                return Err(self.not_committed("the input's offsets were not committed", &error));
+            }
+        }
         if offsets.is_empty() {
             return Ok(());
         }
         let list = self.offsets(offsets)?;
-        let Some(consumer) = self.group.consumer() else { return Err(self.source_is_gone()) };
         consumer
-            .commit(&list, CommitMode::Sync)
+            .commit(&list, mode)
             .map_err(|error| self.not_committed("the input's offsets were not committed", &error))?;
         // A sync commit answers for the request; each partition has an answer of its own.
         for element in list.elements() {
@@ -393,34 +412,49 @@ impl Publisher for KafkaPublisher {
             return Err(PublishError { recover: Recover::Stop, message });
         }
         self.held_bytes += size;
+        self.held_since.get_or_insert_with(Instant::now);
         self.held.push_back(record.clone());
         let deadline = Instant::now() + self.timeout;
         while self.held_bytes > HELD_BYTES_MAX && self.producer.in_flight_count() > 0 {
-            let remaining = deadline.saturating_duration_since(Instant::now());
-            if remaining.is_zero() {
-                return Err(self.not_acknowledged());
-            }
-            self.producer.serve_next(remaining);
+            self.wait_acknowledged(deadline)?;
         }
         // What is produced without a pause between goes together.
         if self.held_bytes > HELD_BYTES_MAX { self.release() } else { Ok(()) }
     }
 
-    fn poll(&mut self) {
+    fn wake_with(&mut self, wake: Wake) {
+        self.producer.wake_with(wake);
+    }
+
+    fn poll(&mut self) -> Option<Duration> {
         self.producer.serve();
+        let since = self.held_since.filter(|_| self.producer.in_flight_count() == 0)?;
+        let left = GATHER.saturating_sub(since.elapsed());
+        if !left.is_zero() && self.held_bytes < GATHER_BYTES {
+            return Some(left);
+        }
         if let Err(error) = self.release() {
             self.refused.get_or_insert(error);
         }
+        None
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
-        if let Some(broken) = &self.broken {
-            return Err(broken.clone());
+        self.usable()?;
+        if self.transactional {
+            self.commit_transaction(offsets)
+        } else {
+            self.commit_plain(offsets, CommitMode::Sync)
         }
-        if let Some(refused) = self.refused.take() {
-            return Err(refused);
+    }
+
+    fn commit_async(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
+        self.usable()?;
+        if self.transactional {
+            self.commit_transaction(offsets)
+        } else {
+            self.commit_plain(offsets, CommitMode::Async)
         }
-        if self.transactional { self.commit_transaction(offsets) } else { self.commit_plain(offsets) }
     }
 }
 

@@ -4,11 +4,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
+use tidecast_ports::Wake;
 
 /// Wakes one thread from any other, librdkafka's own included.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Wakeup {
     sleeper: OnceLock<Thread>,
+    /// Wakes the same thread from where it sleeps otherwise.
+    also: OnceLock<Wake>,
     /// The client's main queue stopped being empty.
     events: AtomicBool,
 }
@@ -19,8 +22,16 @@ impl Wakeup {
         let _ = self.sleeper.set(std::thread::current());
     }
 
+    /// Has `also` called at each wake, by the thread that wakes.
+    pub fn call(&self, also: Wake) {
+        let _ = self.also.set(also);
+    }
+
     /// Ends the current wait, or the next one at once.
     pub fn wake(&self) {
+        if let Some(also) = self.also.get() {
+            also();
+        }
         if let Some(thread) = self.sleeper.get() {
             thread.unpark();
         }

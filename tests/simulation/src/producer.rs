@@ -17,6 +17,8 @@ pub struct SimProducer {
     /// The transactional name and its epoch; `None` at least once.
     transactional: Option<(String, u32)>,
     queue: VecDeque<(TopicPartition, Stored)>,
+    /// Commits of offsets that were sent and have not arrived.
+    under_way: Vec<Vec<(TopicPartition, Committed)>>,
     broken: bool,
 }
 
@@ -50,7 +52,13 @@ impl SimProducer {
             (name, epoch)
         });
         drop(broker);
-        Ok(SimProducer { life: life.clone(), transactional, queue: VecDeque::new(), broken: false })
+        Ok(SimProducer {
+            life: life.clone(),
+            transactional,
+            queue: VecDeque::new(),
+            under_way: Vec::new(),
+            broken: false,
+        })
     }
 
     fn give_up(&mut self, why: &str) -> PublishError {
@@ -170,7 +178,20 @@ impl SimProducer {
         });
     }
 
+    /// Carries out what [`Publisher::commit_async`] left under way.
+    fn arrive(&mut self) -> Result<(), PublishError> {
+        let world = self.life.world.clone();
+        for offsets in std::mem::take(&mut self.under_way) {
+            let done = world.broker().commit_plain(&self.life.member(), &offsets);
+            if let Err(refusal) = done {
+                return Err(self.refused(refusal));
+            }
+        }
+        Ok(())
+    }
+
     fn commit_plain(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
+        self.arrive()?;
         let world = self.life.world.clone();
         let offsets = Self::offsets(offsets);
         let first = world.broker().mutation == Some(Mutation::OffsetsFirst);
@@ -233,11 +254,30 @@ impl Publisher for SimProducer {
         Ok(())
     }
 
-    fn poll(&mut self) {
+    fn commit_async(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
+        let world = self.life.world.clone();
+        let away = !self.life.is_alive() || world.broker().away;
+        if self.transactional.is_some() || self.broken || away || !world.draw(700) {
+            return self.commit(offsets);
+        }
+        self.send(usize::MAX)?;
+        self.under_way.push(Self::offsets(offsets));
+        let what: Vec<String> = offsets.iter().map(|of| format!("{} {}", of.partition, of.offset)).collect();
+        world.note(format!("{} sends the commit of {}", self.life.member(), what.join(", ")));
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<Duration> {
+        if !self.broken && self.life.is_alive() && !self.life.world.broker().away && self.life.world.draw(300)
+        {
+            // What is refused shows at the next commit.
+            let _ = self.arrive();
+        }
         if !self.broken && self.life.world.draw(500) {
             // What the broker refuses shows at the commit.
             let _ = self.send(usize::MAX);
         }
+        None
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {

@@ -3,7 +3,7 @@
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,8 @@ pub struct SourceContext {
     errors: Mutex<Vec<(RDKafkaErrorCode, String)>>,
     /// Nobody answers changes any more (the thread is unwinding): they are answered at once, or closing would hang.
     abandoned: AtomicBool,
+    /// The first commit of offsets that was sent without waiting and failed.
+    not_committed: Mutex<Option<KafkaError>>,
 }
 
 impl SourceContext {
@@ -31,6 +33,7 @@ impl SourceContext {
             changes: Mutex::default(),
             errors: Mutex::default(),
             abandoned: AtomicBool::new(false),
+            not_committed: Mutex::default(),
         }
     }
 
@@ -40,6 +43,10 @@ impl SourceContext {
 
     pub(crate) fn take_errors(&self) -> Vec<(RDKafkaErrorCode, String)> {
         std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn take_not_committed(&self) -> Option<KafkaError> {
+        self.not_committed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn abandon(&self) {
@@ -61,6 +68,17 @@ impl ClientContext for SourceContext {
 }
 
 impl ConsumerContext for SourceContext {
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        // The request's answer, then that of each partition.
+        let answers = offsets.elements().into_iter().map(|element| element.error());
+        let failed = std::iter::once(result).chain(answers).find_map(Result::err);
+        if let Some(error) = failed
+            && error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
+        {
+            self.not_committed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,
