@@ -52,6 +52,12 @@ impl Closings {
     }
 }
 
+/// Of these events it is noted when they were sent and when a plain consumer had them: what Kafka itself takes.
+const NOTED: u64 = 100;
+
+/// When the noted events were sent, in their order.
+type Sent = Arc<Mutex<Vec<Instant>>>;
+
 /// Windows that came, each with the moment it did.
 type Arrivals = Arc<Mutex<Vec<(i32, i64, Instant)>>>;
 
@@ -105,7 +111,10 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
         }
     });
     let cpu = cpu_seconds(tidecast.pid());
-    let late_by = tokio::task::block_in_place(|| pace(kafka, &setup.topic("events"), options, &closings))?;
+    let (sent, plain) = (Sent::default(), Arc::<Mutex<Vec<(usize, Instant)>>>::default());
+    readers.push(watch_events(kafka, &setup.topic("events"), plain.clone(), stop.clone())?);
+    let late_by =
+        tokio::task::block_in_place(|| pace(kafka, &setup.topic("events"), options, &closings, &sent))?;
     let cpu = cpu_seconds(tidecast.pid()) - cpu;
     // The last windows are on their way; idle partitions close what is left, which is not counted.
     tokio::time::timeout(Duration::from_secs(2), std::future::pending::<()>()).await.ok();
@@ -115,7 +124,20 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     }
     client.await.ok();
     let first = now_ms() / 1000 - (options.seconds + 2 - options.warm_up.min(options.seconds)) as i64;
-    let rows =
+    let row = |name: &str, mut waits: Vec<f64>| {
+        waits.sort_by(f64::total_cmp);
+        let cell = |share| format!("{:.1}", quantile(&waits, share));
+        let quantiles = [0.5, 0.95, 0.99, 0.999, 1.0].map(cell);
+        [name.to_string(), waits.len().to_string()].into_iter().chain(quantiles).collect::<Vec<_>>()
+    };
+    let sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
+    let plain = std::mem::take(&mut *plain.lock().unwrap_or_else(PoisonError::into_inner));
+    let from = (options.warm_up * options.rate / NOTED) as usize;
+    let counted = plain.iter().filter(|(place, _)| *place >= from);
+    let alone = counted.filter_map(|(place, at)| Some(at.saturating_duration_since(*sent.get(*place)?)));
+    let mut rows =
+        vec![row("an event itself, by a consumer", alone.map(|wait| wait.as_secs_f64() * 1e3).collect())];
+    let closed =
         [("topic, read committed", on_topic), ("topic, read ahead", ahead), ("WebSocket frame", on_socket)]
             .map(|(name, arrivals)| {
                 let mut waits = Vec::new();
@@ -126,18 +148,9 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
                         waits.push(at.saturating_duration_since(closed).as_secs_f64() * 1e3);
                     }
                 }
-                waits.sort_by(f64::total_cmp);
-                let cell = |share| format!("{:.1}", quantile(&waits, share));
-                vec![
-                    name.to_string(),
-                    waits.len().to_string(),
-                    cell(0.5),
-                    cell(0.95),
-                    cell(0.99),
-                    cell(0.999),
-                    cell(1.0),
-                ]
+                row(name, waits)
             });
+    rows.extend(closed);
     println!(
         "{} events/s for {} s, {}; {:.0} % of a core, {:.0} MB; the pacer was late by {:.1} ms at most",
         options.rate,
@@ -147,7 +160,7 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
         resident_mb(tidecast.pid(), "VmRSS"),
         late_by
     );
-    print(&["window closes to", "windows", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "max ms"], &rows);
+    print(&["from its cause to", "counted", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "max ms"], &rows);
     tidecast.terminate(Duration::from_secs(20)).await;
     Ok(())
 }
@@ -176,8 +189,29 @@ fn watch(
     }))
 }
 
+/// Reads the events as anybody would.
+fn watch_events(
+    kafka: &Kafka,
+    topic: &str,
+    arrivals: Arc<Mutex<Vec<(usize, Instant)>>>,
+    stop: Arc<AtomicBool>,
+) -> Result<JoinHandle<()>> {
+    let consumer = outlet(kafka, topic, false, Offset::End)?;
+    // As `Reading::write` begins.
+    let number = |event: &[u8]| std::str::from_utf8(event.get(9..16)?).ok()?.parse::<u64>().ok();
+    Ok(spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
+            if let Some(number) = number(message.payload().unwrap_or_default()).filter(|n| n % NOTED == 0) {
+                let place = (number / NOTED) as usize;
+                arrivals.lock().unwrap_or_else(PoisonError::into_inner).push((place, Instant::now()));
+            }
+        }
+    }))
+}
+
 /// Sends at the rate asked for; returns by how many ms it was ever late. A slice of a millisecond at a time.
-fn pace(kafka: &Kafka, topic: &str, options: &Options, closings: &Closings) -> Result<f64> {
+fn pace(kafka: &Kafka, topic: &str, options: &Options, closings: &Closings, sent: &Sent) -> Result<f64> {
     let inlet = Inlet::new(kafka, topic, 1)?;
     let (start, start_ms) = (Instant::now(), now_ms());
     let (mut line, mut late_by) = (Vec::with_capacity(160), 0f64);
@@ -196,6 +230,9 @@ fn pace(kafka: &Kafka, topic: &str, options: &Options, closings: &Closings) -> R
             closings.note(reading.partition(), (stream_ms - LATENESS_MS).div_euclid(1000));
         }
         reading.write(number, "sensor_data", stream_ms - reading.behind_ms, &mut line);
+        if number.is_multiple_of(NOTED) {
+            sent.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+        }
         inlet.send(&reading.key(), reading.partition(), &line)?;
     }
     inlet.finish()?;

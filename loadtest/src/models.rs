@@ -74,15 +74,11 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     let consumer = outlet(kafka, &setup.topic("predictions"), false, Offset::Beginning)?;
     let until = stop.clone();
     let reader = spawn(move || {
-        let mut all = Vec::new();
+        // Read when the run is over: this runs beside what it measures.
+        let mut all: Vec<(Box<[u8]>, Instant)> = Vec::new();
         while !until.load(Ordering::Relaxed) {
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
-            let at = Instant::now();
-            if let Ok(f) = serde_json::from_slice::<Forecast>(message.payload().unwrap_or_default())
-                && let Ok(time) = chrono::DateTime::parse_from_rfc3339(&f.timestamp)
-            {
-                all.push(Came { model: f.model_id, second: time.timestamp(), at });
-            }
+            all.push((message.payload().unwrap_or_default().into(), Instant::now()));
         }
         all
     });
@@ -97,6 +93,12 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
         bail!("the reader of forecasts died")
     };
     tidecast.terminate(Duration::from_secs(20)).await;
+    let read = |(payload, at): &(Box<[u8]>, Instant)| {
+        let forecast: Forecast = serde_json::from_slice(payload).ok()?;
+        let time = chrono::DateTime::parse_from_rfc3339(&forecast.timestamp).ok()?;
+        Some(Came { model: forecast.model_id, second: time.timestamp(), at: *at })
+    };
+    let all: Vec<Came> = all.iter().filter_map(read).collect();
 
     let counted_from = first + options.warm_up as i64;
     let models: HashSet<&str> = all.iter().map(|f| f.model.as_str()).collect();
@@ -143,9 +145,12 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Between two lots of events: a producer that woke for each would cost more than what it measures.
+const PACE: Duration = Duration::from_millis(10);
+
 /// One event for each key in each second, evenly; returns the first second.
 fn pace(kafka: &Kafka, topic: &str, options: &Options, closings: &Closings) -> Result<i64> {
-    let inlet = Inlet::new(kafka, topic, 1)?;
+    let inlet = Inlet::new(kafka, topic, 2)?;
     let first = chrono::Utc::now().timestamp();
     let start = Instant::now();
     for second in 0..options.seconds {
@@ -153,7 +158,7 @@ fn pace(kafka: &Kafka, topic: &str, options: &Options, closings: &Closings) -> R
             let due = Duration::from_nanos(second * 1_000_000_000 + source * 1_000_000_000 / options.models);
             let now = start.elapsed();
             if now < due {
-                std::thread::sleep((due - now).max(Duration::from_micros(500)));
+                std::thread::sleep((due - now).max(PACE));
             }
             let (at, partition) = (first + second as i64, (source % PARTITIONS as u64) as i32);
             closings.note(partition, at);

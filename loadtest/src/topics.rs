@@ -54,7 +54,7 @@ pub fn outlet(kafka: &Kafka, topic: &str, committed: bool, from: Offset) -> Resu
     let mut config = kafka.config();
     config.set("group.id", tidecast_tests::kafka::unique("loadtest")).set("enable.auto.commit", "false");
     config.set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" });
-    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "5");
+    config.set("enable.partition.eof", "true");
     config.set("queued.min.messages", "1000000").set("fetch.queue.backoff.ms", "5");
     let consumer: BaseConsumer = config.create()?;
     let count = kafka.partitions(topic).with_context(|| format!("no topic {topic}"))?;
