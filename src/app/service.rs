@@ -221,6 +221,7 @@ impl Service {
                 notes: tables.notes.clone(),
                 kafka: Arc::new(
                     tidecast_kafka::Operations::new(&cluster, &settings, publishing.clone())?
+                        .hiding(topic_names(&settings.kafka.group_id))
                         .with_history(history.clone()),
                 ),
                 stats: stats.clone(),

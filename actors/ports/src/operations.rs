@@ -3,6 +3,7 @@
 use crate::control::{ControlError, Page, PageRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// One dead letter.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +69,42 @@ pub trait DeadLetters: Send + Sync {
     async fn replay(&self, request: ReplayRequest) -> Result<ReplayResult, ControlError>;
 }
 
+/// Which records of a topic.
+#[derive(Debug, Clone, Default)]
+pub struct RecordsRequest {
+    /// Its name.
+    pub topic: String,
+    /// Of one partition alone.
+    pub partition: Option<i32>,
+    /// Only those whose key, value or headers have this text in them, whatever the case.
+    pub contains: Option<String>,
+    /// Most of them, at least 1.
+    pub limit: usize,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// A record of any topic, for a person to look at.
+#[derive(Debug, Clone, Serialize)]
+pub struct TopicRecord {
+    /// Its place.
+    pub partition: i32,
+    /// Its place.
+    pub offset: i64,
+    /// Kafka's, RFC 3339.
+    pub timestamp: String,
+    /// The key, as text (lossy).
+    pub key: Option<String>,
+    /// The value as text when it is UTF-8; `null` with no `value_base64` is a tombstone.
+    pub value: Option<String>,
+    /// The value in base64 when it is not.
+    pub value_base64: Option<String>,
+    /// As text (lossy); of several with one name the last.
+    pub headers: BTreeMap<String, String>,
+    /// Key, value or a header is longer than what is shown of it.
+    pub truncated: bool,
+}
+
 /// Kafka for `/api/kafka/**`. Answers are JSON objects as the contract shows them.
 #[async_trait::async_trait]
 pub trait KafkaOperations: Send + Sync {
@@ -75,6 +112,8 @@ pub trait KafkaOperations: Send + Sync {
     async fn health(&self) -> Map<String, Value>;
     /// Topics with partitions and offsets.
     async fn topics(&self) -> Result<Vec<Value>, ControlError>;
+    /// A topic's records, newest first.
+    async fn records(&self, request: RecordsRequest) -> Result<Page<TopicRecord>, ControlError>;
     /// Publishing counters since the start.
     async fn metrics(&self) -> Map<String, Value>;
     /// Figures of `today` or `last_7_days`, of all instances.

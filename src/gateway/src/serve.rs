@@ -9,6 +9,7 @@ use crate::listeners::{Listeners, accept};
 use crate::live::outbox::Closing;
 use crate::live::pulse::{self, Due};
 use crate::live::replay::Replays;
+use crate::live::roster::{About, Kind};
 use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::rest;
@@ -243,7 +244,8 @@ async fn accept_websockets(listener: TcpListener, tls: Option<Arc<Tls>>, app: Ar
             () = app.stopping.cancelled() => return,
             stream = accept(&listener) => stream,
         };
-        let Ok(counted) = addresses.count(peer_of(&stream)) else { continue };
+        let peer = peer_of(&stream);
+        let Ok(counted) = addresses.count(peer) else { continue };
         let door = Door { app: app.clone(), doorway: doorway.clone(), active: active.clone(), most };
         let (tls, shared) = (tls.clone(), shared.clone());
         app.tasks.spawn(async move {
@@ -251,7 +253,7 @@ async fn accept_websockets(listener: TcpListener, tls: Option<Arc<Tls>>, app: Ar
             match tls {
                 None => {
                     if let Some(admitted) = Box::pin(door.open(stream)).await {
-                        run_session(admitted, shared).await;
+                        run_session(admitted, shared, peer).await;
                     }
                 }
                 Some(tls) => {
@@ -259,7 +261,7 @@ async fn accept_websockets(listener: TcpListener, tls: Option<Arc<Tls>>, app: Ar
                     if let Some(stream) = shake_hands(&tls, stream, &stopping).await
                         && let Some(admitted) = Box::pin(door.open(stream)).await
                     {
-                        Box::pin(run_session(admitted, shared)).await;
+                        Box::pin(run_session(admitted, shared, peer)).await;
                     }
                 }
             }
@@ -422,10 +424,16 @@ impl Door {
     }
 }
 
-async fn run_session<S: AsyncRead + AsyncWrite + Unpin>(admitted: Admitted<S>, shared: Arc<Shared>) {
+async fn run_session<S: AsyncRead + AsyncWrite + Unpin>(
+    admitted: Admitted<S>,
+    shared: Arc<Shared>,
+    peer: IpAddr,
+) {
     let Admitted { stream, already_read, caller, mut place } = admitted;
     let hub = &shared.hub;
-    let outbox = hub.join(hub.options.heartbeat_interval);
+    let user = caller.as_ref().and_then(|caller| caller.subject.clone());
+    let about = About::new(Kind::WebSocket, Some(peer), user);
+    let outbox = hub.join(hub.options.heartbeat_interval, about);
     let deadline = match &caller {
         None => Some((AUTH_PATIENCE, "no token came within 5 s")),
         Some(caller) => {

@@ -1,5 +1,6 @@
 //! `GET /stream/metrics`: one server-sent event for each aggregate of a family.
 
+use crate::gate::Peer;
 use crate::live::Hub;
 use crate::live::hub::AtOnce;
 use crate::live::index::Pattern;
@@ -7,10 +8,12 @@ use crate::live::outbox::{Closing, Outbox};
 use crate::live::position::Position;
 use crate::live::pulse::Due;
 use crate::live::replay::{Goes, Replayed, Standing};
+use crate::live::roster::{About, Kind};
 use crate::live::update::Update;
 use crate::problem::Problem;
 use crate::rest::extract::{Params, Who};
 use crate::services::App;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -163,6 +166,7 @@ impl Stream for EventStream {
 pub(crate) async fn stream_metrics(
     State(app): State<Arc<App>>,
     Who(caller): Who,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     Params(query): Params<StreamQuery>,
 ) -> Result<Response, Problem> {
@@ -182,7 +186,8 @@ pub(crate) async fn stream_metrics(
         let detail = format!("{most} streams are open already; try again later");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "5"));
     }
-    let outbox = hub.join(COMMENT_EVERY);
+    let address = peer.map(|Extension(Peer(address))| address);
+    let outbox = hub.join(COMMENT_EVERY, About::new(Kind::Sse, address, caller.subject.clone()));
     if let Some(expires) = caller.expires {
         let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
         outbox.set_deadline(Some((

@@ -18,6 +18,8 @@ mod publishing_history;
 mod seen_events;
 mod single;
 mod source;
+mod tail;
+mod topic_reader;
 mod wakeup;
 
 pub use admin::{AdminError, Broker, ClusterView, KafkaAdmin, PartitionView, TopicSpec, TopicView};

@@ -5,12 +5,14 @@ use crate::cluster::{ClientError, Cluster, ClusterOptions, Sasl};
 use crate::publishing::Publishing;
 use crate::publishing_history::PublishingHistory;
 use crate::single::SingleSender;
+use crate::tail::Tail;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use tidecast_event::EventTime;
-use tidecast_ports::{ControlError, KafkaOperations};
+use tidecast_ports::operations::{RecordsRequest, TopicRecord};
+use tidecast_ports::{ControlError, KafkaOperations, Page};
 
 /// How long a look for health may take.
 const HEALTH: Duration = Duration::from_secs(3);
@@ -24,6 +26,9 @@ pub struct Operations {
     sender: SingleSender,
     publishing: Publishing,
     history: Option<PublishingHistory>,
+    tail: Tail,
+    /// Topics whose records nobody is shown.
+    hidden: Vec<String>,
 }
 
 impl Operations {
@@ -40,7 +45,14 @@ impl Operations {
     pub fn on(cluster: &Cluster, publishing: Publishing) -> Result<Self, ClientError> {
         let admin = KafkaAdmin::new(cluster).map_err(|error| ClientError(error.to_string()))?;
         let sender = SingleSender::new(cluster, publishing.clone()).map_err(ClientError)?;
-        Ok(Operations { admin, sender, publishing, history: None })
+        Ok(Operations {
+            admin,
+            sender,
+            publishing,
+            history: None,
+            tail: Tail::new(cluster),
+            hidden: Vec::new(),
+        })
     }
 }
 
@@ -48,6 +60,11 @@ impl Operations {
     /// Answers about earlier hours from here.
     pub fn with_history(self, history: PublishingHistory) -> Self {
         Operations { history: Some(history), ..self }
+    }
+
+    /// Does not show the records of these: what they hold is shown elsewhere, without its secrets.
+    pub fn hiding(self, hidden: impl IntoIterator<Item = String>) -> Self {
+        Operations { hidden: hidden.into_iter().collect(), ..self }
     }
 
     fn history(&self) -> Result<&PublishingHistory, ControlError> {
@@ -157,6 +174,15 @@ impl KafkaOperations for Operations {
             })
         });
         Ok(topics.collect())
+    }
+
+    async fn records(&self, request: RecordsRequest) -> Result<Page<TopicRecord>, ControlError> {
+        // Kafka's own are not for people.
+        if request.topic.starts_with("__") || self.hidden.contains(&request.topic) {
+            let topic = &request.topic;
+            return Err(ControlError::NotFound(format!("the records of topic {topic:?} are not shown")));
+        }
+        self.tail.page(request).await
     }
 
     async fn metrics(&self) -> Map<String, Value> {

@@ -11,6 +11,7 @@ use super::outbox::{Offered, Outbox};
 use super::position::Position;
 use super::pulse::{CLOSE_PATIENCE, Due, Pulse};
 use super::recent::Recent;
+use super::roster::{About, Member, SessionItem};
 use super::update::{Update, UpdateType};
 use crate::metrics::Metrics;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,7 +70,7 @@ pub struct Hub {
 struct State {
     index: Index,
     streams: Vec<(Arc<str>, Arc<Outbox>)>,
-    sessions: hashbrown::HashMap<u64, Arc<Outbox>>,
+    sessions: hashbrown::HashMap<u64, Member>,
     latest: Latest,
     seen: SeenIds,
     alerts: RecentAlerts,
@@ -122,14 +123,14 @@ impl Hub {
     }
 
     /// A queue for a new client, with a heartbeat `every` so often. Closed from the start when the hub is.
-    pub fn join(&self, every: Duration) -> Arc<Outbox> {
+    pub fn join(&self, every: Duration, about: About) -> Arc<Outbox> {
         let id = self.next_client.fetch_add(1, Ordering::Relaxed);
         let outbox = Outbox::new(id, self.options.queue_bytes_max);
         let mut state = self.state();
         if let Some((code, reason)) = state.closed {
             outbox.close(code, reason);
         }
-        state.sessions.insert(id, outbox.clone());
+        state.sessions.insert(id, Member { outbox: outbox.clone(), about });
         drop(state);
         self.pulse.schedule(&outbox, Due::Heartbeat { every }, every);
         outbox
@@ -198,10 +199,32 @@ impl Hub {
     pub fn close_all(&self, code: u16, reason: &'static str) {
         let mut state = self.state();
         state.closed = Some((code, reason));
-        for outbox in state.sessions.values() {
+        for Member { outbox, .. } in state.sessions.values() {
             outbox.close(code, reason);
             self.pulse.schedule(outbox, Due::Cut, CLOSE_PATIENCE);
         }
+    }
+
+    /// More became known of a client.
+    pub fn describe(&self, client: u64, change: impl FnOnce(&mut About)) {
+        if let Some(member) = self.state().sessions.get_mut(&client) {
+            change(&mut member.about);
+        }
+    }
+
+    /// Who is connected, in the order in which they came.
+    pub fn sessions(&self) -> Vec<SessionItem> {
+        let state = self.state();
+        let mut subscriptions = state.index.counts();
+        for (_, outbox) in &state.streams {
+            *subscriptions.entry(outbox.id).or_default() += 1;
+        }
+        let count = |id| subscriptions.get(id).copied().unwrap_or(0);
+        let mut items: Vec<SessionItem> =
+            state.sessions.iter().map(|(id, member)| member.item(count(id))).collect();
+        drop(state);
+        items.sort_unstable_by_key(|item| item.id);
+        items
     }
 
     /// A removed model's newest forecast is not given to anybody any more.
@@ -212,7 +235,7 @@ impl Hub {
     /// Clients connected, streams included, and updates waiting for them.
     pub fn load(&self) -> (usize, usize) {
         let state = self.state();
-        (state.sessions.len(), state.sessions.values().map(|outbox| outbox.len()).sum())
+        (state.sessions.len(), state.sessions.values().map(|member| member.outbox.len()).sum())
     }
 
     /// The newest alerts; see [`RecentAlerts::page`].

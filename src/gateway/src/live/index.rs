@@ -108,6 +108,15 @@ impl Index {
         }
     }
 
+    /// How many names and patterns each client has.
+    pub fn counts(&self) -> HashMap<u64, usize> {
+        let mut counts = HashMap::new();
+        for subscriber in self.exact.values().chain(self.prefix.values()).flatten() {
+            *counts.entry(subscriber.outbox.id).or_default() += 1;
+        }
+        counts
+    }
+
     /// Calls `each` for every subscription that `update` matches; a client with several is called several times.
     pub fn matching(&self, update: &Update, mut each: impl FnMut(&Arc<Outbox>)) {
         let bit = update.kind.bit();

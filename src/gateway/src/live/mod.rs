@@ -10,6 +10,7 @@ pub mod position;
 pub mod pulse;
 mod recent;
 pub mod replay;
+pub mod roster;
 pub mod update;
 
 pub use hub::Hub;

@@ -64,6 +64,8 @@ struct State {
     queue: VecDeque<Arc<Update>>,
     bytes: usize,
     gap: Gap,
+    /// Updates not sent since the client connected.
+    skipped: u64,
     heartbeat: Option<Arc<Heartbeat>>,
     closing: Option<Closing>,
     last_offer: u64,
@@ -124,6 +126,7 @@ impl Outbox {
         state.queue.push_back(update.clone());
         state.bytes += update.weight();
         let dropped = if state.bytes > self.bytes_max { state.make_room(self.bytes_max) } else { 0 };
+        state.skipped += dropped;
         // Under the lock, as `take` resets it: a client that has not taken the last offer has its wake still to come.
         let wake = !self.waiting.swap(true, Ordering::AcqRel);
         Offered::Queued { dropped, wake }
@@ -250,6 +253,12 @@ impl Outbox {
         state.bytes = 0;
     }
 
+    /// What waits, and what did not.
+    pub fn waiting(&self) -> Waiting {
+        let state = self.state();
+        Waiting { updates: state.queue.len(), bytes: state.bytes, skipped: state.skipped }
+    }
+
     /// Updates waiting.
     pub fn len(&self) -> usize {
         if self.waiting.load(Ordering::Acquire) { self.state().queue.len() } else { 0 }
@@ -259,6 +268,17 @@ impl Outbox {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A queue's figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Updates in it.
+    pub updates: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Updates skipped since the client connected.
+    pub skipped: u64,
 }
 
 /// What became of an offer.

@@ -6,13 +6,13 @@ use crate::problem::Problem;
 use crate::services::App;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tidecast_event::Reason;
-use tidecast_ports::operations::ReplayRequest;
+use tidecast_ports::operations::{RecordsRequest, ReplayRequest};
 
 /// Hours of one answer, and days that may be named.
 const HOURS_MAX: u32 = 2_160;
@@ -122,6 +122,45 @@ pub(crate) async fn topics(
     let next = (topics.len() > limit).then(|| topics[limit - 1].0.clone());
     let items: Vec<Value> = topics.into_iter().take(limit).map(|(_, topic)| topic).collect();
     Ok(Json(json!({"items": items, "next": next})).into_response())
+}
+
+/// Which records.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Records {
+    /// Of this partition alone.
+    #[param(minimum = 0)]
+    partition: Option<i32>,
+    /// Only those with this text in their key, value or headers, whatever the case.
+    contains: Option<String>,
+    /// Most records to give, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// A topic's records, newest first. A filter looks through so many records at a time; `next` goes on.
+#[utoipa::path(get, path = "/api/kafka/topics/{topic}/records", tag = "kafka", params(("topic" = String, Path), Records), responses(
+    (status = 200, description = "A page of records", body = schemas::RecordPage),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "There is no such topic, or the token does not name it", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "No such partition, or not a cursor of this list", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Kafka is away", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn records(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    Name(topic): Name,
+    Params(Records { partition, contains, limit, cursor }): Params<Records>,
+) -> Result<Response, Problem> {
+    if !caller.may_see_topic(&topic) {
+        return Err(Problem::not_found(format!("there is no topic \"{topic}\"")));
+    }
+    let limit = super::extract::checked_limit(limit)?;
+    let request = RecordsRequest { topic, partition, contains, limit, cursor };
+    let page = app.services.kafka.records(request).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }
 
 /// Publishing counters since the start.

@@ -1,8 +1,9 @@
 //! What the pages ask first: figures, alerts, and where the live connection is.
 
-use super::extract::{Params, Who, checked_limit};
+use super::extract::{PageQuery, Params, Who, checked_limit};
 use super::{alerts, schemas};
 use crate::live::alerts::{AlertItem, AlertKind};
+use crate::live::roster::SessionItem;
 use crate::pages::websocket_authority;
 use crate::problem::Problem;
 use crate::services::App;
@@ -34,6 +35,34 @@ pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Response, Probl
     }
     answer.entry("websocket").or_insert(websocket);
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(Value::Object(answer))).into_response())
+}
+
+/// The clients connected to this instance, in the order in which they came.
+#[utoipa::path(get, path = "/api/sessions", tag = "overview", params(PageQuery), responses(
+    (status = 200, description = "A page of clients", body = schemas::SessionPage),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn sessions(
+    State(app): State<Arc<App>>,
+    Params(page): Params<PageQuery>,
+) -> Result<Response, Problem> {
+    let page = page.page()?;
+    let limit = checked_limit(page.limit)?;
+    let after = match &page.cursor {
+        None => 0,
+        Some(cursor) => cursor
+            .parse()
+            .map_err(|_| Problem::parameter("cursor", "not a cursor of this list; begin without one"))?,
+    };
+    let search = page.search.unwrap_or_default().to_lowercase();
+    let wanted = |item: &SessionItem| {
+        let texts = [item.user.as_deref(), item.address.as_deref()];
+        texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&search)) || search.is_empty()
+    };
+    let mut found = app.services.hub.sessions().into_iter().filter(|item| item.id > after && wanted(item));
+    let items: Vec<SessionItem> = found.by_ref().take(limit).collect();
+    let next = items.last().filter(|_| found.next().is_some()).map(|last| last.id.to_string());
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({"items": items, "next": next}))).into_response())
 }
 
 /// Which alerts.

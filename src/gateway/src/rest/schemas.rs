@@ -415,6 +415,43 @@ pub struct TopicPage {
     next: Option<String>,
 }
 
+/// A record of a topic.
+#[derive(ToSchema)]
+pub struct TopicRecord {
+    partition: i32,
+    offset: i64,
+    /// RFC 3339.
+    timestamp: String,
+    /// As text.
+    #[schema(required)]
+    key: Option<String>,
+    /// As text, when it is UTF-8; `null` with no `value_base64` is a tombstone.
+    #[schema(required)]
+    value: Option<String>,
+    /// When it is not.
+    #[schema(required)]
+    value_base64: Option<String>,
+    headers: BTreeMap<String, String>,
+    /// Something of it is longer than what is shown.
+    truncated: bool,
+}
+
+/// A page of a topic's records.
+#[derive(ToSchema)]
+pub struct RecordPage {
+    items: Vec<TopicRecord>,
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// A page of connected clients.
+#[derive(ToSchema)]
+pub struct SessionPage {
+    items: Vec<crate::live::roster::SessionItem>,
+    #[schema(required)]
+    next: Option<String>,
+}
+
 /// Whether connection settings work.
 #[derive(ToSchema)]
 pub struct ConnectionTest {

@@ -1,6 +1,6 @@
 //! What a session does with what its client asks.
 
-use super::protocol::{self, ClientMessage, Complaint};
+use super::protocol::{self, ClientMessage, Complaint, Format};
 use super::resume::{Asked, Pending};
 use super::session::{Session, Subscriptions};
 use crate::access::Caller;
@@ -31,6 +31,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ClientMessage::Subscribe { model_ids, update_types, format, resume } => {
                 if let Some(format) = format {
                     self.format = format;
+                    let is_binary = format == Format::MessagePack;
+                    self.shared.hub.describe(self.outbox.id, |about| about.is_binary = is_binary);
                 }
                 self.subscribe(model_ids, update_types, resume);
             }
@@ -52,6 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match checked {
             Ok(caller) if caller.may(crate::access::SUBSCRIBE) => {
                 self.set_deadline(&caller);
+                let user = caller.subject.clone();
+                self.shared.hub.describe(self.outbox.id, |about| about.user = user);
                 self.caller = Some(caller);
             }
             Ok(_) => self.close(4403, "this token may not subscribe"),

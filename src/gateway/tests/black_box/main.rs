@@ -18,6 +18,7 @@ mod models_are_changed;
 mod pages_are_served;
 mod ports;
 mod rules_are_changed;
+mod sessions_are_shown;
 mod slow_clients;
 mod strangers_are_refused;
 mod streams_of_aggregates;

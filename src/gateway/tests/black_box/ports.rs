@@ -11,7 +11,7 @@ use tidecast_event::{Anomaly, ForecastMessage, Reason, Rejection};
 use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
 use tidecast_ports::ingest::Acknowledged;
 use tidecast_ports::live::{HistoryError, HistoryRequest, Reading};
-use tidecast_ports::operations::{DeadLetter, ReplayRequest, ReplayResult};
+use tidecast_ports::operations::{DeadLetter, RecordsRequest, ReplayRequest, ReplayResult, TopicRecord};
 use tidecast_ports::stats::{ComponentHealth, WorkerStats};
 use tidecast_ports::*;
 use tokio::sync::watch;
@@ -341,6 +341,23 @@ impl KafkaOperations for Broker {
 
     async fn topics(&self) -> Result<Vec<Value>, ControlError> {
         Ok(["c", "a", "b"].map(|name| json!({"name": name, "partitions": 4})).to_vec())
+    }
+
+    async fn records(&self, request: RecordsRequest) -> Result<Page<TopicRecord>, ControlError> {
+        if request.topic != "a" {
+            return Err(ControlError::NotFound(format!("there is no topic {:?}", request.topic)));
+        }
+        let record = |offset| TopicRecord {
+            partition: request.partition.unwrap_or(0),
+            offset,
+            timestamp: "2026-01-16T11:50:32Z".into(),
+            key: request.contains.clone(),
+            value: Some("{}".into()),
+            value_base64: None,
+            headers: [("id".to_owned(), "7".to_owned())].into(),
+            truncated: false,
+        };
+        Ok(Page { items: (0..request.limit as i64).rev().map(record).collect(), next: Some("0:1".into()) })
     }
 
     async fn metrics(&self) -> Map<String, Value> {

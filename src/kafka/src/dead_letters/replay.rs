@@ -1,11 +1,13 @@
 //! Putting dead letters back: the record and the marker that it went are one transaction, and the transaction's name
 //! fences any other replay of the same letters, so that each goes once whoever asks and whatever fails.
 
-use super::letters::{Letter, Letters};
-use super::{WINDOW, unavailable};
+use super::letters::Letter;
+use super::{WINDOW, bounds};
 use crate::cluster::{Cluster, ProducerKind, explain};
+use crate::native::ReportingProducer;
 use crate::publisher::DeliveryContext;
 use crate::publishing::Publishing;
+use crate::topic_reader::TopicReader;
 use hashbrown::HashSet;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -20,6 +22,7 @@ const COMMIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Replay<'r> {
     pub cluster: &'r Cluster,
+    pub topic: &'r str,
     pub markers: &'r str,
     pub inputs: &'r [String],
     pub publishing: &'r Publishing,
@@ -28,7 +31,7 @@ pub(super) struct Replay<'r> {
 /// One request under way.
 struct Running<'r> {
     replay: &'r Replay<'r>,
-    producer: BaseProducer<DeliveryContext>,
+    producer: ReportingProducer<DeliveryContext>,
     /// Ids of letters that went back already.
     gone: HashSet<String>,
     payload: Option<Vec<u8>>,
@@ -36,7 +39,11 @@ struct Running<'r> {
 }
 
 impl Replay<'_> {
-    pub fn run(&self, letters: &mut Letters, request: &ReplayRequest) -> Result<ReplayResult, ControlError> {
+    pub fn run(
+        &self,
+        reader: &mut TopicReader,
+        request: &ReplayRequest,
+    ) -> Result<ReplayResult, ControlError> {
         let ids = check(request)?;
         let transactional_id = format!("{}-dead-letter-replay", self.cluster.options().group_id);
         let config = self.cluster.producer_config(ProducerKind::Transactional(&transactional_id));
@@ -47,18 +54,18 @@ impl Replay<'_> {
         producer.init_transactions(COMMIT).map_err(|error| fault(&error))?;
         let mut running = Running {
             replay: self,
-            producer,
-            gone: self.marked()?,
+            producer: ReportingProducer::new(producer),
+            gone: self.marked(reader)?,
             payload: request.payload.as_ref().map(payload_bytes),
             result: ReplayResult { replayed: 0, skipped: 0 },
         };
-        let bounds = letters.bounds().map_err(unavailable)?;
+        let bounds = bounds(reader, self.topic)?;
         if ids.is_empty() {
             for (partition, (low, high)) in bounds {
                 let mut from = low;
                 while from < high {
                     let to = (from + WINDOW).min(high);
-                    let found = letters.read(partition, from, to).map_err(unavailable)?;
+                    let found = self.read(reader, partition, from, to)?;
                     let wanted = |letter: &Letter| {
                         request.reason.as_ref().is_none_or(|reason| letter.reason == *reason)
                     };
@@ -69,11 +76,7 @@ impl Replay<'_> {
         } else {
             for (partition, offset) in ids {
                 let there = bounds.get(&partition).is_some_and(|(low, high)| (*low..*high).contains(&offset));
-                let found = if there {
-                    letters.read(partition, offset, offset + 1).map_err(unavailable)?
-                } else {
-                    vec![]
-                };
+                let found = if there { self.read(reader, partition, offset, offset + 1)? } else { vec![] };
                 if found.is_empty() {
                     running.result.skipped += 1;
                 }
@@ -83,17 +86,27 @@ impl Replay<'_> {
         Ok(running.result)
     }
 
+    /// Letters of one partition, oldest first.
+    fn read(
+        &self,
+        reader: &mut TopicReader,
+        partition: i32,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<Letter>, ControlError> {
+        let mut letters = Vec::new();
+        reader.each(self.topic, partition, from, to, |message| letters.push(Letter::read(message)))?;
+        Ok(letters)
+    }
+
     /// The marker table, whole.
-    fn marked(&self) -> Result<HashSet<String>, ControlError> {
-        let mut table = Letters::open(self.cluster, self.markers).map_err(unavailable)?;
+    fn marked(&self, reader: &mut TopicReader) -> Result<HashSet<String>, ControlError> {
         let mut gone = HashSet::new();
-        for (partition, (low, high)) in table.bounds().map_err(unavailable)? {
+        for (partition, (low, high)) in bounds(reader, self.markers)? {
             if low < high {
-                table
-                    .each(partition, low, high, |message| {
-                        gone.extend(message.key().map(|key| String::from_utf8_lossy(key).into_owned()));
-                    })
-                    .map_err(unavailable)?;
+                reader.each(self.markers, partition, low, high, |message| {
+                    gone.extend(message.key().map(|key| String::from_utf8_lossy(key).into_owned()));
+                })?;
             }
         }
         Ok(gone)
@@ -123,7 +136,7 @@ impl Running<'_> {
         }
         let deadline = Instant::now() + COMMIT;
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.producer.poll(Duration::from_millis(1));
+            self.producer.serve_next(deadline.saturating_duration_since(Instant::now()));
         }
         if let Some((_, why)) = self.producer.context().take_failure() {
             return Err(self.stopped(&why));
@@ -157,7 +170,7 @@ impl Running<'_> {
                         return Err(self.stopped(&explain(&error)));
                     }
                     record = back;
-                    self.producer.poll(Duration::from_millis(1));
+                    self.producer.serve_next(deadline.saturating_duration_since(Instant::now()));
                 }
             }
         }

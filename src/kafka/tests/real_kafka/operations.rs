@@ -1,8 +1,9 @@
 //! Admin and operations.
 
-use crate::broker;
+use crate::broker::{self, Put};
 use serde_json::{Value, json};
 use tidecast_kafka::{Cluster, ClusterOptions, KafkaAdmin, Operations, Publishing, TopicSpec};
+use tidecast_ports::operations::RecordsRequest;
 use tidecast_ports::{ControlError, KafkaOperations};
 
 fn map(value: Value) -> serde_json::Map<String, Value> {
@@ -84,4 +85,54 @@ fn connection_settings_are_tried() {
         assert_eq!(refused["status"], json!("error"));
         assert!(!serde_json::to_string(&refused).unwrap().contains("hunter2"), "{refused:?}");
     });
+}
+
+#[test]
+fn a_topics_records_come_newest_first_page_by_page_and_by_what_is_in_them() {
+    let topic = broker::topic("looked-at", 2);
+    let mut put: Vec<Put> = (0..120).map(|n| broker::numbered((n % 2) as i32, n)).collect();
+    put[7].value = None;
+    put[8].value = Some(vec![0xff, 0xfe]);
+    put[9].value = Some("ü".repeat(10_000).into_bytes());
+    put[10].traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    broker::put(&topic, &put);
+    let operations = Operations::on(&broker::cluster("tail"), Publishing::default()).unwrap();
+    let operations = operations.hiding(["of-the-service".to_owned()]);
+    let ask = |change: &dyn Fn(&mut RecordsRequest)| {
+        let mut request = RecordsRequest { topic: topic.clone(), limit: 50, ..RecordsRequest::default() };
+        change(&mut request);
+        broker::runtime().block_on(operations.records(request))
+    };
+    let mut all = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = ask(&|request| request.cursor = cursor.clone()).unwrap();
+        all.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let numbers: Vec<i64> =
+        all.iter().map(|record| record.offset * 2 + i64::from(record.partition)).collect();
+    assert_eq!(numbers, (0..120).rev().collect::<Vec<i64>>(), "each once, by time");
+    let of = |number: usize| &all[119 - number];
+    assert_eq!((of(3).key.as_deref(), of(3).value.as_deref()), (Some("k3"), Some("value 1 3")));
+    assert_eq!(of(3).timestamp, "2023-11-14T22:13:20.003Z");
+    assert_eq!((of(7).value.as_deref(), of(7).value_base64.as_deref()), (None, None));
+    assert_eq!((of(8).value.as_deref(), of(8).value_base64.as_deref()), (None, Some("//4=")));
+    assert_eq!((of(9).value.as_deref().unwrap().len(), of(9).truncated), (16 << 10, true));
+    assert!(of(10).headers["traceparent"].starts_with("00-0af7"), "{:?}", of(10).headers);
+    let one = ask(&|request| request.partition = Some(1)).unwrap();
+    assert!(one.items.len() == 50 && one.items.iter().all(|record| record.partition == 1));
+    let found = ask(&|request| request.contains = Some("VALUE 0 11".into())).unwrap();
+    let values: Vec<&str> = found.items.iter().filter_map(|record| record.value.as_deref()).collect();
+    assert_eq!(values, ["value 0 118", "value 0 116", "value 0 114", "value 0 112", "value 0 110"]);
+    assert_eq!(found.next, None);
+    let refused = ask(&|request| request.partition = Some(7)).unwrap_err();
+    assert!(matches!(&refused, ControlError::Invalid { field, .. } if field == "partition"), "{refused}");
+    for hidden in ["no-such-topic", "__consumer_offsets", "of-the-service"] {
+        let refused = ask(&|request| request.topic = hidden.into()).unwrap_err();
+        assert!(matches!(&refused, ControlError::NotFound(_)), "{refused}");
+    }
 }

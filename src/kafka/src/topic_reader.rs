@@ -1,0 +1,211 @@
+//! Any topic read by offsets, and page by page from its newest record back.
+
+use crate::cluster::{Cluster, explain};
+use crate::log::QuietContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tidecast_ports::ControlError;
+
+/// How long reading some records may take.
+const READ: Duration = Duration::from_secs(10);
+/// Records looked at for one page: a filter that matches little gives short pages, not long waits.
+const LOOKED_AT: usize = 20_000;
+/// Records read at once from one partition, at most.
+const WINDOW: i64 = 500;
+
+/// For each partition, the offset below which a listing goes on.
+pub(crate) type Positions = BTreeMap<i32, i64>;
+
+/// A record read, and its place.
+#[derive(Debug)]
+pub(crate) struct Found<R> {
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp_ms: i64,
+    pub record: R,
+}
+
+/// A reader without a group, of committed records. Its calls block.
+pub(crate) struct TopicReader {
+    consumer: BaseConsumer<QuietContext>,
+}
+
+impl TopicReader {
+    /// Makes the client; `purpose` names it among those of the group.
+    pub fn open(cluster: &Cluster, purpose: &str) -> Result<Self, ControlError> {
+        let group = format!("{}-{purpose}", cluster.options().group_id);
+        let mut config = cluster.reader_config(&group, "read_committed");
+        config
+            .set("fetch.wait.max.ms", "100")
+            .set("queued.max.messages.kbytes", "8192")
+            // The log's beginning may move while we read.
+            .set("auto.offset.reset", "earliest");
+        let consumer = BaseConsumer::from_config_and_context(&config, QuietContext::default())
+            .map_err(|error| ControlError::Unavailable(explain(&error)))?;
+        Ok(TopicReader { consumer })
+    }
+
+    /// First and next offset of each partition.
+    pub fn bounds(&self, topic: &str) -> Result<BTreeMap<i32, (i64, i64)>, ControlError> {
+        let metadata =
+            self.consumer.fetch_metadata(Some(topic), READ).map_err(|error| self.fault(topic, &error))?;
+        let found = metadata.topics().first();
+        match found.and_then(|found| found.error()).map(RDKafkaErrorCode::from) {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::InvalidTopic) => {
+                return Err(ControlError::NotFound(format!(
+                    "there is no topic {topic:?}, or we may not see it"
+                )));
+            }
+            Some(code) => return Err(ControlError::Unavailable(format!("topic {topic}: {code}"))),
+            None => {}
+        }
+        let partitions = found.map_or(&[][..], |found| found.partitions());
+        let bounds = partitions.iter().map(|partition| {
+            let bounds = self.consumer.fetch_watermarks(topic, partition.id(), READ);
+            bounds.map(|bounds| (partition.id(), bounds)).map_err(|error| self.fault(topic, &error))
+        });
+        bounds.collect()
+    }
+
+    /// Calls `take` on each record of a partition with offsets from `from` to before `to`, oldest first.
+    pub fn each(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        to: i64,
+        mut take: impl FnMut(&BorrowedMessage<'_>),
+    ) -> Result<(), ControlError> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition_offset(topic, partition, Offset::Offset(from))
+            .map_err(|error| self.fault(topic, &error))?;
+        self.consumer.assign(&list).map_err(|error| self.fault(topic, &error))?;
+        let deadline = Instant::now() + READ;
+        let outcome = loop {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    // What was asked for before may still be on its way.
+                    let other = message.topic() != topic || message.partition() != partition;
+                    if other || message.offset() < from {
+                        continue;
+                    }
+                    if message.offset() < to {
+                        take(&message);
+                    }
+                    // What follows the last may be markers only.
+                    if message.offset() >= to - 1 {
+                        break Ok(());
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(at))) if at == partition => break Ok(()),
+                _ if Instant::now() >= deadline => {
+                    let why = self.consumer.context().last_error();
+                    let why = why.unwrap_or_else(|| "no answer in time".to_owned());
+                    break Err(ControlError::Unavailable(format!("topic {topic} cannot be read: {why}")));
+                }
+                _ => {}
+            }
+        };
+        self.consumer.unassign().map_err(|error| self.fault(topic, &error))?;
+        outcome
+    }
+
+    /// The newest records that are `wanted`, newest first by their timestamps, from before `positions` (the end, where a
+    /// partition has none); and where the next page begins, unless this is the last.
+    pub fn newest<R>(
+        &mut self,
+        topic: &str,
+        bounds: &BTreeMap<i32, (i64, i64)>,
+        positions: Option<&Positions>,
+        limit: usize,
+        read: impl Fn(&BorrowedMessage<'_>) -> R,
+        wanted: impl Fn(&R) -> bool,
+    ) -> Result<(Vec<Found<R>>, Option<Positions>), ControlError> {
+        // A partition made since the page before has only newer records.
+        let mut at: Positions = bounds
+            .iter()
+            .map(|(partition, (_, high))| {
+                let before = positions.map(|from| from.get(partition).copied().unwrap_or(0));
+                (*partition, before.map_or(*high, |before| before.min(*high)))
+            })
+            .collect();
+        let window = i64::try_from(limit).unwrap_or(WINDOW).clamp(50, WINDOW);
+        // The newest not yet taken of each partition last.
+        let mut waiting: BTreeMap<i32, Vec<Found<R>>> = BTreeMap::new();
+        let (mut items, mut looked_at) = (Vec::new(), 0);
+        while items.len() < limit && looked_at < LOOKED_AT {
+            for (partition, (low, _)) in bounds {
+                let waiting = waiting.entry(*partition).or_default();
+                while waiting.is_empty() && at[partition] > *low {
+                    let from = (at[partition] - window).max(*low);
+                    self.each(topic, *partition, from, at[partition], |message| {
+                        waiting.push(Found {
+                            partition: *partition,
+                            offset: message.offset(),
+                            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+                            record: read(message),
+                        });
+                    })?;
+                    if waiting.is_empty() {
+                        // Nothing but markers in there.
+                        at.insert(*partition, from);
+                    }
+                }
+            }
+            let newest = waiting
+                .iter()
+                .filter_map(|(partition, waiting)| Some((waiting.last()?.timestamp_ms, *partition)))
+                .max_by_key(|(timestamp, partition)| (*timestamp, std::cmp::Reverse(*partition)));
+            let newest = newest.and_then(|(_, partition)| waiting.get_mut(&partition)?.pop());
+            let Some(found) = newest else { return Ok((items, None)) };
+            at.insert(found.partition, found.offset);
+            looked_at += 1;
+            if wanted(&found.record) {
+                items.push(found);
+            }
+        }
+        let more = bounds.iter().any(|(partition, (low, _))| at[partition] > *low);
+        Ok((items, more.then_some(at)))
+    }
+
+    fn fault(&self, topic: &str, error: &KafkaError) -> ControlError {
+        let why = self.consumer.context().last_error().unwrap_or_else(|| explain(error));
+        ControlError::Unavailable(format!("topic {topic} cannot be read: {why}"))
+    }
+}
+
+/// A listing's place as a text that means nothing to clients.
+pub(crate) fn format_cursor(positions: &Positions) -> String {
+    let parts: Vec<String> =
+        positions.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+    parts.join(",")
+}
+
+/// Reads that text.
+pub(crate) fn parse_cursor(text: &str) -> Result<Positions, ControlError> {
+    let part = |part: &str| {
+        let (partition, offset) = part.split_once(':')?;
+        Some((partition.parse().ok()?, offset.parse().ok()?))
+    };
+    text.split(',').map(part).collect::<Option<_>>().ok_or_else(|| ControlError::Invalid {
+        field: "cursor".into(),
+        message: "not a cursor of this list; begin without one".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_read_back() {
+        let positions = BTreeMap::from([(0, 17), (3, 0)]);
+        assert_eq!(parse_cursor(&format_cursor(&positions)).ok(), Some(positions));
+        assert!(parse_cursor("0:1,x").is_err());
+    }
+}
