@@ -3,14 +3,18 @@
 //! It parses where it aggregates. Records before the committed offset are a replay: they rebuild the state and say
 //! nothing. When the next stage has no room it waits, its own mailbox fills, and the source leaves the partition alone.
 
-use crate::decisions::{Decision, Decisions};
+use crate::decisions::{Decision, Decisions, SET_APART};
 use crate::intake::Intake;
 use crate::ledger::AGGREGATOR;
 use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts, Written};
 use crate::metrics::PipelineMetrics;
+use crate::suspects::{Suspects, TRIES};
 use crate::trace::Followed;
 use prometheus::IntGauge;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidecast_event::TopicPartition;
@@ -50,6 +54,8 @@ pub struct AggregatorArguments {
     pub wake: Arc<OnceLock<Wake>>,
     /// Counters.
     pub metrics: PipelineMetrics,
+    /// Records that made earlier lives panic.
+    pub suspects: Arc<Suspects>,
     /// Follows sampled events, where a collector is set.
     pub tracing: Tracing,
 }
@@ -69,6 +75,8 @@ pub struct AggregatorState {
     caught_up: bool,
     lag: IntGauge,
     committed: i64,
+    /// Offsets of records that are to be set apart.
+    condemned: BTreeSet<i64>,
     followed: Followed,
 }
 
@@ -96,6 +104,7 @@ impl Actor for Aggregator {
             caught_up: false,
             lag,
             committed: with.speak_from,
+            condemned: with.suspects.condemned(&with.partition),
             followed: Followed::default(),
             with,
         };
@@ -157,7 +166,10 @@ impl AggregatorState {
             // A piece ends where a decision was made and where the replay ends.
             let offset = records[from].offset;
             self.replay_decisions(offset).await?;
+            self.set_apart(offset).await?;
             let next_decision = self.replay.front().map_or(i64::MAX, |decision| decision.offset);
+            let condemned = self.condemned.range(offset + 1..).next().copied().unwrap_or(i64::MAX);
+            let next_decision = next_decision.min(condemned);
             let silent = offset < self.with.speak_from;
             let speak = if silent { self.with.speak_from } else { i64::MAX };
             let end = next_decision.min(speak);
@@ -169,7 +181,7 @@ impl AggregatorState {
             let mut at = from;
             while at < to && output.closed.len() + output.records.len() < PIECE {
                 let next = (at + RECORDS).min(to);
-                self.with.intake.take(batch, at..next, &mut output);
+                self.take_some(batch, at..next, &mut output)?;
                 at = next;
             }
             let next_offset =
@@ -197,6 +209,47 @@ impl AggregatorState {
             self.tell_metrics();
         }
         self.make_room().await
+    }
+
+    /// Has the intake take records. One that makes it panic is remembered beyond this life, which is over.
+    fn take_some(
+        &mut self,
+        batch: &RecordBatch,
+        records: Range<usize>,
+        output: &mut BatchOutput,
+    ) -> Result<(), ActorProcessingErr> {
+        let intake = &mut self.with.intake;
+        // What the panic left half done is dropped with the actor.
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| intake.take(batch, records, output))) else {
+            return Ok(());
+        };
+        let Some(offset) = intake.taking() else { resume_unwind(panic) };
+        let tries = self.with.suspects.panicked(&self.with.partition, offset);
+        let words = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(format!("the record at offset {offset} made its actor panic (try {tries} of {TRIES}): {words}")
+            .into())
+    }
+
+    /// Has the record at `offset` dead-lettered unseen if it was tried often enough: a decision, for whoever recovers has
+    /// to do the same, whether or not it panics there.
+    async fn set_apart(&mut self, offset: i64) -> Result<(), ActorProcessingErr> {
+        let what = format!("{SET_APART}{offset}");
+        if !self.condemned.contains(&offset) || self.decisions.from(offset).any(|known| known.what == what) {
+            return Ok(());
+        }
+        tracing::error!(partition = %self.with.partition, offset, "a record that panics goes to the dead letters");
+        let mut output = self.output(offset);
+        self.with.intake.replay(&what, &mut output);
+        if output.silent || self.decisions.is_full() {
+            // What is committed already cannot be decided again; and without room for a decision the partition has to go
+            // on all the same.
+            return Ok(());
+        }
+        self.decisions.push(offset, what);
+        output.decision = Some(self.decisions.to_metadata());
+        self.decisions.told();
+        self.emit(output).await
     }
 
     fn tell_metrics(&mut self) {

@@ -12,6 +12,9 @@ pub const METADATA_MAX: usize = 4_096;
 /// Longest decision with its offset.
 const LONGEST: usize = 64;
 
+/// Begins the decision that a record is set apart for what it does to those who process it: its offset follows.
+pub const SET_APART: char = 'p';
+
 /// A decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

@@ -7,6 +7,7 @@ use crate::messages::PublisherMessage;
 use crate::metrics::PipelineMetrics;
 use crate::registry::Registry;
 use crate::rule_book::RuleBook;
+use crate::suspects::Suspects;
 use crate::tally::Tally;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -43,6 +44,8 @@ pub struct House {
     pub partitions: OnceLock<BTreeMap<String, i32>>,
     /// Carries out what rules ask for.
     pub actions: Arc<dyn crate::actions::ActionSink>,
+    /// Records that made their partition's actors panic.
+    pub suspects: Arc<Suspects>,
     /// Follows sampled events, where a collector is set.
     pub tracing: Tracing,
 }

@@ -11,6 +11,12 @@ pub trait Intake: Send {
     /// Takes records of a batch in order. What follows from them is added to `output`.
     fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput);
 
+    /// The offset of the record that [`Intake::take`] is at; what it panicked at, when it did. `None` where a record is
+    /// not to be set apart for that.
+    fn taking(&self) -> Option<i64> {
+        None
+    }
+
     /// When a traced record happened and whom it is about (its source); `None` where one record stands for many.
     fn about(&mut self, _batch: &RecordBatch, _record: &RecordMeta) -> Option<(EventTime, Box<str>)> {
         None

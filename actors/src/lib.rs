@@ -31,6 +31,7 @@ pub mod rule_evaluator;
 pub mod snapshots;
 pub mod stats;
 pub mod submissions;
+pub mod suspects;
 pub mod tally;
 pub mod topology;
 pub mod trace;

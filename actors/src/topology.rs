@@ -319,6 +319,10 @@ impl Inner {
             }
             let at = self.started.elapsed();
             let failures = known.failures.entry(partition.clone()).or_default();
+            if self.parts.house.suspects.take_fresh(partition) {
+                // The next life gets past what ended this one and those before.
+                failures.clear();
+            }
             failures.push(at);
             decide(&self.parts.policy, failures)
         };

@@ -148,6 +148,7 @@ impl Tree {
             pool: house.pool.clone(),
             wake: wake.clone(),
             metrics: house.metrics.clone(),
+            suspects: house.suspects.clone(),
             tracing: house.tracing.clone(),
         };
         let (aggregator, _) = Actor::spawn_linked(None, Aggregator, arguments, supervisor.get_cell()).await?;

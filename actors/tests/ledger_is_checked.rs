@@ -81,6 +81,7 @@ async fn readiness_names_the_stage_until_it_adds_up_again() {
         pool: BatchPool::new(1),
         partitions: OnceLock::new(),
         actions: Arc::new(Nobody),
+        suspects: Arc::default(),
         tracing: None,
     });
     let stats = Stats::start(house.clone(), None);
@@ -97,6 +98,7 @@ async fn readiness_names_the_stage_until_it_adds_up_again() {
         pool: house.pool.clone(),
         wake: Arc::default(),
         metrics,
+        suspects: Arc::default(),
         tracing: None,
     };
     let (aggregator, _) = Actor::spawn(None, Aggregator, arguments).await.expect("the aggregator starts");

@@ -164,6 +164,7 @@ impl Service {
             publisher: publisher.clone(),
             pool,
             partitions: OnceLock::new(),
+            suspects: Arc::default(),
             actions: Arc::new(Outward { notifier: outward.clone(), silences: tables.silences.clone() }),
             tracing: tracing.clone(),
         });

@@ -14,6 +14,7 @@ pub mod producer;
 pub mod random;
 pub mod run;
 pub mod source;
+pub mod touchy;
 pub mod verdict;
 pub mod workload;
 

@@ -5,6 +5,7 @@ use crate::disk::SimDisk;
 use crate::group::{Group, Inbox};
 use crate::producer::SimProducer;
 use crate::random::Seeded;
+use crate::touchy::Touchy;
 use crate::workload::Plan;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -262,6 +263,7 @@ impl Process {
             publisher: publisher.clone(),
             pool: BatchPool::new(8),
             partitions: OnceLock::new(),
+            suspects: Arc::default(),
             actions: Arc::new(NoActions),
             tracing: None,
         });
@@ -278,7 +280,7 @@ impl Process {
             intakes: Arc::new(move |partition, record| -> Result<Box<dyn Intake>, String> {
                 match repartition::series_of(&intakes.settings, &partition.topic) {
                     Some(series) => Ok(Box::new(PartialsIntake::new(&intakes, partition, series, record)?)),
-                    None => Ok(Box::new(EventsIntake::new(&intakes, partition, record)?)),
+                    None => Ok(Box::new(Touchy::new(EventsIntake::new(&intakes, partition, record)?))),
                 }
             }),
             store,

@@ -280,11 +280,12 @@ fn input(random: &mut Seeded, partitions: i32, idle_after_ms: u64) -> Vec<Input>
 
 fn poison(random: &mut Seeded, arrives_ms: u64) -> Content {
     let ahead = (EPOCH_MS + arrives_ms as i64) / 1_000 + 200_000;
-    let (bytes, reason) = match random.below(5) {
+    let (bytes, reason) = match random.below(6) {
         0 => (None, "empty"),
         1 => (Some("{\"source\": \"s0\"".to_owned()), "invalid_json"),
         2 => (Some("{\"source\": \"s0\", \"type\": \"reading\"}".to_owned()), "missing_field"),
         3 => (Some("{\"source\": 7, \"type\": \"reading\", \"data\": {}}".to_owned()), "wrong_type"),
+        4 => (Some("{\"source\": \"s0\", \"type\": \"trips\", \"data\": {}}".to_owned()), "panic"),
         _ => (
             Some(format!(
                 "{{\"source\": \"s0\", \"type\": \"reading\", \"timestamp\": {ahead}, \"data\": {{}}}}"

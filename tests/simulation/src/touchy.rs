@@ -1,0 +1,76 @@
+//! An intake that some records make panic, each time, whatever else is the case.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::Duration;
+use tidecast_actors::decisions::SET_APART;
+use tidecast_actors::events_intake::EventsIntake;
+use tidecast_actors::intake::Intake;
+use tidecast_actors::messages::BatchOutput;
+use tidecast_ports::RecordBatch;
+
+/// A record with these bytes in it makes the intake panic.
+pub const TRIPS: &[u8] = b"\"trips\"";
+
+/// The product's intake behind a step that panics.
+pub struct Touchy {
+    /// What it stands before.
+    pub intake: EventsIntake,
+    /// Offsets that are set apart.
+    apart: BTreeSet<i64>,
+    taking: i64,
+}
+
+impl Touchy {
+    /// Before `intake`.
+    pub fn new(intake: EventsIntake) -> Self {
+        Touchy { intake, apart: BTreeSet::new(), taking: 0 }
+    }
+}
+
+impl Intake for Touchy {
+    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) {
+        for at in records {
+            let record = &batch.records[at];
+            self.taking = record.offset;
+            let trips =
+                batch.value(record).is_some_and(|value| value.windows(TRIPS.len()).any(|w| w == TRIPS));
+            if trips && !self.apart.contains(&record.offset) {
+                // Without the hook that would write each one down.
+                std::panic::resume_unwind(Box::new("a record that nobody can bear"));
+            }
+            self.intake.take(batch, at..at + 1, output);
+        }
+    }
+
+    fn taking(&self) -> Option<i64> {
+        Some(self.taking)
+    }
+
+    fn idle_after(&self) -> Option<Duration> {
+        self.intake.idle_after()
+    }
+
+    fn close_idle(&mut self, quiet: Duration, output: &mut BatchOutput) -> Option<String> {
+        self.intake.close_idle(quiet, output)
+    }
+
+    fn replay(&mut self, decision: &str, output: &mut BatchOutput) {
+        if let Some(offset) = decision.strip_prefix(SET_APART) {
+            self.apart.extend(offset.parse::<i64>());
+        }
+        self.intake.replay(decision, output);
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        self.intake.encode()
+    }
+
+    fn imbalance(&self) -> Option<String> {
+        self.intake.imbalance()
+    }
+
+    fn tell_metrics(&mut self) {
+        self.intake.tell_metrics();
+    }
+}
