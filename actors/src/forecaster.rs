@@ -326,5 +326,5 @@ pub fn not_yet(model_id: &str, brain: &dyn Brain) -> ControlError {
         Some(error) => format!("its last fit failed: {error}"),
         None => format!("it has {have} observations and needs {needed}"),
     };
-    ControlError::Unavailable(format!("{model_id} cannot forecast yet: {wait}"))
+    ControlError::Conflict(format!("{model_id} cannot forecast yet: {wait}"))
 }

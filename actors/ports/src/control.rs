@@ -11,7 +11,7 @@ pub enum ControlError {
     /// There is none of that name (404).
     #[error("{0}")]
     NotFound(String),
-    /// There is one already, or it changed meanwhile (409).
+    /// There is one already, it changed meanwhile, or it is not there yet for this: a model that warms up (409).
     #[error("{0}")]
     Conflict(String),
     /// A field is wrong (422).
@@ -22,7 +22,7 @@ pub enum ControlError {
         /// What was found and what is allowed.
         message: String,
     },
-    /// Not now: Kafka away, model still warming up (503).
+    /// Not now: Kafka away (503).
     #[error("{0}")]
     Unavailable(String),
 }

@@ -61,10 +61,10 @@ pub struct AuditEntry {
     /// To what: the path.
     pub path: String,
     /// What there was; null where there was nothing.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>, required)]
     pub before: Value,
     /// What the change was answered with; null for what is gone.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>, required)]
     pub after: Value,
 }
 

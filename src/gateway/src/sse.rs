@@ -160,7 +160,7 @@ impl Stream for EventStream {
 
 /// Streams aggregates as they close.
 #[utoipa::path(get, path = "/stream/metrics", tag = "live", params(StreamQuery), responses(
-    (status = 200, description = "One `data` line per aggregate; `id` is its position", content_type = "text/event-stream", body = String),
+    (status = 200, description = "One `data` line per aggregate; `id` is its position", content_type = "text/event-stream", body = Object),
     (status = 404, description = "No such family of series", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn stream_metrics(

@@ -110,7 +110,8 @@ fn list(
         reason.is_none_or(|reason| letter.reason == reason)
             && search.as_ref().is_none_or(|search| letter.contains(search))
     };
-    let positions = page.cursor.as_deref().map(parse_cursor).transpose()?;
+    let positions =
+        page.cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(parse_cursor).transpose()?;
     let bounds = bounds(reader, topic)?;
     let (found, next) = reader.newest(topic, &bounds, positions.as_ref(), limit, Letter::read, wanted)?;
     let items = found.into_iter().map(|found| found.record.view()).collect();

@@ -48,7 +48,8 @@ impl Tail {
 }
 
 fn page(reader: &mut TopicReader, request: &RecordsRequest) -> Result<Page<TopicRecord>, ControlError> {
-    let positions = request.cursor.as_deref().map(parse_cursor).transpose()?;
+    let positions =
+        request.cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(parse_cursor).transpose()?;
     let mut bounds = reader.bounds(&request.topic)?;
     if let Some(partition) = request.partition {
         bounds.retain(|known, _| *known == partition);

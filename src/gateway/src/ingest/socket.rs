@@ -45,10 +45,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Opens a WebSocket for events: one a frame, text or binary, JSON or MessagePack, stored as it came. Answers are
 /// `{"type":"ack","data":{"accepted":n}}`, cumulative (with `?credit=true` also how much more may be sent at once), and `{"type":"error","data":{"code","message","index"}}`.
-#[utoipa::path(get, path = "/ws/ingest", tag = "ingest", responses(
-    (status = 101, description = "The connection is a WebSocket from here on"),
-    (status = 426, description = "Not a WebSocket handshake", body = Problem, content_type = "application/problem+json"),
-))]
 pub(crate) async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -> Result<Response, Problem> {
     let accept = accept_key(request.headers()).map_err(|refusal| {
         let problem = Problem::new(refusal.status, refusal.detail);

@@ -100,7 +100,7 @@ pub(crate) async fn acknowledge(
     Name(id): Name,
     body: Whole,
 ) -> Result<Response, Problem> {
-    let remark: Remark = if body.bytes.is_empty() { Remark::default() } else { body.json()? };
+    let remark: Remark = body.json_or_default()?;
     check_alert(&app, &caller, &id)?;
     let acknowledgement = Acknowledgement {
         by: caller.subject.as_deref().map(str::to_owned),
@@ -145,6 +145,7 @@ pub(crate) async fn unacknowledge(
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewSilence {
     /// Names it.
+    #[schema(min_length = 1, max_length = 200, pattern = "^[A-Za-z0-9 ._/-]+$")]
     name: String,
     /// Model ids that it covers, `*` at the end matches; every one where absent.
     #[serde(default)]
@@ -152,7 +153,8 @@ pub(crate) struct NewSilence {
     /// Rules that it covers, likewise.
     #[serde(default)]
     rule: Option<String>,
-    /// When it is over, RFC 3339.
+    /// When it is over, RFC 3339; a time to come.
+    #[schema(format = DateTime)]
     until: String,
     /// Why.
     #[serde(default)]

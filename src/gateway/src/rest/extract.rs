@@ -155,6 +155,12 @@ impl Whole {
         }
         read_json(&self.bytes)
     }
+
+    /// As [`Whole::json`], where nothing and `null` stand for all that is usual.
+    pub(crate) fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        let is_empty = self.bytes.is_empty() || self.bytes.trim_ascii() == b"null";
+        if is_empty { Ok(T::default()) } else { self.json() }
+    }
 }
 
 /// As [`Whole::json`], from bytes.

@@ -68,7 +68,6 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(ingest::http::events))
         .routes(routes!(ingest::http::forecasts))
         .routes(routes!(ingest::http::anomalies))
-        .routes(routes!(ingest::socket::upgrade))
         .routes(routes!(sse::stream_metrics))
         .routes(routes!(operations::dead_letters))
         .routes(routes!(operations::replay))
@@ -96,17 +95,41 @@ fn health_routes() -> Router<Arc<App>> {
 
 /// The OpenAPI document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().split_for_parts().1
+    complete(described().split_for_parts().1)
+}
+
+/// Adds to every operation what any of them may be refused with: parameters and bodies that cannot be read, access, rates,
+/// versions.
+fn complete(mut openapi: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+    let refused = ResponseBuilder::new()
+        .description("Refused: the problem says why, and which field or parameter it is about")
+        .content(
+            "application/problem+json",
+            ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build(),
+        )
+        .build();
+    for item in openapi.paths.paths.values_mut() {
+        for operation in
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+        {
+            operation.responses.responses.insert("4XX".to_owned(), refused.clone().into());
+        }
+    }
+    openapi
 }
 
 /// The app listener: pages, REST, ingest, streams, health.
 pub(crate) fn app_router(app: Arc<App>, doorway: Doorway) -> Router {
     let (api, openapi) = described().split_for_parts();
+    let openapi = complete(openapi);
     let docs = Router::new()
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", openapi))
         .layer(middleware::from_fn(docs_policy))
         .route("/asyncapi.json", get(asyncapi));
     let routes = api
+        // A WebSocket: its messages are in the other description.
+        .route("/ws/ingest", get(ingest::socket::upgrade))
         .merge(health_routes())
         .layer(DefaultBodyLimit::disable())
         .route_layer(middleware::from_fn_with_state(app.clone(), gate::authorize))
@@ -169,12 +192,32 @@ mod tests {
             }
         }
         for (method, path, _) in access::ROUTES {
-            let elsewhere = ["/health", "/metrics", "/openapi.json", "/asyncapi.json"]
+            let elsewhere = ["/health", "/metrics", "/openapi.json", "/asyncapi.json", "/ws/ingest"]
                 .iter()
                 .any(|prefix| path.starts_with(prefix));
             let here = described.iter().any(|(known, at)| known == method && at == path);
             assert!(here || elsewhere, "{method} {path} has a rule and no description");
         }
+    }
+
+    #[test]
+    fn every_operation_says_how_it_refuses_and_every_reason_of_a_dead_letter_is_named() {
+        let openapi = serde_json::to_value(openapi()).unwrap();
+        for item in openapi["paths"].as_object().unwrap().values() {
+            for operation in item.as_object().unwrap().values() {
+                let refused = &operation["responses"]["4XX"]["content"]["application/problem+json"];
+                assert_eq!(refused["schema"]["$ref"], "#/components/schemas/Problem", "{operation}");
+            }
+        }
+        let mut parameters = openapi["paths"]["/api/dlq"]["get"]["parameters"].as_array().unwrap().iter();
+        let reason = parameters.find(|parameter| parameter["name"] == "reason").unwrap();
+        let named: Vec<&str> = reason["schema"]["pattern"]
+            .as_str()
+            .unwrap()
+            .trim_matches(['^', '(', ')', '$'])
+            .split('|')
+            .collect();
+        assert_eq!(named, tidecast_event::Reason::ALL.map(tidecast_event::Reason::as_str));
     }
 
     fn names(openapi: &Value, schema: &Value) -> BTreeSet<String> {

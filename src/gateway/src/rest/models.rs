@@ -111,7 +111,7 @@ pub(crate) async fn get(
 
 /// Replaces a model.
 #[utoipa::path(put, path = "/api/models/{id}", tag = "models",
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "ETag of what is replaced")),
+    params(("id" = String, Path)),
     request_body = schemas::Model, responses(
     (status = 200, description = "The model as it is now", body = schemas::ModelView),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
@@ -136,7 +136,7 @@ pub(crate) async fn replace(
 
 /// Removes a model; of a template, its models too.
 #[utoipa::path(delete, path = "/api/models/{id}", tag = "models",
-    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "ETag of what is removed")),
+    params(("id" = String, Path)),
     responses(
     (status = 204, description = "It is gone"),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
@@ -171,7 +171,7 @@ pub(crate) struct Ahead {
 #[utoipa::path(get, path = "/api/models/{id}/forecast", tag = "models", params(("id" = String, Path), Ahead), responses(
     (status = 200, description = "A forecast message", body = schemas::Forecast),
     (status = 404, description = "There is no such model", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Not yet: it is warming up", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Not yet: it is warming up; or it is a template", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn forecast(
     State(app): State<Arc<App>>,

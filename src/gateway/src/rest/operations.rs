@@ -23,11 +23,16 @@ const DAYS_MAX: u32 = 3_650;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Letters {
     /// Only those of this reason.
+    #[param(
+        pattern = "^(empty|invalid_json|invalid_messagepack|missing_field|wrong_type|repeated_field|invalid_timestamp|\
+        future_timestamp|not_finite|too_deep|late|panic)$"
+    )]
     reason: Option<String>,
     /// Most items to give, 1 to 1,000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     /// `next` of the page before.
+    #[param(pattern = "^([0-9]{1,9}:[0-9]{1,18})?$")]
     cursor: Option<String>,
 }
 
@@ -65,10 +70,7 @@ pub(crate) async fn dead_letters(
     (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn replay(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Problem> {
-    let mut request: ReplayRequest = match body.bytes.is_empty() {
-        true => ReplayRequest::default(),
-        false => body.json()?,
-    };
+    let mut request: ReplayRequest = body.json_or_default()?;
     if let Some(reason) = &request.reason {
         known_reason(reason, "reason")?;
     }
@@ -137,6 +139,7 @@ pub(crate) struct Records {
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     /// `next` of the page before.
+    #[param(pattern = "^([0-9]{1,9}:[0-9]{1,18})?$")]
     cursor: Option<String>,
 }
 
@@ -176,7 +179,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
 #[into_params(parameter_in = Query)]
 pub(crate) struct Period {
     /// `today` (UTC) or `last_7_days`.
-    #[param(default = "today")]
+    #[param(default = "today", pattern = "^(today|last_7_days)$")]
     period: Option<String>,
 }
 
@@ -293,6 +296,7 @@ pub(crate) async fn test(State(app): State<Arc<App>>, body: Whole) -> Result<Res
 #[serde(deny_unknown_fields)]
 pub(crate) struct Send {
     /// Where to.
+    #[schema(min_length = 1, max_length = 249, pattern = "^[A-Za-z0-9._-]+$")]
     topic: String,
     /// The record's key.
     #[serde(default)]

@@ -1,6 +1,6 @@
 //! What the pages ask first: figures, alerts, and where the live connection is.
 
-use super::extract::{PageQuery, Params, Who, checked_limit};
+use super::extract::{Params, Who, checked_limit};
 use super::{alerts, schemas};
 use crate::live::alerts::{AlertItem, AlertKind};
 use crate::live::roster::SessionItem;
@@ -37,18 +37,31 @@ pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Response, Probl
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(Value::Object(answer))).into_response())
 }
 
+/// Which clients.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Sessions {
+    /// Most items to give, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    #[param(pattern = "^[0-9]{0,18}$")]
+    cursor: Option<String>,
+    /// Keeps those whose user or address contains this, ignoring case.
+    search: Option<String>,
+}
+
 /// The clients connected to this instance, in the order in which they came.
-#[utoipa::path(get, path = "/api/sessions", tag = "overview", params(PageQuery), responses(
+#[utoipa::path(get, path = "/api/sessions", tag = "overview", params(Sessions), responses(
     (status = 200, description = "A page of clients", body = schemas::SessionPage),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn sessions(
     State(app): State<Arc<App>>,
-    Params(page): Params<PageQuery>,
+    Params(page): Params<Sessions>,
 ) -> Result<Response, Problem> {
-    let page = page.page()?;
     let limit = checked_limit(page.limit)?;
-    let after = match &page.cursor {
+    let after = match page.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
         None => 0,
         Some(cursor) => cursor
             .parse()
@@ -73,6 +86,7 @@ pub(crate) struct Alerts {
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     /// `next` of the page before.
+    #[param(pattern = "^[0-9]{0,18}$")]
     cursor: Option<String>,
     /// Only those about this model.
     model_id: Option<String>,
@@ -90,7 +104,7 @@ pub(crate) async fn alerts(
     Who(caller): Who,
     Params(Alerts { limit, cursor, model_id, kind }): Params<Alerts>,
 ) -> Result<Response, Problem> {
-    let before = match cursor.as_deref().map(str::parse) {
+    let before = match cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(str::parse) {
         None => None,
         Some(Ok(number)) => Some(number),
         Some(Err(_)) => return Err(Problem::parameter("cursor", "not the `next` of an earlier page")),

@@ -79,7 +79,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>, Name(name): Name) -> Result
 
 /// Replaces a rule. Secrets that were read as `[REDACTED]` and sent back so stay what they were.
 #[utoipa::path(put, path = "/api/rules/{name}", tag = "rules",
-    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "ETag of what is replaced")),
+    params(("name" = String, Path)),
     request_body = schemas::Rule, responses(
     (status = 200, description = "The rule as it is now", body = schemas::RuleView),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
@@ -102,7 +102,7 @@ pub(crate) async fn replace(
 
 /// Removes a rule.
 #[utoipa::path(delete, path = "/api/rules/{name}", tag = "rules",
-    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "ETag of what is removed")),
+    params(("name" = String, Path)),
     responses(
     (status = 204, description = "It is gone"),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),

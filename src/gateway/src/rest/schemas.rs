@@ -3,6 +3,10 @@
 
 #![allow(dead_code)] // described, not built
 
+mod operations;
+
+pub use operations::*;
+
 use crate::live::alerts::AlertItem;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -21,6 +25,7 @@ pub struct Model {
     /// `[P, D, Q, m]`.
     seasonal_order: Option<Vec<u32>>,
     /// Windows in a season, for the seasonal families but SARIMA.
+    #[schema(minimum = 1, maximum = 8784)]
     season: Option<u32>,
     /// `<family>:<key>`, or `<family>:*` for one model per key.
     #[schema(example = "by_source:sensor_0001")]
@@ -113,6 +118,7 @@ pub struct ModelPage {
 
 /// A forecast.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Forecast {
     #[schema(example = "sales_model_001")]
     model_id: String,
@@ -125,15 +131,17 @@ pub struct Forecast {
     #[schema(min_items = 2, max_items = 2)]
     confidence_interval: Vec<f64>,
     /// Steps ahead.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, value_type = usize)]
     forecast_horizon: u64,
     model_type: String,
     /// `path`: one `{"timestamp","mean","lower","upper"}` per step; and what the model was registered with.
+    #[schema(nullable = false)]
     metadata: Option<Map<String, Value>>,
 }
 
 /// An anomaly.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Anomaly {
     model_id: String,
     #[schema(format = DateTime)]
@@ -145,10 +153,21 @@ pub struct Anomaly {
     predicted_value: f64,
     #[schema(min_items = 2, max_items = 2)]
     expected_range: Vec<f64>,
-    /// `LOW`, `MEDIUM`, `HIGH` or `CRITICAL`.
-    severity: String,
+    severity: Severity,
     message: String,
+    #[schema(nullable = false)]
     recommended_actions: Option<Vec<String>>,
+}
+
+/// How serious an anomaly is.
+#[derive(ToSchema)]
+#[allow(missing_docs)] // the contract's names
+#[schema(rename_all = "UPPERCASE")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
 }
 
 /// One row of history.
@@ -178,9 +197,13 @@ pub struct HistoryPage {
 #[derive(ToSchema)]
 pub struct Rule {
     /// Its name: 1 to 200 characters, without `*`.
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// `FORECAST_GENERATED`, `ANOMALY_DETECTED`, `SYSTEM_ERROR`, `WINDOW_CLOSED` or `MODEL_RETRAINED`.
-    #[schema(example = "FORECAST_GENERATED")]
+    /// What it looks at; `*` is everything.
+    #[schema(
+        example = "FORECAST_GENERATED",
+        pattern = "^(FORECAST_GENERATED|ANOMALY_DETECTED|SYSTEM_ERROR|WINDOW_CLOSED|MODEL_RETRAINED|[*])$"
+    )]
     event_type: String,
     /// CEL over `data`, `model_id`, `priority`, `event_type`, `timestamp`, `metadata`.
     #[schema(example = "data.get('predicted_value', 0) > 5000")]
@@ -188,7 +211,8 @@ pub struct Rule {
     /// A name, an object with `type`, or a list of these in order.
     #[schema(example = "log")]
     action: Value,
-    /// Only events of this priority: `LOW`, `MEDIUM`, `HIGH` or `CRITICAL`.
+    /// Only events of this priority.
+    #[schema(pattern = "^(LOW|MEDIUM|HIGH|CRITICAL)$")]
     priority_filter: Option<String>,
     #[schema(default = true)]
     enabled: Option<bool>,
@@ -248,15 +272,17 @@ pub struct RuleTestResult {
 /// One event. MessagePack maps of the same names are taken too.
 #[derive(ToSchema)]
 pub struct Event {
-    id: Option<String>,
-    #[schema(example = "sensor_0001")]
+    /// A text, if it is to be stored once however often it is sent.
+    id: Option<Value>,
+    #[schema(example = "sensor_0001", min_length = 1)]
     source: String,
-    #[schema(example = "sensor_data")]
+    #[schema(example = "sensor_data", min_length = 1)]
     r#type: String,
     /// Epoch seconds or an ISO 8601 date-time; the time of arrival where absent.
     timestamp: Option<Value>,
     data: Map<String, Value>,
-    metadata: Option<Map<String, Value>>,
+    /// Carried along; an object, if anything.
+    metadata: Option<Value>,
 }
 
 /// What became of events that were sent.
@@ -308,158 +334,6 @@ pub struct SilencePage {
     items: Vec<Silence>,
     #[schema(required)]
     next: Option<String>,
-}
-
-/// Publishing in a period, of all instances.
-#[derive(ToSchema)]
-pub struct PublishingSummary {
-    /// `today` (UTC) or `last_7_days`.
-    period: String,
-    #[schema(inline)]
-    #[serde(flatten)]
-    figures: PublishingFigures,
-}
-
-/// Publishing in one hour.
-#[derive(ToSchema)]
-pub struct PublishingHour {
-    /// Its beginning, RFC 3339.
-    hour: String,
-    /// The topic, where one was asked for.
-    topic: Option<String>,
-    #[serde(flatten)]
-    figures: PublishingFigures,
-}
-
-/// Hours of publishing.
-#[derive(ToSchema)]
-pub struct PublishingHours {
-    items: Vec<PublishingHour>,
-    #[schema(required)]
-    next: Option<String>,
-}
-
-/// Figures of publishing.
-#[derive(ToSchema)]
-pub struct PublishingFigures {
-    total_messages: u64,
-    messages_sent: u64,
-    messages_failed: u64,
-    /// 0 to 1; 1 without a message.
-    success_rate: f64,
-    total_bytes: u64,
-    avg_latency_ms: f64,
-    p90_latency_ms: f64,
-    p99_latency_ms: f64,
-}
-
-/// How many rows went.
-#[derive(ToSchema)]
-pub struct Cleaned {
-    deleted: u64,
-}
-
-/// One dead letter.
-#[derive(ToSchema)]
-pub struct DeadLetter {
-    /// Names it for a replay.
-    id: String,
-    reason: String,
-    detail: String,
-    topic: String,
-    partition: i32,
-    offset: i64,
-    timestamp: String,
-    key: Option<String>,
-    /// Where it is UTF-8.
-    payload: Option<String>,
-    /// Where it is not.
-    payload_base64: Option<String>,
-    truncated: bool,
-}
-
-/// A page of dead letters.
-#[derive(ToSchema)]
-pub struct DeadLetterPage {
-    items: Vec<DeadLetter>,
-    #[schema(required)]
-    next: Option<String>,
-}
-
-/// Which dead letters go back.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Replay {
-    /// By id.
-    ids: Option<Vec<String>>,
-    /// All of one reason.
-    reason: Option<String>,
-    /// Everything.
-    all: Option<bool>,
-    /// An edited payload, with a single id.
-    payload: Option<Value>,
-}
-
-/// What a replay did.
-#[derive(ToSchema)]
-pub struct ReplayResult {
-    replayed: u64,
-    skipped: u64,
-}
-
-/// A page of topics.
-#[derive(ToSchema)]
-pub struct TopicPage {
-    items: Vec<Map<String, Value>>,
-    #[schema(required)]
-    next: Option<String>,
-}
-
-/// A record of a topic.
-#[derive(ToSchema)]
-pub struct TopicRecord {
-    partition: i32,
-    offset: i64,
-    /// RFC 3339.
-    timestamp: String,
-    /// As text.
-    #[schema(required)]
-    key: Option<String>,
-    /// As text, when it is UTF-8; `null` with no `value_base64` is a tombstone.
-    #[schema(required)]
-    value: Option<String>,
-    /// When it is not.
-    #[schema(required)]
-    value_base64: Option<String>,
-    headers: BTreeMap<String, String>,
-    /// Something of it is longer than what is shown.
-    truncated: bool,
-}
-
-/// A page of a topic's records.
-#[derive(ToSchema)]
-pub struct RecordPage {
-    items: Vec<TopicRecord>,
-    #[schema(required)]
-    next: Option<String>,
-}
-
-/// A page of connected clients.
-#[derive(ToSchema)]
-pub struct SessionPage {
-    items: Vec<crate::live::roster::SessionItem>,
-    #[schema(required)]
-    next: Option<String>,
-}
-
-/// Whether connection settings work.
-#[derive(ToSchema)]
-pub struct ConnectionTest {
-    /// `success` or `error`.
-    status: String,
-    connected: bool,
-    bootstrap_servers: Value,
-    test_timestamp: String,
 }
 
 /// Where the live connection is.
