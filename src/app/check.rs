@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tidecast_config::Settings;
 use tidecast_kafka::{Cluster, KafkaAdmin};
+use tidecast_store::StoreError;
 
 /// Checks, prints what it found, fails when something is wrong.
 pub fn run(options: &CheckOptions) -> anyhow::Result<ExitCode> {
@@ -28,6 +29,11 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<ExitCode> {
     }
     match tidecast_store::FolderStore::open(&settings.state.dir) {
         Ok(_) => println!("state.dir    ok ({})", settings.state.dir.display()),
+        // Whoever checks beside a running service has found its folder in good use.
+        Err(StoreError::InUse { dir, holder }) => {
+            let by = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            println!("state.dir    in use by {by} ({}); a second one needs a folder of its own", dir.display());
+        }
         Err(error) => wrong.push(format!("state.dir: {error}")),
     }
     if !options.offline {

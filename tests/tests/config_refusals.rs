@@ -227,3 +227,13 @@ async fn the_environment_stands_above_the_file_and_dot_env_is_read() {
     let tidecast = setup.start().await;
     tidecast.subscribe_socket().await.subscribe(&[], &[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_beside_the_running_service_finds_nothing_wrong() {
+    let setup = Setup::new("check-beside", &Kafka::shared());
+    let running = setup.start().await;
+    let file = setup.write();
+    let mut check = setup.command(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!(check.exit(LIMIT).await.code(), Some(0), "{}", check.log());
+    assert!(check.log().contains(&format!("in use by process {}", running.pid())), "{}", check.log());
+}
