@@ -10,6 +10,7 @@ import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { WebSocketServer } from "ws";
+import { desk } from "./fixture_desk.mjs";
 
 const args = Object.fromEntries(
   process.argv.slice(2).flatMap((word, i, all) => (word.startsWith("--") ? [[word.slice(2), all[i + 1]]] : [])),
@@ -134,11 +135,14 @@ function add(model_id, series, field, kind, scale, n) {
   };
   if (n === 9) Object.assign(model, { state: "warming_up", observations: 20, needed: 28, accuracy: null });
   models.push(model);
+  return model;
 }
+
+const SETTINGS = { horizon: STEPS, level: 0.95, anomaly_threshold: 0.8, metadata: {} };
 
 const described = (model) => {
   const { kind, scale, exposed, spread, ...shown } = model;
-  return { ...shown, last_forecast_time: model.needed ? null : iso(clock) };
+  return { ...SETTINGS, ...shown, last_forecast_time: model.needed ? null : iso(clock) };
 };
 const simulated = models.filter((m) => !m.model_id.startsWith("sensor/"));
 for (const model of simulated) {
@@ -182,6 +186,9 @@ const rules = [
 let positions = 0;
 function raise(item) {
   item.position = `a0-${positions++}`;
+  item.id = `streaming-alerts-0-${positions}`;
+  item.acknowledged = null;
+  item.silenced = false;
   alerts.unshift(item);
   if (alerts.length > 1000) alerts.length = 1000;
 }
@@ -207,11 +214,11 @@ function step() {
     model.anomalies += 1;
     const a = anomaly(model, w);
     raise({ timestamp: a.timestamp, kind: "anomaly", severity: a.severity, model_id: model.model_id, rule: null, message: a.message, data: a });
-    send("anomaly_detected", model.model_id, { type: "anomaly_alert", model_id: model.model_id, position: alerts[0].position, data: a });
+    send("anomaly_detected", model.model_id, { type: "anomaly_alert", model_id: model.model_id, id: alerts[0].id, position: alerts[0].position, data: a });
     if (a.severity === "CRITICAL" && model.model_id.startsWith("departures/")) {
       const fired = { rule: "airport_stands_still", event_type: "WINDOW_CLOSED", priority: "HIGH", timestamp: a.timestamp, message: `Fewer than 3 departures an hour at ${model.model_id.split("/")[1]}`, data: { event_count: w.value, window_start: clock } };
       raise({ timestamp: a.timestamp, kind: "rule", severity: "HIGH", model_id: null, rule: fired.rule, message: fired.message, data: fired.data });
-      send("alert", null, { type: "rule_alert", position: alerts[0].position, data: fired });
+      send("alert", null, { type: "rule_alert", id: alerts[0].id, position: alerts[0].position, data: fired });
     }
   }
 }
@@ -249,23 +256,36 @@ setInterval(step, 1000);
 
 const started = Date.now();
 let events = 8_214_332;
-const STAGES = [["ingest", 64, 0.03], ["window_aggregator", 64, 0.08], ["forecasting", 256, 0.19], ["rule_evaluator", 128, 0.02], ["publisher", 512, 0.04]];
+// As they come from the gateway: in no order that a reader would choose.
+const STAGES = [["publisher", 512, 0.04], ["rules", 128, 0.02], ["forecasting", 256, 0.19], ["forecaster", 64, 0.93], ["aggregator", 64, 0.08], ["submissions", 256, 0.0]];
 function stages() {
   const up = (Date.now() - started) / 1000;
   return STAGES.map(([name, capacity, share], i) => ({
     name,
-    depth: Math.max(0, Math.round(capacity * (share + 0.015 * gauss()))),
+    depth: Math.min(capacity, Math.max(0, Math.round(capacity * (share + 0.015 * gauss())))),
     capacity,
     messages: Math.round(up * (40 + 31 * i)),
     wait_seconds: up * share * 0.09,
   }));
 }
 
+function flow() {
+  const lag = Math.max(1, Math.round(18 + 14 * gauss()));
+  const ledgers = [0, 1, 2, 3].map((partition) => {
+    const read = Math.round(events / 4) + partition * 1_117;
+    const late = Math.round(read * 0.0007);
+    const filtered = partition ? Math.round(read * 0.02) : 0;
+    return { topic: "analytics-events", partition, in: read, windowed: read - late - filtered - 3 - (partition === 2 ? 41 : 0), late, dead_lettered: 3, filtered, lag: Math.round(lag / 4), lag_seconds: partition === 1 ? 2.4 : 0.3 };
+  });
+  const ledger = Object.fromEntries(["in", "windowed", "late", "dead_lettered", "filtered"].map((name) => [name, ledgers.reduce((sum, row) => sum + row[name], 0)]));
+  return { lag, lag_seconds: 2.4, seconds_to_clear: lag > 30 ? null : lag / 9, bottleneck: "forecaster", ledger, ledgers, partitions: 4 };
+}
+
 function stats() {
   const rate = 227 + 30 * Math.sin(Date.now() / 40_000) + 9 * gauss();
   events += Math.round(rate * 2);
   return {
-    processor: { events_per_second: rate, total_events: events, processing_time_ms: 0.9, p99_latency_ms: 7.6 + gauss() * 0.8, errors: 12, lag: Math.max(0, Math.round(18 + 14 * gauss())), stages: stages() },
+    processor: { events_per_second: rate, total_events: events, processing_time_ms: 0.9, p99_latency_ms: 7.6 + gauss() * 0.8, errors: 12, ...flow(), stages: stages() },
     buffer: { utilization: 0.06, drop_rate: 0, size: 61, capacity: 1024 },
     service: { uptime_seconds: 86_400 * 3 + (Date.now() - started) / 1000, registered_models: models.length, forecast_count: 1_204_118 + forecasts, error_count: 12, error_rate: 12 / events, last_forecast_time: iso(clock) },
     websocket: { active_connections: sockets.size, queued_messages: 0 },
@@ -286,6 +306,12 @@ const letters = [
 const dlq = Array.from({ length: 64 }, (_, i) => {
   const [reason, detail, value] = letters[[0, 0, 1, 3, 5, 5, 5, 2, 4, 1, 5][i % 11]];
   return { id: `0-${i}`, topic: "analytics-events", partition: i % 4, offset: 918_230 - i * 37, reason, detail, key: value.match(/"source":"([^"]+)/)?.[1] ?? null, payload: value, payload_base64: null, truncated: false, timestamp: new Date(Date.now() - i * 61_000).toISOString() };
+});
+
+// A model made by hand learns from nothing: it is there, and warms up.
+const answerDesk = desk({
+  random, alerts, models, dlq, sockets, described,
+  add: (spec) => Object.assign(add(spec.model_id, spec.series ?? "", spec.field ?? "event_count", "delays", 20, 9), spec),
 });
 
 const HEADERS = (host) => ({
@@ -326,6 +352,7 @@ createServer(async (request, response) => {
   if (path === "/health/ready") return json(200, { status: "ready" });
   if (path === "/api/stats") return json(200, stats());
   if (path === "/api/alerts") return list(alerts.filter((a) => !url.searchParams.has("model_id") || a.model_id === url.searchParams.get("model_id")));
+  if (answerDesk({ path, method: request.method, url, headers: request.headers, body, json, problem, list })) return;
   if (path === "/api/models") return list(models.map(described));
   const ofModel = /^\/api\/models\/([^/]+)(\/history|\/forecast)?$/.exec(path);
   if (ofModel) {
@@ -333,9 +360,7 @@ createServer(async (request, response) => {
     if (!model) return problem(404, "No such model", `There is no model ${decodeURIComponent(ofModel[1])}.`);
     if (ofModel[2] === "/history") return json(200, { items: historyOf(model).slice(-Number(url.searchParams.get("limit") ?? 100)), next: null });
     if (ofModel[2] === "/forecast") return model.needed ? problem(503, "Warming up", "Not enough windows yet.") : json(200, forecast(model));
-    if (request.method === "DELETE") return models.splice(models.indexOf(model), 1), json(204);
-    if (request.method === "PUT") Object.assign(model, { enabled: body.enabled });
-    return json(200, { ...described(model), level: 0.95, anomaly_threshold: 0.8, horizon: STEPS, summary: { alpha: 0.31, gamma: 0.08, sigma2: 4.2 } });
+    return json(200, { ...described(model), summary: { alpha: 0.31, gamma: 0.08, sigma2: 4.2 } });
   }
   if (path === "/api/rules" && request.method === "GET") return list(rules);
   if (path === "/api/rules" && request.method === "POST") return rules.push({ ...body, version: 1 }), json(201, body);
@@ -355,11 +380,6 @@ createServer(async (request, response) => {
     }
     return json(200, rules[index]);
   }
-  if (path === "/api/dlq") return list(dlq);
-  if (path === "/api/dlq/replay") return json(200, { replayed: body.ids?.length ?? dlq.filter((d) => !body.reason || d.reason === body.reason).length, skipped: 0 });
-  if (path === "/api/kafka/health") return json(200, { status: "healthy", connected: true, bootstrap_servers: "127.0.0.1:9092", brokers: 1, checked_at: new Date().toISOString() });
-  if (path === "/api/kafka/topics") return list(["analytics-events", "streaming-aggregates", "ml-predictions", "streaming-alerts", "streaming-metrics", "streaming-events-dlq", "flights"].map((name) => ({ name, partitions: 4, replication: 1 })));
-  if (path === "/api/kafka/metrics/summary") return json(200, { period: url.searchParams.get("period"), total_messages: 3_118_042, messages_sent: 3_118_042, messages_failed: 0, success_rate: 1, total_bytes: 812_004_112, avg_latency_ms: 3.1, p90_latency_ms: 5.2, p99_latency_ms: 11.4 });
   if (path === "/stream/metrics") {
     response.writeHead(200, { ...headers, "content-type": "text/event-stream" });
     for (const batch of byTypePast) for (const data of batch) response.write(`data: ${JSON.stringify(data)}\n\n`);
@@ -368,7 +388,7 @@ createServer(async (request, response) => {
   }
   if (isData) return problem(404, "Not found", path);
   // The pages' own files; every other path is the single page.
-  const file = extname(path) ? join(DIST, normalize(path)) : join(DIST, "index.html");
+  const file = path.startsWith("/assets/") ? join(DIST, normalize(path)) : join(DIST, "index.html");
   try {
     const content = await readFile(file);
     response.writeHead(200, { ...headers, "content-type": MIME[extname(file)] ?? "application/octet-stream" });

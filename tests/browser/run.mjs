@@ -10,13 +10,15 @@
 // ONLY               a word: only the checks whose name holds it
 //
 // It needs a server that has begun to forecast (`tidecast dev` after some seconds), waits for it for up to a minute,
-// and changes nothing there but one rule that it makes and removes.
+// and leaves nothing behind there but what the audit log says: a rule, a model, a silence and an acknowledgement are
+// made and removed again; what would send a record is answered by the check itself.
 
 import { AxeBuilder } from "@axe-core/playwright";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { checks } from "./checks.mjs";
+import { deskChecks } from "./checks_desk.mjs";
 import { pages } from "./pages.mjs";
 
 const base = (process.env.TIDECAST_URL ?? "http://127.0.0.1:8000").replace(/\/$/, "");
@@ -114,10 +116,11 @@ try {
 
   for (const view of VIEWS) {
     for (const scheme of ["light", "dark"]) {
-      for (const { name, address, ready } of pages(model)) {
+      for (const { name, address, ready, before } of pages(model)) {
         await check(`${name} ${view.name} ${scheme}`, async () => {
           const { context, page, complaints } = await openPage(browser, { ...view, scheme });
           try {
+            await before?.(page);
             await page.goto(address);
             await ready(page);
             await fits(page);
@@ -132,7 +135,7 @@ try {
     }
   }
 
-  for (const [name, body] of Object.entries(checks)) {
+  for (const [name, body] of Object.entries({ ...checks, ...deskChecks })) {
     await check(name, async () => {
       const { context, page, complaints } = await openPage(browser, VIEWS[0]);
       try {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { culprit, howFarBehind, isItWell, whatIsOdd } from "./answers.ts";
+import { bottleneck, culprit, howFarBehind, inOrder, isItWell, whatIsOdd } from "./answers.ts";
 import type { AlertItem, Stats } from "./model.ts";
 
 function stats(change: (s: Stats) => void = () => {}): Stats {
@@ -74,4 +74,14 @@ test("the culprit is the fullest, then the one that waited longest", () => {
   const stage = (name: string, depth: number, wait_seconds: number) => ({ name, depth, capacity: 10, wait_seconds });
   assert.equal(culprit([stage("a", 1, 9), stage("b", 5, 1), stage("c", 5, 2)])?.name, "c");
   assert.equal(culprit([]), undefined);
+});
+
+test("the stages stand in the order in which an event meets them, and the server names the slow one", () => {
+  const stage = (name: string, depth: number) => ({ name, depth, capacity: 10, wait_seconds: 0 });
+  const stages = [stage("publisher", 1), stage("rules", 9), stage("another", 0), stage("aggregator", 2)];
+  assert.deepEqual(inOrder(stages).map(({ name }) => name), ["aggregator", "rules", "publisher", "another"]);
+  const told = (more: object) => bottleneck({ processor: { stages, ...more } } as unknown as Stats);
+  assert.equal(told({ bottleneck: "source" }), "source");
+  assert.equal(told({ bottleneck: null }), null);
+  assert.equal(told({}), "rules");
 });

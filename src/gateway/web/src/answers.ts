@@ -127,3 +127,21 @@ export function culprit(stages: Stage[]): Stage | undefined {
     return more > 0 || (more === 0 && stage.wait_seconds > worst.wait_seconds) ? stage : worst;
   }, undefined);
 }
+
+/** As an event meets them. What a server has besides comes last. */
+const ORDER = ["aggregator", "forecasting", "forecaster", "submissions", "rules", "publisher"];
+
+export function inOrder(stages: Stage[]): Stage[] {
+  const place = (stage: Stage) => {
+    const at = ORDER.indexOf(stage.name);
+    return at < 0 ? ORDER.length : at;
+  };
+  return [...stages].sort((a, b) => place(a) - place(b));
+}
+
+/** What holds the others up: as the server found it, or else a stage that is well filled. `source` is Kafka itself. */
+export function bottleneck(stats: Stats): string | null {
+  if (stats.processor.bottleneck !== undefined) return stats.processor.bottleneck;
+  const slow = culprit(stats.processor.stages ?? []);
+  return slow && fill(slow) >= 0.5 ? slow.name : null;
+}

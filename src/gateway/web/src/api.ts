@@ -7,9 +7,35 @@ export class Problem extends Error {
     readonly title: string,
     readonly detail: string,
     readonly field: string | null = null,
+    readonly errors: FieldFault[] = [],
   ) {
     super(detail || title);
   }
+
+  /** What is wrong with this field of a form; `order[1]` and `rule.order` are faults of `order`. */
+  faultOf(name: string): string | undefined {
+    const all = this.errors.length ? this.errors : this.field ? [{ field: this.field, detail: this.message }] : [];
+    return all.find(({ field }) => bare(field) === name)?.detail;
+  }
+
+  /** Names a field that none of these are: then it has to be said beside no field. */
+  isElsewhere(names: readonly string[]): boolean {
+    const fields = this.errors.length ? this.errors.map((error) => error.field) : this.field ? [this.field] : [];
+    return !fields.some((field) => names.includes(bare(field)));
+  }
+}
+
+/** One wrong field, as the server names it. */
+export interface FieldFault {
+  field: string;
+  detail: string;
+}
+
+const bare = (field: string) => field.replace(/\[.*$/, "").split(".").pop() ?? field;
+
+/** Whatever was thrown, as a problem to be shown. */
+export function problemOf(cause: unknown, title = "Failed"): Problem {
+  return cause instanceof Problem ? cause : new Problem(0, title, String(cause));
 }
 
 export interface Page<T> {
@@ -43,16 +69,18 @@ export async function call<T>(method: string, path: string, body?: unknown, extr
   const text = await response.text();
   const json = parse(text);
   if (response.ok) return json as T;
-  const problem = (json ?? {}) as { title?: string; detail?: string; field?: string; errors?: { field?: string }[] };
+  const problem = (json ?? {}) as { title?: string; detail?: string; field?: string; errors?: FieldFault[] };
   if (response.status === 401) loginWanted.value = problem.detail ?? "";
   if (response.status === 412) {
-    throw new Problem(412, "Changed meanwhile", "Somebody else has changed it since it was shown. Load it again first.");
+    const why = "Somebody else has changed it since it was shown. Load it again first.";
+    throw new Problem(412, "Changed meanwhile", problem.detail ? `${why} (${problem.detail})` : why);
   }
   throw new Problem(
     response.status,
     problem.title ?? (response.statusText || `Status ${response.status}`),
     problem.detail ?? "",
     problem.field ?? problem.errors?.[0]?.field ?? null,
+    (problem.errors ?? []).filter((error) => typeof error?.field === "string" && error.field !== ""),
   );
 }
 

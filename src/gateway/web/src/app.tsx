@@ -1,13 +1,17 @@
 import { useEffect, useRef } from "preact/hooks";
 import { Alerts } from "./pages/alerts.tsx";
+import { Audit } from "./pages/audit.tsx";
 import { DeadLetters } from "./pages/dlq.tsx";
 import { Kafka } from "./pages/kafka.tsx";
+import { TopicPage } from "./pages/kafka_topic.tsx";
 import { Login } from "./pages/login.tsx";
 import { ModelPage } from "./pages/model.tsx";
 import { Models } from "./pages/models.tsx";
 import { Overview } from "./pages/overview.tsx";
+import { PipelinePage } from "./pages/pipeline_page.tsx";
 import { RulePage } from "./pages/rule.tsx";
 import { Rules } from "./pages/rules.tsx";
+import { Sessions } from "./pages/sessions.tsx";
 import { path } from "./router.ts";
 import { loginWanted } from "./session.ts";
 import { Header } from "./shell.tsx";
@@ -56,7 +60,14 @@ function route(here: string) {
   }
   if (first === "alerts" && !name) return { title: "Alerts", page: <Alerts /> };
   if (first === "dlq" && !name) return { title: "Dead letters", page: <DeadLetters /> };
-  if (first === "kafka" && !name) return { title: "Kafka", page: <Kafka /> };
+  if (first === "kafka") {
+    return name === undefined
+      ? { title: "Kafka", page: <Kafka /> }
+      : { title: name, page: <TopicPage key={name} name={name} /> };
+  }
+  if (first === "pipeline" && !name) return { title: "Pipeline", page: <PipelinePage /> };
+  if (first === "sessions" && !name) return { title: "Sessions", page: <Sessions /> };
+  if (first === "audit" && !name) return { title: "Audit", page: <Audit /> };
   return {
     title: "Not found",
     page: (

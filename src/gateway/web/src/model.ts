@@ -9,8 +9,18 @@ export interface Stats {
     errors: number;
     /** Records between what is read and what Kafka holds. */
     lag?: number | null;
+    /** The same in seconds of event time, of the partition that is furthest behind. */
     lag_seconds?: number | null;
+    /** Until the lag is gone, if it goes on shrinking as it does; null where it does not. */
+    seconds_to_clear?: number | null;
+    /** The stage that holds the others up, or `source`; null where nothing does. */
+    bottleneck?: string | null;
     stages?: Stage[];
+    ledger?: Ledger;
+    /** The ledger of each partition, where the server tells it. */
+    ledgers?: PartitionLedger[];
+    /** Partitions that run here. */
+    partitions?: number;
   };
   buffer: { utilization: number; drop_rate: number; size: number; capacity: number };
   service: {
@@ -36,6 +46,22 @@ export interface Stage {
   wait_seconds: number;
   /** Sent since the start. */
   messages?: number;
+}
+
+/** What became of the records that were read: `in` is the sum of the others. */
+export interface Ledger {
+  in: number;
+  windowed: number;
+  late: number;
+  dead_lettered: number;
+  filtered: number;
+}
+
+export interface PartitionLedger extends Ledger {
+  topic: string;
+  partition: number;
+  lag?: number | null;
+  lag_seconds?: number | null;
 }
 
 export interface ModelRow {
@@ -78,6 +104,29 @@ export interface AlertItem {
   rule: string | null;
   message: string;
   data: Record<string, unknown>;
+  /** Somebody sees to it. Not known of one that came live, until it is listed. */
+  acknowledged?: Acknowledgement | null;
+  /** A silence covers it now. */
+  silenced?: boolean;
+}
+
+export interface Acknowledgement {
+  /** Null without authentication. */
+  by: string | null;
+  at: string;
+  note: string | null;
+}
+
+/** Alerts that notify nobody for a while. */
+export interface Silence {
+  name: string;
+  /** Null covers every one; `*` at the end matches any rest. */
+  model_id: string | null;
+  rule: string | null;
+  until: string;
+  until_ms: number;
+  reason: string | null;
+  by: string | null;
 }
 
 export interface Rule {

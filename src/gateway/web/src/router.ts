@@ -47,12 +47,17 @@ document.addEventListener("click", (event) => {
 
 /** Paths that are ours; `/docs`, `/metrics` and the like are the server's. */
 function isPage(pathname: string): boolean {
-  return pathname === "/" || /^\/(models|alerts|rules|dlq|kafka)(\/|$)/.test(pathname);
+  return pathname === "/" || /^\/(models|alerts|rules|dlq|kafka|pipeline|sessions|audit)(\/|$)/.test(pathname);
 }
 
 /** Address of a model's page; ids hold slashes (`departures/JFK`), so they travel encoded. */
 export function modelPath(id: string): string {
   return `/models/${encodeURIComponent(id)}`;
+}
+
+/** Address of a topic's page. */
+export function topicPath(name: string): string {
+  return `/kafka/${encodeURIComponent(name)}`;
 }
 
 /** Address of a rule's editor. */

@@ -26,12 +26,28 @@ export function logOut(): void {
 
 /** What the token says of its bearer. For display only: the server is the one that judges it. */
 export function bearer(text: string | null): string | null {
+  const { sub } = claims(text) ?? {};
+  return typeof sub === "string" ? sub : null;
+}
+
+export type Right = "operate" | "administer";
+
+/** The roles that give a right, as the server's table has them. */
+const GIVEN_BY: Record<Right, string[]> = { operate: ["operator", "admin"], administer: ["admin"] };
+
+/** Whether to offer what asks for a right. Without a token, or with one that cannot be read, it is offered: the server answers. */
+export function may(right: Right): boolean {
+  const roles = claims(token.value)?.roles;
+  return !Array.isArray(roles) || roles.some((role) => GIVEN_BY[right].includes(role));
+}
+
+function claims(text: string | null): { sub?: unknown; roles?: unknown } | null {
   const payload = text?.split(".")[1];
   if (!payload) return null;
   try {
     const bytes = Uint8Array.from(atob(payload.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
-    const claims = JSON.parse(new TextDecoder().decode(bytes)) as { sub?: unknown };
-    return typeof claims.sub === "string" ? claims.sub : null;
+    const read: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof read === "object" ? read : null;
   } catch {
     return null;
   }

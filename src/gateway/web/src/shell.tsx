@@ -20,6 +20,12 @@ const PAGES = [
   ["/rules", "Rules"],
   ["/dlq", "Dead letters"],
 ] as const;
+/** How the machine itself is doing; `/kafka` stands before these, where there is one. */
+const BEHIND = [
+  ["/pipeline", "Pipeline"],
+  ["/sessions", "Sessions"],
+  ["/audit", "Audit"],
+] as const;
 
 export function Header() {
   useEffect(() => {
@@ -30,7 +36,8 @@ export function Header() {
       () => (kafkaThere.value = null),
     );
   }, [token.value]);
-  const pages = kafkaThere.value ? [...PAGES, ["/kafka", "Kafka"] as const] : PAGES;
+  const kafka = kafkaThere.value ? [["/kafka", "Kafka"] as const] : [];
+  const pages = [...PAGES, ...kafka, ...BEHIND];
   return (
     <header class="top">
       <a class="brand" href="/" title={version.value && `Tidecast ${version.value}`}>

@@ -15,6 +15,8 @@ export interface Line {
   format: (value: number | null | undefined) => string;
   /** Left out of the legend and the readout. */
   quiet?: boolean;
+  /** Of bars: most pixels that one is wide. [6] */
+  widest?: number;
 }
 
 export interface Chart {
@@ -25,6 +27,8 @@ export interface Chart {
   include?: number[];
   /** A fixed scale, where one is natural (a score from 0 to 1). */
   range?: [number, number];
+  /** Seconds left free on either side, so that the bars there are whole. */
+  margin_s?: number;
 }
 
 export interface ChartData {
@@ -201,7 +205,7 @@ function options(input: OptionsInput): uPlot.Options {
     legend: { show: false },
     padding: [8, 20, 0, 0],
     scales: {
-      x: { time: false },
+      x: { time: false, ...(chart.margin_s ? { range: (_u, low, high) => [low - chart.margin_s!, high + chart.margin_s!] } : {}) },
       y: { range: chart.range ? () => chart.range! : (_, low, high) => around(low, high, chart.include ?? []) },
     },
     axes: [
@@ -249,7 +253,7 @@ function series(line: Line): uPlot.Series {
     case "marks":
       return { stroke, width: 0, paths: () => null, points: { show: true, size: 8, stroke, fill: stroke, width: 0 } };
     case "bars":
-      return { stroke, fill: stroke, width: 0, paths: uPlot.paths.bars!({ size: [0.8, 6, 1] }), points: { show: false } };
+      return { stroke, fill: stroke, width: 0, paths: uPlot.paths.bars!({ size: [0.8, line.widest ?? 6, 1] }), points: { show: false } };
   }
 }
 

@@ -92,15 +92,16 @@ export function identity(alert: AlertItem): string {
   return `${alert.kind}|${alert.model_id ?? ""}|${alert.rule ?? ""}|${toMs(alert.timestamp)}`;
 }
 
-/** Both lists as one, each alert once, at most `limit`. */
+/** Both lists as one, each alert once, at most `limit`. As listed it says more: who has seen to it. */
 export function merge(live: AlertItem[], known: AlertItem[], limit: number): AlertItem[] {
+  const listed = new Map(known.map((alert) => [identity(alert), alert]));
   const seen = new Set<string>();
   const merged: AlertItem[] = [];
   for (const alert of [...live, ...known]) {
     const id = identity(alert);
     if (seen.has(id)) continue;
     seen.add(id);
-    merged.push(alert);
+    merged.push(listed.get(id) ?? alert);
     if (merged.length === limit) break;
   }
   return merged;

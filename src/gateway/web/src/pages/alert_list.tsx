@@ -7,17 +7,33 @@ import { RangeBar, SeverityTag } from "../ui/marks.tsx";
 import { Empty } from "../ui/panel.tsx";
 import { When } from "../ui/when.tsx";
 
-/** Alerts, newest first; `brief` leaves out what the overview has no room for. */
-export function AlertList({ alerts, brief = false }: { alerts: AlertItem[]; brief?: boolean }) {
+/** What may be done about an alert, where it may. */
+export interface AlertActions {
+  /** Acknowledges it, or takes that back. */
+  acknowledge: (alert: AlertItem) => void;
+  silence: (alert: AlertItem) => void;
+  /** Ids of those on whose answer somebody waits. */
+  busy: ReadonlySet<string>;
+}
+
+interface Props {
+  alerts: AlertItem[];
+  /** Leaves out what the overview has no room for. */
+  brief?: boolean;
+  actions?: AlertActions | undefined;
+}
+
+/** Alerts, newest first. */
+export function AlertList({ alerts, brief = false, actions }: Props) {
   const [open, setOpen] = useState<string | null>(null);
   if (!alerts.length) return <Empty>No alert yet. Anomalies, fired rules and system errors appear here as they happen.</Empty>;
   return (
-    <ol class={`alerts ${brief ? "alerts-brief" : ""}`}>
+    <ol class={`alerts ${brief ? "alerts-brief" : ""} ${actions ? "alerts-acting" : ""}`}>
       {alerts.map((alert) => {
         const id = identity(alert);
         const isOpen = open === id;
         return (
-          <li key={id} class="alert">
+          <li key={id} class={alert.acknowledged && !brief ? "alert alert-seen" : "alert"}>
             <div class="alert-row">
               <span class="alert-when">
                 <When at={alert.timestamp} seconds={!brief} />
@@ -28,11 +44,17 @@ export function AlertList({ alerts, brief = false }: { alerts: AlertItem[]; brie
                 <Subject alert={alert} />
               </span>
               {!brief && <Range alert={alert} />}
-              <span class="alert-message">{alert.message}</span>
+              <span class="alert-message">
+                {alert.message}
+                {!brief && <Seen alert={alert} />}
+              </span>
               {!brief && (
-                <button type="button" class="quiet-button" aria-expanded={isOpen} onClick={() => setOpen(isOpen ? null : id)}>
-                  Why<span class="sr-only">, {alert.model_id ?? alert.rule}</span>
-                </button>
+                <span class="alert-buttons">
+                  {actions && <ActionButtons alert={alert} actions={actions} />}
+                  <button type="button" class="quiet-button" aria-expanded={isOpen} onClick={() => setOpen(isOpen ? null : id)}>
+                    Why<span class="sr-only">, {nameOf(alert)}</span>
+                  </button>
+                </span>
               )}
             </div>
             {isOpen && <Why alert={alert} />}
@@ -40,6 +62,45 @@ export function AlertList({ alerts, brief = false }: { alerts: AlertItem[]; brie
         );
       })}
     </ol>
+  );
+}
+
+const nameOf = (alert: AlertItem) => alert.model_id ?? alert.rule ?? alert.kind;
+
+function ActionButtons({ alert, actions }: { alert: AlertItem; actions: AlertActions }) {
+  // Without a name of its own it cannot be spoken of to the server.
+  const isNamed = alert.id !== undefined;
+  return (
+    <>
+      {isNamed && (
+        <button type="button" class="quiet-button" aria-busy={actions.busy.has(alert.id!)} onClick={() => actions.acknowledge(alert)}>
+          {alert.acknowledged ? "Take back" : "Acknowledge"}
+          <span class="sr-only">
+            {alert.acknowledged ? " the acknowledgement of" : ""} {nameOf(alert)}
+          </span>
+        </button>
+      )}
+      <button type="button" class="quiet-button" onClick={() => actions.silence(alert)}>
+        Silence<span class="sr-only"> {nameOf(alert)}</span>
+      </button>
+    </>
+  );
+}
+
+/** Who sees to it, and whether it is silenced. */
+function Seen({ alert }: { alert: AlertItem }) {
+  const { acknowledged, silenced } = alert;
+  if (!acknowledged && !silenced) return null;
+  return (
+    <span class="alert-seen-by">
+      {acknowledged && (
+        <span>
+          ✓ Acknowledged{acknowledged.by ? ` by ${acknowledged.by}` : ""} <When at={acknowledged.at} seconds={false} />
+          {acknowledged.note ? `: ${acknowledged.note}` : ""}
+        </span>
+      )}
+      {silenced && <span class="tag">silenced</span>}
+    </span>
   );
 }
 

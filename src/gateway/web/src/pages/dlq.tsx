@@ -1,12 +1,14 @@
 import { useState } from "preact/hooks";
-import { type Page, Problem, call, get } from "../api.ts";
+import { type Page, call, get, problemOf } from "../api.ts";
 import * as format from "../format.ts";
 import type { DeadLetter } from "../model.ts";
 import { useResource } from "../resource.ts";
 import { query, setQuery } from "../router.ts";
+import { may } from "../session.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { Empty, Loaded, Panel } from "../ui/panel.tsx";
 import { When } from "../ui/when.tsx";
+import { EditLetter, type Replayed } from "./dlq_edit.tsx";
 
 const SHOWN = 500;
 
@@ -15,18 +17,23 @@ export function DeadLetters() {
   const letters = useResource<Page<DeadLetter>>((signal) => get(`/api/dlq?limit=${SHOWN}`, signal), ["dlq"], 10_000);
   const reason = query.value.get("reason") ?? "";
   const [asking, setAsking] = useState(false);
+  const [editing, setEditing] = useState<DeadLetter | null>(null);
+  const mayReplay = may("operate");
   const [told, setTold] = useState<{ fault: boolean; text: string } | null>(null);
 
   const replay = async (what: { reason: string } | { all: true } | { ids: string[] }) => {
     setAsking(false);
     try {
-      const answer = await call<{ replayed: number; skipped: number }>("POST", "/api/dlq/replay", what);
-      const skipped = answer.skipped ? `, ${format.count(answer.skipped)} passed over` : "";
-      setTold({ fault: false, text: `${format.plural(answer.replayed, "record")} sent again${skipped}.` });
-      letters.refresh();
+      sent(await call<Replayed>("POST", "/api/dlq/replay", what));
     } catch (error) {
-      setTold({ fault: true, text: error instanceof Problem ? error.message : String(error) });
+      setTold({ fault: true, text: problemOf(error).message });
     }
+  };
+  const sent = (answer: Replayed) => {
+    setEditing(null);
+    const skipped = answer.skipped ? `, ${format.count(answer.skipped)} passed over` : "";
+    setTold({ fault: false, text: `${format.plural(answer.replayed, "record")} sent again${skipped}.` });
+    letters.refresh();
   };
 
   return (
@@ -35,9 +42,11 @@ export function DeadLetters() {
         <h1>Dead letters</h1>
         <span class="note">input that could not be used</span>
         <div class="filters">
-          <button type="button" onClick={() => setAsking(true)} disabled={!letters.data.value?.items.length}>
-            Replay {reason ? `"${reason.replaceAll("_", " ")}"` : "all"}
-          </button>
+          {mayReplay && (
+            <button type="button" onClick={() => setAsking(true)} disabled={!letters.data.value?.items.length}>
+              Replay {reason ? `"${reason.replaceAll("_", " ")}"` : "all"}
+            </button>
+          )}
         </div>
       </div>
       {told && (
@@ -51,7 +60,8 @@ export function DeadLetters() {
             items={page.items}
             more={page.next !== null}
             reason={reason}
-            replay={(letter) => void replay({ ids: [letter.id] })}
+            replay={mayReplay ? (letter) => void replay({ ids: [letter.id] }) : null}
+            edit={setEditing}
           />
         )}
       </Loaded>
@@ -61,6 +71,7 @@ export function DeadLetters() {
           still cannot be used comes back here.
         </Confirm>
       )}
+      {editing && <EditLetter letter={editing} onClose={() => setEditing(null)} onSent={sent} />}
     </>
   );
 }
@@ -69,10 +80,12 @@ interface LettersProps {
   items: DeadLetter[];
   more: boolean;
   reason: string;
-  replay: (letter: DeadLetter) => void;
+  /** Null where the reader may not. */
+  replay: ((letter: DeadLetter) => void) | null;
+  edit: (letter: DeadLetter) => void;
 }
 
-function Letters({ items, more, reason, replay }: LettersProps) {
+function Letters({ items, more, reason, replay, edit }: LettersProps) {
   const groups = new Map<string, number>();
   for (const item of items) groups.set(item.reason, (groups.get(item.reason) ?? 0) + 1);
   const sorted = [...groups].sort((a, b) => b[1] - a[1]);
@@ -97,7 +110,7 @@ function Letters({ items, more, reason, replay }: LettersProps) {
         {shown.length ? (
           <ul class="letters">
             {shown.map((letter) => (
-              <Letter key={letter.id} letter={letter} replay={replay} />
+              <Letter key={letter.id} letter={letter} replay={replay} edit={edit} />
             ))}
           </ul>
         ) : (
@@ -108,7 +121,7 @@ function Letters({ items, more, reason, replay }: LettersProps) {
   );
 }
 
-function Letter({ letter, replay }: { letter: DeadLetter; replay: (letter: DeadLetter) => void }) {
+function Letter({ letter, replay, edit }: { letter: DeadLetter } & Pick<LettersProps, "replay" | "edit">) {
   const isText = letter.payload != null;
   const bytes = letter.payload ?? letter.payload_base64 ?? "";
   return (
@@ -136,11 +149,16 @@ function Letter({ letter, replay }: { letter: DeadLetter; replay: (letter: DeadL
         <pre tabIndex={0} aria-label="Bytes of the record">
           {bytes === "" ? "(no bytes)" : bytes}
         </pre>
-        <div class="letter-buttons">
-          <button type="button" onClick={() => replay(letter)}>
-            Send it again
-          </button>
-        </div>
+        {replay && (
+          <div class="letter-buttons">
+            <button type="button" onClick={() => replay(letter)}>
+              Send it again
+            </button>
+            <button type="button" onClick={() => edit(letter)}>
+              Edit and send again
+            </button>
+          </div>
+        )}
       </details>
     </li>
   );

@@ -1,6 +1,6 @@
 import { useMemo, useState } from "preact/hooks";
 import { accuracy } from "../accuracy.ts";
-import { Problem, call, get } from "../api.ts";
+import { type Problem, call, get, problemOf } from "../api.ts";
 import { type Chart, type ChartData, TimeChart } from "../charts/time_chart.tsx";
 import * as format from "../format.ts";
 import { useAlerts } from "../live/alerts.ts";
@@ -9,6 +9,7 @@ import { useTimeline } from "../live/use_timeline.ts";
 import type { HistoryItem, ModelRow } from "../model.ts";
 import { useResource } from "../resource.ts";
 import { modelPath, navigate, query, setQuery } from "../router.ts";
+import { may } from "../session.ts";
 import { toMs } from "../time.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { StateTag } from "../ui/marks.tsx";
@@ -16,6 +17,7 @@ import { Empty, Failed, Loaded, Loading, Panel } from "../ui/panel.tsx";
 import { When } from "../ui/when.tsx";
 import { AlertList } from "./alert_list.tsx";
 import { ModelChart } from "./model_chart.tsx";
+import { ModelForm } from "./model_form.tsx";
 
 type ModelDetail = ModelRow & { level?: number; anomaly_threshold?: number; error?: string | null } & Record<
     string,
@@ -55,13 +57,17 @@ export function ModelPage({ id }: { id: string }) {
   const change = async (method: string, body?: unknown) => {
     setFault(null);
     try {
-      await call(method, api, body, { version: row.version });
+      // A template's model is not removed by itself; without a precondition the server says so in these words.
+      await call(method, api, body, { version: method === "DELETE" && row.template ? undefined : row.version });
       if (method === "DELETE") navigate("/models");
       else model.refresh();
     } catch (error) {
-      setFault(error instanceof Problem ? error : new Problem(0, "Failed", String(error)));
+      setFault(problemOf(error));
+      model.refresh();
     }
   };
+  const mayChange = may("operate");
+  const editing = mayChange && query.value.get("edit") === "1";
 
   const threshold = row.anomaly_threshold ?? 0.8;
   const isTemplate = row.state === "template";
@@ -90,15 +96,22 @@ export function ModelPage({ id }: { id: string }) {
               </option>
             ))}
           </select>
-          <button type="button" onClick={() => void change("PUT", { ...row, enabled: !row.enabled })}>
-            {row.enabled ? "Disable" : "Enable"}
-          </button>
-          <button type="button" class="danger" onClick={() => setRemoving(true)}>
-            Remove
-          </button>
+          {mayChange && (
+            <>
+              <button type="button" onClick={() => setQuery({ edit: "1" }, "push")}>
+                Edit
+              </button>
+              <button type="button" onClick={() => void change("PUT", { ...row, enabled: !row.enabled })}>
+                {row.enabled ? "Disable" : "Enable"}
+              </button>
+              <button type="button" class="danger" onClick={() => setRemoving(true)}>
+                Remove
+              </button>
+            </>
+          )}
         </div>
       </div>
-      {fault && <Failed error={fault} retry={() => setFault(null)} />}
+      {fault && <Failed error={fault} retry={() => setFault(null)} word="Dismiss" />}
       {row.error && <p class="notice fault">The newest fit failed: {row.error}</p>}
       {row.state === "warming_up" && row.needed > 0 && (
         <p class="notice">
@@ -143,8 +156,16 @@ export function ModelPage({ id }: { id: string }) {
           onCancel={() => setRemoving(false)}
           onConfirm={() => (setRemoving(false), void change("DELETE"))}
         >
+          {isTemplate && "The models that it made go with it. "}
           It stops forecasting, and what it has learnt is lost. Its past forecasts stay in Kafka.
         </Confirm>
+      )}
+      {editing && (
+        <ModelForm
+          model={row}
+          onClose={() => setQuery({ edit: null }, "replace")}
+          onSaved={() => (setQuery({ edit: null }, "replace"), model.refresh())}
+        />
       )}
     </div>
   );

@@ -4,12 +4,14 @@ import { save, toCsv } from "../csv.ts";
 import * as format from "../format.ts";
 import type { ModelRow } from "../model.ts";
 import { useResource } from "../resource.ts";
-import { modelPath, query, setQuery } from "../router.ts";
+import { modelPath, navigate, query, setQuery } from "../router.ts";
+import { may } from "../session.ts";
 import { StateTag } from "../ui/marks.tsx";
 import { Empty, Loaded } from "../ui/panel.tsx";
 import { type Column, VirtualTable } from "../ui/virtual_table.tsx";
 import { When } from "../ui/when.tsx";
 import { toMs } from "../time.ts";
+import { ModelForm } from "./model_form.tsx";
 
 /** More than this are not fetched; the search is then by the server's order. */
 const MODELS_MAX = 50_000;
@@ -84,6 +86,11 @@ export function Models() {
           <button type="button" onClick={() => download(rows)} disabled={!rows.length}>
             CSV
           </button>
+          {may("operate") && (
+            <button type="button" class="primary" onClick={() => setQuery({ create: "1" }, "push")}>
+              New model
+            </button>
+          )}
         </div>
       </div>
       <div class="panel panel-fill">
@@ -109,12 +116,15 @@ export function Models() {
               </Empty>
             ) : (
               <Empty>
-                No models yet. Add <code>[[models]]</code> to the configuration, or <code>POST /api/models</code>.
+                No models yet. Make one here, or add <code>[[models]]</code> to the configuration.
               </Empty>
             )
           }
         </Loaded>
       </div>
+      {may("operate") && query.value.get("create") === "1" && (
+        <ModelForm model={null} onClose={() => setQuery({ create: null }, "replace")} onSaved={(id) => navigate(modelPath(id), "replace")} />
+      )}
     </div>
   );
 }

@@ -1,16 +1,17 @@
-import { culprit, fill } from "../answers.ts";
+import { bottleneck, fill, inOrder } from "../answers.ts";
 import * as format from "../format.ts";
 import { flows, stats } from "../live/stats.ts";
 import { Panel } from "../ui/panel.tsx";
 
 /** The mailboxes on an event's way, in order; the one that holds the others up is named. */
 export function Pipeline() {
-  const stages = stats.value?.processor.stages;
-  if (!stages?.length) return null;
-  const slow = culprit(stages);
-  const busy = slow && fill(slow) >= 0.1 ? slow : undefined;
+  const s = stats.value;
+  if (!s?.processor.stages?.length) return null;
+  const stages = inOrder(s.processor.stages);
+  const slow = bottleneck(s);
+  const note = slow === "source" ? "records wait in Kafka" : slow ? `${slow.replaceAll("_", " ")} holds it up` : "nothing has to wait";
   return (
-    <Panel title="Pipeline" class="pipeline" note={busy ? `${busy.name.replaceAll("_", " ")} is the fullest` : "nothing has to wait"}>
+    <Panel title="Pipeline" class="pipeline" note={note} actions={<a href="/pipeline">Details</a>}>
       <table class="bars-table">
         <thead>
           <tr>

@@ -3,7 +3,9 @@ import { Problem, call, get } from "../api.ts";
 import type { Rule } from "../model.ts";
 import { useResource } from "../resource.ts";
 import { navigate, rulePath } from "../router.ts";
+import { may } from "../session.ts";
 import { Confirm } from "../ui/confirm.tsx";
+import { Field } from "../ui/form.tsx";
 import { Empty, Failed, Loading, Panel } from "../ui/panel.tsx";
 import { DryRun, SAMPLES } from "./dry_run.tsx";
 
@@ -54,6 +56,7 @@ function Editor({ rule: loaded, isNew }: { rule: Rule; isNew: boolean }) {
   const [saved, setSaved] = useState(false);
   const [removing, setRemoving] = useState(false);
   const action = readAction(actionText);
+  const mayChange = may("operate");
   const whole: Rule = { ...draft, action: action.value };
   const dirty = JSON.stringify(whole) !== JSON.stringify(rule);
   const edit = (change: Partial<Rule>) => {
@@ -185,13 +188,15 @@ function Editor({ rule: loaded, isNew }: { rule: Rule; isNew: boolean }) {
               </p>
             )}
             <div class="form-buttons">
-              <button type="submit" class="primary" disabled={!draft.name.trim() || !!action.fault || (!dirty && !isNew)}>
-                {isNew ? "Create" : "Save"}
-              </button>
+              {mayChange && (
+                <button type="submit" class="primary" disabled={!draft.name.trim() || !!action.fault || (!dirty && !isNew)}>
+                  {isNew ? "Create" : "Save"}
+                </button>
+              )}
               <a class="button" href="/rules">
                 Back
               </a>
-              {!isNew && (
+              {!isNew && mayChange && (
                 <button type="button" class="danger push-right" onClick={() => setRemoving(true)}>
                   Remove
                 </button>
@@ -199,7 +204,7 @@ function Editor({ rule: loaded, isNew }: { rule: Rule; isNew: boolean }) {
             </div>
           </form>
         </Panel>
-        <DryRun rule={whole} />
+        {mayChange && <DryRun rule={whole} />}
       </div>
       {removing && (
         <Confirm title={`Remove ${rule.name}?`} action="Remove" onCancel={() => setRemoving(false)} onConfirm={() => void remove()}>
@@ -207,33 +212,6 @@ function Editor({ rule: loaded, isNew }: { rule: Rule; isNew: boolean }) {
         </Confirm>
       )}
     </>
-  );
-}
-
-interface FieldProps {
-  id: string;
-  label: string;
-  fault?: string | undefined;
-  help?: string;
-  children: preact.ComponentChildren;
-}
-
-function Field({ id, label, fault, help, children }: FieldProps) {
-  return (
-    <div class="field">
-      <label for={id}>{label}</label>
-      {children}
-      {fault ? (
-        <p class="fault" role="alert">
-          {fault}
-        </p>
-      ) : null}
-      {help ? (
-        <p class="faint" id={`${id}-help`}>
-          {help}
-        </p>
-      ) : null}
-    </div>
   );
 }
 

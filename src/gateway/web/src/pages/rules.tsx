@@ -4,12 +4,14 @@ import * as format from "../format.ts";
 import type { Rule } from "../model.ts";
 import { useResource } from "../resource.ts";
 import { rulePath } from "../router.ts";
+import { may } from "../session.ts";
 import { Empty, Failed, Loaded } from "../ui/panel.tsx";
 
 /** What turns an event into an action. */
 export function Rules() {
   const rules = useResource<Rule[]>((signal) => getAll("/api/rules", 10_000, signal), ["rules"], 15_000);
   const [fault, setFault] = useState<Problem | null>(null);
+  const mayChange = may("operate");
   const toggle = async (rule: Rule) => {
     setFault(null);
     try {
@@ -24,13 +26,15 @@ export function Rules() {
       <div class="page-head">
         <h1>Rules</h1>
         <span class="note">{rules.data.value && format.plural(rules.data.value.length, "rule")}</span>
-        <div class="filters">
-          <a class="button primary" href="/rules/new">
-            New rule
-          </a>
-        </div>
+        {mayChange && (
+          <div class="filters">
+            <a class="button primary" href="/rules/new">
+              New rule
+            </a>
+          </div>
+        )}
       </div>
-      {fault && <Failed error={fault} retry={() => setFault(null)} />}
+      {fault && <Failed error={fault} retry={() => setFault(null)} word="Dismiss" />}
       <div class="panel">
         <Loaded of={rules} rows={6}>
           {(all) =>
@@ -43,6 +47,7 @@ export function Rules() {
                         type="checkbox"
                         role="switch"
                         checked={rule.enabled}
+                        disabled={!mayChange}
                         onChange={() => void toggle(rule)}
                         aria-label={`${rule.name} is enabled`}
                       />

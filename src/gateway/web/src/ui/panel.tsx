@@ -47,14 +47,14 @@ export function Loading({ rows = 3 }: { rows?: number }) {
   );
 }
 
-/** It failed, and can be tried again. */
-export function Failed({ error, retry }: { error: Problem; retry: () => void }) {
+/** It failed, and can be tried again; or has been read (`word`). */
+export function Failed({ error, retry, word = "Try again" }: { error: Problem; retry: () => void; word?: string }) {
   return (
     <div class="state failed" role="alert">
       <strong>{error.title}</strong>
       {error.detail && error.detail !== error.title ? <span>{error.detail}</span> : null}
       <button type="button" onClick={retry}>
-        Try again
+        {word}
       </button>
     </div>
   );
@@ -85,5 +85,23 @@ export function Loaded<T>({ of, rows, children }: LoadedProps<T>) {
       )}
       {children(data)}
     </>
+  );
+}
+
+interface ForbiddenProps {
+  of: { error: { value: Problem | undefined } };
+  /** What may not be seen, as the subject of a sentence. */
+  what: string;
+  children: ComponentChildren;
+}
+
+/** Says so where the reader's token may not see something: trying again would not help. */
+export function Forbidden({ of, what, children }: ForbiddenProps) {
+  if (of.error.value?.status !== 403) return <>{children}</>;
+  return (
+    <p class="state" role="status">
+      {what} is for administrators, and the token that you have logged in with has no such role. Ask whoever gave it to you, or log in with
+      another.
+    </p>
   );
 }
