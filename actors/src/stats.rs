@@ -111,13 +111,9 @@ impl Stats {
         let mut places: BTreeMap<(String, String), Place> = BTreeMap::new();
         let mut add = |families: Vec<prometheus::proto::MetricFamily>, set: &dyn Fn(&mut Place, f64)| {
             for metric in families.iter().flat_map(|family| family.get_metric()) {
-                let label = |name: &str| {
-                    let found = metric.get_label().iter().find(|label| label.name() == name);
-                    found.map(|label| label.value().to_owned()).unwrap_or_default()
-                };
                 // One of the two is there; the other is 0.
                 let value = metric.get_gauge().get_value() + metric.get_counter().get_value();
-                set(places.entry((label("topic"), label("partition"))).or_default(), value);
+                set(places.entry((label(metric, "topic"), label(metric, "partition"))).or_default(), value);
             }
         };
         add(metrics.lag.collect(), &|place, value| place.lag = value as u64);
@@ -155,11 +151,8 @@ impl Stats {
         let families = self.house.metrics.unbalanced.collect();
         let metrics = families.iter().flat_map(|family| family.get_metric());
         let wrong = metrics.into_iter().find(|metric| metric.get_gauge().get_value() != 0.0)?;
-        let label = |name: &str| {
-            let found = wrong.get_label().iter().find(|label| label.name() == name);
-            found.map(|label| label.value()).unwrap_or_default()
-        };
-        let (topic, partition, stage) = (label("topic"), label("partition"), label("stage"));
+        let (topic, partition, stage) =
+            (label(wrong, "topic"), label(wrong, "partition"), label(wrong, "stage"));
         Some(format!(
             "the ledger of {topic}[{partition}] does not add up at stage {stage}: records were counted nowhere or twice; \
              the log has the figures"
@@ -196,13 +189,16 @@ impl Stats {
         (rate, mean, below.0)
     }
 
-    /// The ledger of all partitions that this process has told.
-    fn ledger(&self) -> [u64; 5] {
-        std::array::from_fn(|at| {
-            let families = self.house.metrics.ledger[at].collect();
-            let sums = families.iter().flat_map(|family| family.get_metric());
-            sums.map(|metric| metric.get_counter().get_value() as u64).sum()
-        })
+    /// The ledger of each partition, as this process has told it.
+    fn ledgers(&self) -> BTreeMap<(String, String), [u64; 5]> {
+        let mut ledgers: BTreeMap<(String, String), [u64; 5]> = BTreeMap::new();
+        for (at, counters) in self.house.metrics.ledger.iter().enumerate() {
+            for metric in counters.collect().iter().flat_map(|family| family.get_metric()) {
+                let place = (label(metric, "topic"), label(metric, "partition"));
+                ledgers.entry(place).or_default()[at] = metric.get_counter().get_value() as u64;
+            }
+        }
+        ledgers
     }
 
     fn lag(&self) -> u64 {
@@ -215,10 +211,17 @@ impl Stats {
     }
 }
 
+fn label(metric: &prometheus::proto::Metric, name: &str) -> String {
+    let found = metric.get_label().iter().find(|label| label.name() == name);
+    found.map(|label| label.value().to_owned()).unwrap_or_default()
+}
+
 impl StatsSource for Stats {
     fn stats(&self) -> WorkerStats {
         let (events_per_second, processing_time_ms, p99_latency_ms) = self.rates();
-        let [input, windowed, late, dead_lettered, filtered] = self.ledger();
+        let ledgers = self.ledgers();
+        let sum = |at: usize| ledgers.values().map(|ledger| ledger[at]).sum::<u64>();
+        let [input, windowed, late, dead_lettered, filtered] = std::array::from_fn(sum);
         let readings = self.house.meters.read();
         let stages: Vec<Value> = readings
             .iter()
@@ -237,7 +240,17 @@ impl StatsSource for Stats {
             json!({"in": input, "windowed": windowed, "late": late, "dead_lettered": dead_lettered, "filtered": filtered}),
         );
         more.insert("stages".into(), Value::from(stages));
-        let flow = self.flow(|_, _| {});
+        let mut lag_seconds = BTreeMap::new();
+        let flow = self.flow(|place, seconds| {
+            lag_seconds.insert(place.clone(), seconds);
+        });
+        let each = ledgers.iter().map(|(place, [input, windowed, late, dead_lettered, filtered])| {
+            let (topic, partition) = place;
+            json!({"topic": topic, "partition": partition.parse::<i32>().unwrap_or(-1), "in": input,
+                   "windowed": windowed, "late": late, "dead_lettered": dead_lettered, "filtered": filtered,
+                   "lag_seconds": lag_seconds.get(place)})
+        });
+        more.insert("ledgers".into(), each.collect());
         more.insert("bottleneck".into(), Value::from(flow.bottleneck));
         more.insert("lag_seconds".into(), Value::from(flow.lag_seconds));
         more.insert("seconds_to_clear".into(), Value::from(flow.seconds_to_clear));

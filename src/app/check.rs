@@ -32,7 +32,10 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<ExitCode> {
         // Whoever checks beside a running service has found its folder in good use.
         Err(StoreError::InUse { dir, holder }) => {
             let by = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-            println!("state.dir    in use by {by} ({}); a second one needs a folder of its own", dir.display());
+            println!(
+                "state.dir    in use by {by} ({}); a second one needs a folder of its own",
+                dir.display()
+            );
         }
         Err(error) => wrong.push(format!("state.dir: {error}")),
     }

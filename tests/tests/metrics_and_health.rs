@@ -116,6 +116,11 @@ async fn every_record_is_counted_once() {
     .await;
     let stats = tidecast.get("/api/stats").await.expect(200);
     assert_eq!(stats["processor"]["total_events"], 8, "windowed, late and filtered: {stats}");
+    let ledgers = stats["processor"]["ledgers"].as_array().expect("one for each partition");
+    let ledger = ledgers.iter().find(|ledger| ledger["in"] == 10).expect("the partition of that key");
+    let found = ["windowed", "late", "dead_lettered", "filtered"].map(|name| ledger[name].as_u64());
+    assert_eq!(found, [Some(3), Some(1), Some(2), Some(4)], "{ledger}");
+    assert!(ledger["topic"] == topic.as_str() && ledger["partition"].is_u64(), "{ledger}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,7 +32,7 @@ pub(crate) struct Letters {
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     /// `next` of the page before.
-    #[param(pattern = "^([0-9]{1,9}:[0-9]{1,18})?$")]
+    #[param(pattern = "^([0-9]{1,9}:[0-9]{1,18}(,[0-9]{1,9}:[0-9]{1,18})*)?$")]
     cursor: Option<String>,
 }
 
@@ -139,7 +139,7 @@ pub(crate) struct Records {
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     /// `next` of the page before.
-    #[param(pattern = "^([0-9]{1,9}:[0-9]{1,18})?$")]
+    #[param(pattern = "^([0-9]{1,9}:[0-9]{1,18}(,[0-9]{1,9}:[0-9]{1,18})*)?$")]
     cursor: Option<String>,
 }
 
