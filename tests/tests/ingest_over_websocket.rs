@@ -1,9 +1,9 @@
 //! `/ws/ingest` and `POST /api/events`: stored as it came, acknowledged once Kafka has it, refused with a reason and an index.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tidecast_tests::socket::{Came, Socket};
-use tidecast_tests::{Kafka, Setup};
+use tidecast_tests::{Kafka, Setup, eventually};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -179,4 +179,28 @@ async fn by_post_one_an_array_or_lines() {
         "the field at fault: {}",
         refused.text
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_generator_sends_is_stored_each_time() {
+    let setup = Setup::new("generated", &Kafka::shared());
+    let tidecast = setup.start().await;
+    let url = format!("ws://127.0.0.1:{}/ws/ingest", setup.ports.app);
+    let mut sent = 0;
+    for _ in 0..2 {
+        let arguments = ["generate", "--url", &url, "--rate", "2000", "--sources", "10", "--duration", "0.5"];
+        let ended = tidecast_tests::shell::in_folder(setup.folder(), &arguments);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let told = ended.out.lines().last().unwrap_or_default();
+        let told: Value = serde_json::from_str(told).unwrap_or_else(|error| panic!("{error}: {told}"));
+        assert!(told["sent"] == told["acknowledged"] && told["refused"] == 0, "{told}");
+        sent += told["sent"].as_u64().expect("a count");
+    }
+    assert!(sent > 0);
+    let topic = setup.topic("events");
+    eventually("all of it is in Kafka and was read", Duration::from_secs(20), async || {
+        let read = tidecast.metric("events_in_total", &[("topic", &topic)]).await.unwrap_or(0.0);
+        (read == sent as f64).then_some(())
+    })
+    .await;
 }

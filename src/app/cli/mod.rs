@@ -155,7 +155,7 @@ pub struct GenerateOptions {
     /// WebSocket connections
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
-    /// Seed of the values: the same seed makes the same events
+    /// Seed of the values: the same seed makes the same values
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Bearer token, with --url, where the service asks for one (or TIDECAST_TOKEN)

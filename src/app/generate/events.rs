@@ -5,6 +5,8 @@ use std::io::Write;
 /// Makes events of a number of sources, one after the other.
 #[derive(Debug)]
 pub struct Maker {
+    /// Begins the id of each event.
+    run: String,
     sources: u32,
     next: u64,
     random: u64,
@@ -16,9 +18,11 @@ pub struct Maker {
 const REMEMBERED: u32 = 100_000;
 
 impl Maker {
-    /// Of `sources` sources, `sensor_0001` and on.
-    pub fn new(sources: u32, seed: u64) -> Self {
+    /// Of `sources` sources, `sensor_0001` and on. `run` tells its ids from those of other makers, here and in earlier
+    /// runs: an event sent again with the same source and id is taken for a repeat.
+    pub fn new(sources: u32, seed: u64, run: String) -> Self {
         Maker {
+            run,
             sources: sources.max(1),
             next: 0,
             random: seed ^ 0x9e37_79b9_7f4a_7c15,
@@ -66,11 +70,11 @@ impl Maker {
             7 | 8 => ("system_metric", "percent", "cpu"),
             _ => ("user_action", "ms", "page"),
         };
-        let id = self.next;
+        let (run, place) = (&self.run, self.next);
         // A Vec takes every write.
         let _ = write!(
             out,
-            r#"{{"source":"sensor_{:04}","type":"{kind}","timestamp":{now_s:.3},"data":{{"value":{value:.2},"unit":"{unit}"}},"metadata":{{"sensor_type":"{of}"}},"id":"{id}"}}"#,
+            r#"{{"source":"sensor_{:04}","type":"{kind}","timestamp":{now_s:.3},"data":{{"value":{value:.2},"unit":"{unit}"}},"metadata":{{"sensor_type":"{of}"}},"id":"{run}-{place}"}}"#,
             number + 1
         );
     }
@@ -82,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_makes_the_same_valid_events() {
-        let (mut one, mut two) = (Maker::new(3, 7), Maker::new(3, 7));
+        let (mut one, mut two) = (Maker::new(3, 7, "r".into()), Maker::new(3, 7, "r".into()));
         for at in 0..1_000 {
             let (mut a, mut b) = (Vec::new(), Vec::new());
             one.write(1.7e9 + f64::from(at), &mut a);
@@ -91,6 +95,7 @@ mod tests {
             let event: serde_json::Value = serde_json::from_slice(&a).expect("is JSON");
             assert!(event["data"]["value"].as_f64().is_some_and(f64::is_finite));
             assert_eq!(event["source"], format!("sensor_{:04}", at % 3 + 1));
+            assert_eq!(event["id"], format!("r-{}", at + 1));
         }
     }
 }

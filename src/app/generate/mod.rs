@@ -68,7 +68,7 @@ pub async fn to_kafka(options: &GenerateOptions, report: bool) -> anyhow::Result
     let ingest = Ingest::new(&cluster, &settings, Publishing::default())?;
     let progress = Arc::new(Progress::default());
     let reporting = report.then(|| tokio::spawn(tell(progress.clone())));
-    let mut maker = Maker::new(options.sources, options.seed);
+    let mut maker = Maker::new(options.sources, options.seed, run_name());
     let mut waiting = tokio::task::JoinSet::new();
     pace(options, |count| {
         let now = now_s();
@@ -134,11 +134,12 @@ async fn to_websocket(options: &GenerateOptions, url: &str) -> anyhow::Result<()
     let reporting = tokio::spawn(tell(progress.clone()));
     let connections = options.connections.min(options.sources).max(1);
     let mut tasks = tokio::task::JoinSet::new();
+    let run = run_name();
     for number in 0..connections {
         let mut share = options.clone();
         share.rate = options.rate / f64::from(connections);
         share.seed = options.seed.wrapping_add(u64::from(number));
-        tasks.spawn(connection(share, url.to_owned(), progress.clone()));
+        tasks.spawn(connection(share, format!("{run}-{number}"), url.to_owned(), progress.clone()));
     }
     while let Some(ended) = tasks.join_next().await {
         ended??;
@@ -147,7 +148,17 @@ async fn to_websocket(options: &GenerateOptions, url: &str) -> anyhow::Result<()
     Ok(())
 }
 
-async fn connection(options: GenerateOptions, url: String, progress: Arc<Progress>) -> anyhow::Result<()> {
+/// Of this process at this moment, and of no other.
+fn run_name() -> String {
+    format!("{:x}-{:x}", (now_s() * 1e6) as u64, std::process::id())
+}
+
+async fn connection(
+    options: GenerateOptions,
+    run: String,
+    url: String,
+    progress: Arc<Progress>,
+) -> anyhow::Result<()> {
     let mut request =
         url.as_str().into_client_request().with_context(|| format!("{url} is no WebSocket address"))?;
     if let Some(token) = &options.token {
@@ -184,7 +195,7 @@ async fn connection(options: GenerateOptions, url: String, progress: Arc<Progres
             }
         }
     });
-    let mut maker = Maker::new(options.sources, options.seed);
+    let mut maker = Maker::new(options.sources, options.seed, run);
     let started = Instant::now();
     let mut steps = tokio::time::interval(STEP);
     let mut sent = 0_u64;
