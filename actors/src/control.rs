@@ -141,7 +141,7 @@ impl Control {
     /// Refuses a change that its maker has not seen the newest version for.
     fn expect_version(found: u64, wanted: Option<u64>) -> Result<(), ControlError> {
         match wanted {
-            Some(wanted) if wanted != found => Err(ControlError::Conflict(format!(
+            Some(wanted) if wanted != found => Err(ControlError::Changed(format!(
                 "it has changed meanwhile (version {found}, not {wanted}): read it again, then change it"
             ))),
             _ => Ok(()),

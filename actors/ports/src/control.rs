@@ -11,9 +11,12 @@ pub enum ControlError {
     /// There is none of that name (404).
     #[error("{0}")]
     NotFound(String),
-    /// There is one already, it changed meanwhile, or it is not there yet for this: a model that warms up (409).
+    /// There is one already, or it is not ready for this: a model that warms up, a template (409).
     #[error("{0}")]
     Conflict(String),
+    /// It is not as it was when the one who asks read it (412).
+    #[error("{0}")]
+    Changed(String),
     /// A field is wrong (422).
     #[error("{field}: {message}")]
     Invalid {

@@ -112,6 +112,7 @@ impl From<ControlError> for Problem {
         match error {
             ControlError::NotFound(detail) => Problem::not_found(detail),
             ControlError::Conflict(detail) => Problem::new(StatusCode::CONFLICT, detail),
+            ControlError::Changed(detail) => Problem::new(StatusCode::PRECONDITION_FAILED, detail),
             ControlError::Invalid { field, message } => Problem::field(field, message),
             ControlError::Unavailable(detail) => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "5")

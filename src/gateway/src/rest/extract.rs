@@ -239,15 +239,6 @@ pub(crate) fn etag(version: u64) -> [(header::HeaderName, String); 1] {
     [(header::ETAG, format!("\"{version}\""))]
 }
 
-/// A conflict under `If-Match` is a precondition that failed.
-pub(crate) fn conflict(error: tidecast_ports::ControlError, conditional: bool) -> Problem {
-    let problem = Problem::from(error);
-    match problem.status {
-        409 if conditional => problem.with_status(StatusCode::PRECONDITION_FAILED),
-        _ => problem,
-    }
-}
-
 /// A name as one segment of a path.
 pub(crate) fn encode(name: &str) -> String {
     let mut out = String::with_capacity(name.len());

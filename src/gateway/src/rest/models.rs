@@ -1,6 +1,6 @@
 //! `/api/models/**`.
 
-use super::extract::{Name, PageQuery, Params, Who, Whole, conflict, encode, etag, if_match};
+use super::extract::{Name, PageQuery, Params, Who, Whole, encode, etag, if_match};
 use super::schemas;
 use crate::problem::Problem;
 use crate::services::App;
@@ -131,7 +131,7 @@ pub(crate) async fn replace(
     let version = if_match(&headers)?;
     let spec = spec_of(&body, Some(&id))?;
     let replaced = app.services.control.replace_model(&id, spec, version).await;
-    Ok(shown(StatusCode::OK, &replaced.map_err(|error| conflict(error, version.is_some()))?))
+    Ok(shown(StatusCode::OK, &replaced?))
 }
 
 /// Removes a model; of a template, its models too.
@@ -153,7 +153,7 @@ pub(crate) async fn delete(
     }
     let version = if_match(&headers)?;
     let deleted = app.services.control.delete_model(&id, version).await;
-    deleted.map_err(|error| conflict(error, version.is_some()))?;
+    deleted?;
     app.services.hub.forget(&id);
     Ok(StatusCode::NO_CONTENT)
 }

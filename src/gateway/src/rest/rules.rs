@@ -1,6 +1,6 @@
 //! `/api/rules/**`.
 
-use super::extract::{Name, PageQuery, Params, Whole, conflict, encode, etag, if_match};
+use super::extract::{Name, PageQuery, Params, Whole, encode, etag, if_match};
 use super::schemas;
 use crate::problem::Problem;
 use crate::services::App;
@@ -97,7 +97,7 @@ pub(crate) async fn replace(
     let before = control.rule(&name).await?;
     let spec = spec_of(body.json()?, Some(&name))?.with_secrets_of(&before.spec);
     let replaced = control.replace_rule(&name, spec, version).await;
-    Ok(shown(StatusCode::OK, replaced.map_err(|error| conflict(error, version.is_some()))?))
+    Ok(shown(StatusCode::OK, replaced?))
 }
 
 /// Removes a rule.
@@ -115,7 +115,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let version = if_match(&headers)?;
     let deleted = app.services.control.delete_rule(&name, version).await;
-    deleted.map_err(|error| conflict(error, version.is_some()))?;
+    deleted?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -210,7 +210,7 @@ fn change<T>(
     let (_, version) = map.get(name).ok_or_else(|| missing(name))?;
     match if_version.is_none_or(|wanted| wanted == *version) {
         true => Ok(()),
-        false => Err(ControlError::Conflict("it has changed".into())),
+        false => Err(ControlError::Changed("it has changed".into())),
     }
 }
 
