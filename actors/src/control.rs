@@ -272,9 +272,7 @@ impl ControlPlane for Control {
         }
         if spec.model_type == ModelType::External {
             return self.nursery.external(id).ok_or_else(|| {
-                ControlError::Unavailable(format!(
-                    "nothing has been posted for {id} yet: POST /api/forecasts"
-                ))
+                ControlError::Conflict(format!("nothing has been posted for {id} yet: POST /api/forecasts"))
             });
         }
         if let Some(mailbox) = self.hosted(id).and_then(|entry| entry.mailbox()) {

@@ -102,18 +102,19 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// versions.
 fn complete(mut openapi: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
-    let refused = ResponseBuilder::new()
-        .description("Refused: the problem says why, and which field or parameter it is about")
-        .content(
-            "application/problem+json",
-            ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build(),
-        )
-        .build();
+    let problem = |description: &str| {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+    };
+    let refused = problem("Refused: the problem says why, and which field or parameter it is about");
+    let unable =
+        problem("Not now: Kafka is away, or too much is asked at once; the same request may be made again");
     for item in openapi.paths.paths.values_mut() {
         for operation in
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
         {
             operation.responses.responses.insert("4XX".to_owned(), refused.clone().into());
+            operation.responses.responses.insert("5XX".to_owned(), unable.clone().into());
         }
     }
     openapi
