@@ -6,11 +6,11 @@ mod replay;
 use crate::admin::TopicSpec;
 use crate::cluster::{ClientError, Cluster};
 use crate::publishing::Publishing;
-use crate::topic_reader::{TopicReader, format_cursor, parse_cursor};
+use crate::topic_reader::{SharedReader, TopicReader, positions};
 use letters::Letter;
 use replay::Replay;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tidecast_ports::operations::{DeadLetter, ReplayRequest, ReplayResult};
 use tidecast_ports::{ControlError, DeadLetters, Page, PageRequest};
 
@@ -31,8 +31,8 @@ struct Inner {
     /// Topics that letters may go back to: a header alone does not decide where we write.
     inputs: Vec<String>,
     publishing: Publishing,
-    /// One look or replay at a time; the reader is made at the first.
-    reader: Mutex<Option<TopicReader>>,
+    /// One look or replay at a time.
+    reader: SharedReader,
 }
 
 impl DeadLetterTopic {
@@ -61,32 +61,13 @@ impl DeadLetterTopic {
             markers: TopicSpec::table(marker_topic(topic), replication),
             inputs,
             publishing,
-            reader: Mutex::default(),
+            reader: SharedReader::new(cluster, "dead-letters"),
         }))
     }
 
     /// The table that remembers which letters went back: one row each, by the letter's id.
     pub fn marker_topic(settings: &tidecast_config::Settings) -> TopicSpec {
         TopicSpec::table(marker_topic(&settings.topics.dlq), settings.topics.replication)
-    }
-
-    async fn with_reader<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Inner, &mut TopicReader) -> Result<T, ControlError> + Send + 'static,
-    ) -> Result<T, ControlError> {
-        let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || {
-            let mut slot = inner.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            let reader = match &mut *slot {
-                Some(reader) => reader,
-                empty => empty.insert(TopicReader::open(&inner.cluster, "dead-letters")?),
-            };
-            work(&inner, reader)
-        })
-        .await
-        .unwrap_or_else(|error| {
-            Err(ControlError::Unavailable(format!("reading the dead letters was cut short: {error}")))
-        })
     }
 }
 
@@ -110,12 +91,11 @@ fn list(
         reason.is_none_or(|reason| letter.reason == reason)
             && search.as_ref().is_none_or(|search| letter.contains(search))
     };
-    let positions =
-        page.cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(parse_cursor).transpose()?;
+    let positions = positions(page.cursor.as_deref())?;
     let bounds = bounds(reader, topic)?;
-    let (found, next) = reader.newest(topic, &bounds, positions.as_ref(), limit, Letter::read, wanted)?;
-    let items = found.into_iter().map(|found| found.record.view()).collect();
-    Ok(Page { items, next: next.as_ref().map(format_cursor) })
+    reader.newest(topic, &bounds, positions.as_ref(), limit, |message| {
+        Some(Letter::read(message)).filter(wanted).map(Letter::view)
+    })
 }
 
 /// The dead-letter topic is ours: that it is not there is trouble, and not the asker's.
@@ -133,7 +113,8 @@ impl DeadLetters for DeadLetterTopic {
         reason: Option<String>,
         page: PageRequest,
     ) -> Result<Page<DeadLetter>, ControlError> {
-        self.with_reader(move |inner, reader| list(reader, &inner.topic, reason.as_deref(), &page)).await
+        let inner = Arc::clone(&self.0);
+        self.0.reader.with(move |reader| list(reader, &inner.topic, reason.as_deref(), &page)).await
     }
 
     async fn replay(&self, request: ReplayRequest) -> Result<ReplayResult, ControlError> {
@@ -143,16 +124,19 @@ impl DeadLetters for DeadLetterTopic {
             .ensure_topics(std::slice::from_ref(&self.0.markers))
             .await
             .map_err(|error| unavailable(error.to_string()))?;
-        self.with_reader(move |inner, reader| {
-            let replay = Replay {
-                cluster: &inner.cluster,
-                topic: &inner.topic,
-                markers: &inner.markers.name,
-                inputs: &inner.inputs,
-                publishing: &inner.publishing,
-            };
-            replay.run(reader, &request)
-        })
-        .await
+        let inner = Arc::clone(&self.0);
+        self.0
+            .reader
+            .with(move |reader| {
+                let replay = Replay {
+                    cluster: &inner.cluster,
+                    topic: &inner.topic,
+                    markers: &inner.markers.name,
+                    inputs: &inner.inputs,
+                    publishing: &inner.publishing,
+                };
+                replay.run(reader, &request)
+            })
+            .await
     }
 }

@@ -5,7 +5,8 @@ use crate::cluster::{ClientError, Cluster, ClusterOptions, Sasl};
 use crate::publishing::Publishing;
 use crate::publishing_history::PublishingHistory;
 use crate::single::SingleSender;
-use crate::tail::Tail;
+use crate::tail;
+use crate::topic_reader::SharedReader;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub struct Operations {
     sender: SingleSender,
     publishing: Publishing,
     history: Option<PublishingHistory>,
-    tail: Tail,
+    reader: SharedReader,
     /// Topics whose records nobody is shown.
     hidden: Vec<String>,
 }
@@ -50,7 +51,7 @@ impl Operations {
             sender,
             publishing,
             history: None,
-            tail: Tail::new(cluster),
+            reader: SharedReader::new(cluster, "tail"),
             hidden: Vec::new(),
         })
     }
@@ -182,7 +183,7 @@ impl KafkaOperations for Operations {
             let topic = &request.topic;
             return Err(ControlError::NotFound(format!("the records of topic {topic:?} are not shown")));
         }
-        self.tail.page(request).await
+        self.reader.with(move |reader| tail::page(reader, &request)).await
     }
 
     async fn metrics(&self) -> Map<String, Value> {

@@ -355,6 +355,12 @@ impl KafkaPublisher {
         }
     }
 
+    /// `mode` is for the offsets outside transactions.
+    fn commit_by(&mut self, offsets: &[CommitOffset], mode: CommitMode) -> Result<(), PublishError> {
+        self.usable()?;
+        if self.transactional { self.commit_transaction(offsets) } else { self.commit_plain(offsets, mode) }
+    }
+
     fn commit_plain(&mut self, offsets: &[CommitOffset], mode: CommitMode) -> Result<(), PublishError> {
         self.settle()?;
         let Some(consumer) = self.group.consumer() else { return Err(self.source_is_gone()) };
@@ -440,21 +446,11 @@ impl Publisher for KafkaPublisher {
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
-        self.usable()?;
-        if self.transactional {
-            self.commit_transaction(offsets)
-        } else {
-            self.commit_plain(offsets, CommitMode::Sync)
-        }
+        self.commit_by(offsets, CommitMode::Sync)
     }
 
     fn commit_async(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
-        self.usable()?;
-        if self.transactional {
-            self.commit_transaction(offsets)
-        } else {
-            self.commit_plain(offsets, CommitMode::Async)
-        }
+        self.commit_by(offsets, CommitMode::Async)
     }
 }
 

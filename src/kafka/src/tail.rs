@@ -1,12 +1,10 @@
 //! A topic's newest records, for a person to look at.
 
-use crate::cluster::Cluster;
-use crate::topic_reader::{TopicReader, format_cursor, parse_cursor};
+use crate::topic_reader::{TopicReader, positions};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use tidecast_event::EventTime;
 use tidecast_ports::operations::{RecordsRequest, TopicRecord};
 use tidecast_ports::{ControlError, Page};
@@ -14,63 +12,27 @@ use tidecast_ports::{ControlError, Page};
 /// Bytes shown of a key, a value and a header.
 const SHOWN: usize = 16 << 10;
 
-/// Reads pages of any topic. One at a time; the client is made at the first. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Tail(Arc<Inner>);
-
-struct Inner {
-    cluster: Cluster,
-    reader: Mutex<Option<TopicReader>>,
-}
-
-impl Tail {
-    /// Contacts nobody yet.
-    pub fn new(cluster: &Cluster) -> Self {
-        Tail(Arc::new(Inner { cluster: cluster.clone(), reader: Mutex::default() }))
-    }
-
-    /// Newest first.
-    pub async fn page(&self, request: RecordsRequest) -> Result<Page<TopicRecord>, ControlError> {
-        let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || {
-            let mut slot = inner.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            let reader = match &mut *slot {
-                Some(reader) => reader,
-                empty => empty.insert(TopicReader::open(&inner.cluster, "tail")?),
-            };
-            page(reader, &request)
-        })
-        .await
-        .unwrap_or_else(|error| {
-            Err(ControlError::Unavailable(format!("reading the topic was cut short: {error}")))
-        })
-    }
-}
-
-fn page(reader: &mut TopicReader, request: &RecordsRequest) -> Result<Page<TopicRecord>, ControlError> {
-    let positions =
-        request.cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(parse_cursor).transpose()?;
-    let mut bounds = reader.bounds(&request.topic)?;
-    if let Some(partition) = request.partition {
-        bounds.retain(|known, _| *known == partition);
+/// One page of a topic. Judged whole and shown cut: what is not wanted is not kept.
+pub(crate) fn page(
+    reader: &mut TopicReader,
+    request: &RecordsRequest,
+) -> Result<Page<TopicRecord>, ControlError> {
+    let RecordsRequest { topic, partition, contains: text, limit, cursor } = request;
+    let positions = positions(cursor.as_deref())?;
+    let mut bounds = reader.bounds(topic)?;
+    if let Some(partition) = partition {
+        bounds.retain(|known, _| known == partition);
         if bounds.is_empty() {
             return Err(ControlError::Invalid {
                 field: "partition".into(),
-                message: format!("topic {:?} has no partition {partition}", request.topic),
+                message: format!("topic {topic:?} has no partition {partition}"),
             });
         }
     }
-    let text = request.contains.as_ref().map(|text| text.to_lowercase()).filter(|text| !text.is_empty());
-    // Judged whole and shown cut: what is not wanted is not kept.
-    let read = |message: &BorrowedMessage<'_>| {
+    let text = text.as_ref().map(|text| text.to_lowercase()).filter(|text| !text.is_empty());
+    reader.newest(topic, &bounds, positions.as_ref(), *limit.max(&1), |message| {
         text.as_ref().is_none_or(|text| contains(message, text)).then(|| view(message))
-    };
-    let (found, next) =
-        reader.newest(&request.topic, &bounds, positions.as_ref(), request.limit.max(1), read, |record| {
-            record.is_some()
-        })?;
-    let items = found.into_iter().filter_map(|found| found.record).collect();
-    Ok(Page { items, next: next.as_ref().map(format_cursor) })
+    })
 }
 
 fn contains(message: &BorrowedMessage<'_>, lower: &str) -> bool {

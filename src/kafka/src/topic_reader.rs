@@ -8,8 +8,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tidecast_ports::ControlError;
+use tidecast_ports::{ControlError, Page};
 
 /// How long reading some records may take.
 const READ: Duration = Duration::from_secs(10);
@@ -21,13 +22,48 @@ const WINDOW: i64 = 500;
 /// For each partition, the offset below which a listing goes on.
 pub(crate) type Positions = BTreeMap<i32, i64>;
 
-/// A record read, and its place.
-#[derive(Debug)]
-pub(crate) struct Found<R> {
-    pub partition: i32,
-    pub offset: i64,
-    pub timestamp_ms: i64,
-    pub record: R,
+/// A record looked at and not yet taken; `None` where it is not wanted.
+struct Found<R> {
+    offset: i64,
+    timestamp_ms: i64,
+    record: Option<R>,
+}
+
+/// A reader made at its first use, for one user at a time. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct SharedReader(Arc<Shared>);
+
+struct Shared {
+    cluster: Cluster,
+    purpose: &'static str,
+    reader: Mutex<Option<TopicReader>>,
+}
+
+impl SharedReader {
+    /// Contacts nobody yet; `purpose` as for [`TopicReader::open`].
+    pub fn new(cluster: &Cluster, purpose: &'static str) -> Self {
+        SharedReader(Arc::new(Shared { cluster: cluster.clone(), purpose, reader: Mutex::default() }))
+    }
+
+    /// Has `work` done with the reader, on a thread that may block.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut TopicReader) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let shared = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut slot = shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let reader = match &mut *slot {
+                Some(reader) => reader,
+                empty => empty.insert(TopicReader::open(&shared.cluster, shared.purpose)?),
+            };
+            work(reader)
+        });
+        done.await.unwrap_or_else(|error| {
+            let what = self.0.purpose.replace('-', " ");
+            Err(ControlError::Unavailable(format!("reading the {what} was cut short: {error}")))
+        })
+    }
 }
 
 /// A reader without a group, of committed records. Its calls block.
@@ -115,17 +151,16 @@ impl TopicReader {
         outcome
     }
 
-    /// The newest records that are `wanted`, newest first by their timestamps, from before `positions` (the end, where a
-    /// partition has none); and where the next page begins, unless this is the last.
+    /// The newest records that `read` wants, newest first by their timestamps, from before `positions`
+    /// (from the end, without any); and the cursor of the next page, unless this is the last.
     pub fn newest<R>(
         &mut self,
         topic: &str,
         bounds: &BTreeMap<i32, (i64, i64)>,
         positions: Option<&Positions>,
         limit: usize,
-        read: impl Fn(&BorrowedMessage<'_>) -> R,
-        wanted: impl Fn(&R) -> bool,
-    ) -> Result<(Vec<Found<R>>, Option<Positions>), ControlError> {
+        read: impl Fn(&BorrowedMessage<'_>) -> Option<R>,
+    ) -> Result<Page<R>, ControlError> {
         // A partition made since the page before has only newer records.
         let mut at: Positions = bounds
             .iter()
@@ -145,7 +180,6 @@ impl TopicReader {
                     let from = (at[partition] - window).max(*low);
                     self.each(topic, *partition, from, at[partition], |message| {
                         waiting.push(Found {
-                            partition: *partition,
                             offset: message.offset(),
                             timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
                             record: read(message),
@@ -161,16 +195,15 @@ impl TopicReader {
                 .iter()
                 .filter_map(|(partition, waiting)| Some((waiting.last()?.timestamp_ms, *partition)))
                 .max_by_key(|(timestamp, partition)| (*timestamp, std::cmp::Reverse(*partition)));
-            let newest = newest.and_then(|(_, partition)| waiting.get_mut(&partition)?.pop());
-            let Some(found) = newest else { return Ok((items, None)) };
-            at.insert(found.partition, found.offset);
+            let newest =
+                newest.and_then(|(_, partition)| Some((partition, waiting.get_mut(&partition)?.pop()?)));
+            let Some((partition, found)) = newest else { return Ok(Page { items, next: None }) };
+            at.insert(partition, found.offset);
             looked_at += 1;
-            if wanted(&found.record) {
-                items.push(found);
-            }
+            items.extend(found.record);
         }
         let more = bounds.iter().any(|(partition, (low, _))| at[partition] > *low);
-        Ok((items, more.then_some(at)))
+        Ok(Page { items, next: more.then(|| format_cursor(&at)) })
     }
 
     fn fault(&self, topic: &str, error: &KafkaError) -> ControlError {
@@ -180,14 +213,18 @@ impl TopicReader {
 }
 
 /// A listing's place as a text that means nothing to clients.
-pub(crate) fn format_cursor(positions: &Positions) -> String {
+fn format_cursor(positions: &Positions) -> String {
     let parts: Vec<String> =
         positions.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
     parts.join(",")
 }
 
-/// Reads that text.
-pub(crate) fn parse_cursor(text: &str) -> Result<Positions, ControlError> {
+/// Where the listing stood whose page gave `cursor`; without one (or an empty one) it begins.
+pub(crate) fn positions(cursor: Option<&str>) -> Result<Option<Positions>, ControlError> {
+    cursor.filter(|cursor| !cursor.is_empty()).map(parse_cursor).transpose()
+}
+
+fn parse_cursor(text: &str) -> Result<Positions, ControlError> {
     let part = |part: &str| {
         let (partition, offset) = part.split_once(':')?;
         Some((partition.parse().ok()?, offset.parse().ok()?))
