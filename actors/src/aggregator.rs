@@ -234,8 +234,11 @@ impl AggregatorState {
     /// Has the record at `offset` dead-lettered unseen if it was tried often enough: a decision, for whoever recovers has
     /// to do the same, whether or not it panics there.
     async fn set_apart(&mut self, offset: i64) -> Result<(), ActorProcessingErr> {
+        if !self.condemned.contains(&offset) {
+            return Ok(());
+        }
         let what = format!("{SET_APART}{offset}");
-        if !self.condemned.contains(&offset) || self.decisions.from(offset).any(|known| known.what == what) {
+        if self.decisions.from(offset).any(|known| known.what == what) {
             return Ok(());
         }
         tracing::error!(partition = %self.with.partition, offset, "a record that panics goes to the dead letters");

@@ -2,6 +2,7 @@
 //! buffer that is used again; and the window for the stages below.
 
 use crate::messages::{BatchOutput, ClosedWindow};
+use crate::wire;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use std::sync::Arc;
@@ -112,9 +113,7 @@ impl WindowWriter {
 
     /// A name with what stands around it, then a plain value.
     fn put(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
-        self.buffer.put_slice(name.as_bytes());
-        // Plain data into memory does not fail.
-        let _ = serde_json::to_writer((&mut self.buffer).writer(), value);
+        wire::put(&mut (&mut self.buffer).writer(), name, value);
     }
 
     fn make_room(&mut self) {

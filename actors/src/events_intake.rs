@@ -180,11 +180,7 @@ impl EventsIntake {
         let time = EventTime::from_millis(record.timestamp_ms);
         let event = match self.decoder.decode(bytes, time, self.max_future_micros) {
             Ok(event) => event,
-            Err(rejection) => {
-                self.ledger.dead_lettered += 1;
-                output.records.push(self.letter(batch, record, &rejection));
-                return;
-            }
+            Err(rejection) => return self.reject(batch, record, &rejection, output),
         };
         self.newest = self.newest.max(event.time());
         let newest = self.newest;

@@ -95,7 +95,8 @@ impl Stats {
         }
         samples.push_back(sample);
         drop(samples);
-        let flow = self.flow(|place, seconds| {
+        let (rate, _, _) = self.rates();
+        let flow = self.flow(rate, |place, seconds| {
             metrics.lag_seconds.with_label_values(&[&*place.0, &*place.1]).set(seconds);
         });
         metrics.clear_seconds.set(flow.seconds_to_clear.unwrap_or(f64::INFINITY));
@@ -122,9 +123,8 @@ impl Stats {
         places
     }
 
-    /// How the flow goes; `each` is told the lag in seconds of each partition where it is known.
-    fn flow(&self, mut each: impl FnMut(&(String, String), f64)) -> Flow {
-        let (rate, _, _) = self.rates();
+    /// How the flow goes at `rate` events a second; `each` is told the lag in seconds of each partition where it is known.
+    fn flow(&self, rate: f64, mut each: impl FnMut(&(String, String), f64)) -> Flow {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(now) = samples.back() else { return Flow::default() };
         let before = samples.iter().rev().nth(RATE_OVER).or(samples.front()).unwrap_or(now);
@@ -241,7 +241,7 @@ impl StatsSource for Stats {
         );
         more.insert("stages".into(), Value::from(stages));
         let mut lag_seconds = BTreeMap::new();
-        let flow = self.flow(|place, seconds| {
+        let flow = self.flow(events_per_second, |place, seconds| {
             lag_seconds.insert(place.clone(), seconds);
         });
         let each = ledgers.iter().map(|(place, [input, windowed, late, dead_lettered, filtered])| {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 use std::cell::RefCell;
+use std::io::Write;
 use tidecast_config::ModelSpec;
 use tidecast_event::EventTime;
 use tidecast_forecast::Step;
@@ -79,9 +80,9 @@ impl Forecast<'_> {
 }
 
 /// What stands before a plain value, then the value.
-fn put(text: &mut Vec<u8>, before: &str, value: &(impl Serialize + ?Sized)) {
-    text.extend_from_slice(before.as_bytes());
+pub(crate) fn put(text: &mut impl Write, before: &str, value: &(impl Serialize + ?Sized)) {
     // Plain data into memory does not fail.
+    let _ = text.write_all(before.as_bytes());
     let _ = serde_json::to_writer(text, value);
 }
 

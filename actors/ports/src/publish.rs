@@ -39,6 +39,17 @@ pub struct OutputRecord {
     pub headers: Vec<(&'static str, Bytes)>,
 }
 
+impl OutputRecord {
+    /// What a record takes beside its key and value, about.
+    pub const OVERHEAD: usize = 128;
+
+    /// Bytes that it takes, about.
+    pub fn size(&self) -> usize {
+        let bytes = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+        Self::OVERHEAD + bytes(&self.key) + bytes(&self.value)
+    }
+}
+
 /// What a failed publish or commit asks of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recover {

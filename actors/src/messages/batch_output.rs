@@ -149,10 +149,7 @@ impl BatchOutput {
     pub fn weight(&self) -> usize {
         /// An aggregate beside its record, or an anomaly.
         const WINDOW: usize = 512;
-        /// A record beside its key and value.
-        const RECORD: usize = 128;
-        let bytes = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-        let records = self.records.iter().map(|record| RECORD + bytes(&record.key) + bytes(&record.value));
-        1 + WINDOW * (self.closed.len() + self.anomalies.len()) + records.sum::<usize>()
+        let records = self.records.iter().map(OutputRecord::size).sum::<usize>();
+        1 + WINDOW * (self.closed.len() + self.anomalies.len()) + records
     }
 }

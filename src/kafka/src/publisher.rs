@@ -29,8 +29,6 @@ const HELD_BYTES_MAX: usize = 8 << 20;
 /// long for what else comes is sooner than another round. What is larger goes at once.
 const GATHER: Duration = Duration::from_millis(2);
 const GATHER_BYTES: usize = 256 << 10;
-/// What a record takes beside its key and value, about.
-const RECORD_OVERHEAD: usize = 128;
 
 /// Topic names of the house's destinations.
 #[derive(Debug, Clone)]
@@ -407,10 +405,10 @@ impl KafkaPublisher {
 impl Publisher for KafkaPublisher {
     fn produce(&mut self, record: &OutputRecord) -> Result<(), PublishError> {
         self.begin()?;
-        let size = size_of_record(record);
-        if size > self.record_bytes_max + RECORD_OVERHEAD {
+        let size = record.size();
+        if size > self.record_bytes_max + OutputRecord::OVERHEAD {
             let topic = self.topics.name(&record.destination);
-            let bytes = size - RECORD_OVERHEAD;
+            let bytes = size - OutputRecord::OVERHEAD;
             let message = format!(
                 "a record for topic {topic} was not taken: its {bytes} bytes are more than kafka.max_request_size"
             );
@@ -452,11 +450,6 @@ impl Publisher for KafkaPublisher {
     fn commit_async(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
         self.commit_by(offsets, CommitMode::Async)
     }
-}
-
-fn size_of_record(record: &OutputRecord) -> usize {
-    let bytes = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-    bytes(&record.key) + bytes(&record.value) + RECORD_OVERHEAD
 }
 
 /// What an error of the client library asks for, in words.

@@ -52,45 +52,27 @@ impl AlertItem {
         let text = |value: &Map<String, Value>, name: &str| {
             value.get(name).and_then(Value::as_str).map(str::to_owned)
         };
-        let (id, position) = (update.name_of_place(), update.position.to_string());
-        let timestamp = text(&value, "timestamp").unwrap_or_default();
-        let model_id = text(&value, "model_id");
-        let message = text(&value, "message").unwrap_or_default();
-        if update.kind == UpdateType::Anomaly {
-            let severity = text(&value, "severity").unwrap_or_else(|| "MEDIUM".into());
-            let kind = AlertKind::Anomaly;
-            return Some(AlertItem {
-                id,
-                position,
-                timestamp,
-                kind,
-                severity,
-                model_id,
-                rule: None,
-                message,
-                data: value,
-                acknowledged: None,
-                silenced: false,
-            });
-        }
-        let system = value.get("event_type").and_then(Value::as_str) == Some("SYSTEM_ERROR");
-        let severity = text(&value, "priority").unwrap_or_else(|| "MEDIUM".into());
-        let rule = text(&value, "rule");
-        let data = match value.remove("data") {
-            Some(Value::Object(data)) => data,
-            _ => Map::new(),
-        };
-        let kind = if system { AlertKind::System } else { AlertKind::Rule };
+        let is_anomaly = update.kind == UpdateType::Anomaly;
+        let is_system = value.get("event_type").and_then(Value::as_str) == Some("SYSTEM_ERROR");
         Some(AlertItem {
-            id,
-            position,
-            timestamp,
-            kind,
-            severity,
-            model_id,
-            rule,
-            message,
-            data,
+            id: update.name_of_place(),
+            position: update.position.to_string(),
+            timestamp: text(&value, "timestamp").unwrap_or_default(),
+            kind: match (is_anomaly, is_system) {
+                (true, _) => AlertKind::Anomaly,
+                (false, true) => AlertKind::System,
+                (false, false) => AlertKind::Rule,
+            },
+            severity: text(&value, if is_anomaly { "severity" } else { "priority" })
+                .unwrap_or_else(|| "MEDIUM".into()),
+            model_id: text(&value, "model_id"),
+            rule: if is_anomaly { None } else { text(&value, "rule") },
+            message: text(&value, "message").unwrap_or_default(),
+            // The event on which a rule fired is in the alert; an anomaly is itself.
+            data: match if is_anomaly { Some(Value::Object(value)) } else { value.remove("data") } {
+                Some(Value::Object(data)) => data,
+                _ => Map::new(),
+            },
             acknowledged: None,
             silenced: false,
         })

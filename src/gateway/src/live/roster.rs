@@ -34,7 +34,7 @@ pub struct About {
 impl About {
     /// A client that connects now.
     pub fn new(kind: Kind, address: Option<IpAddr>, user: Option<Arc<str>>) -> Self {
-        let connected = EventTime(crate::ingest::http::now_ms().saturating_mul(1_000));
+        let connected = EventTime::from_millis(crate::ingest::http::now_ms());
         About { kind, address, user, connected, is_binary: false }
     }
 }

@@ -1,6 +1,6 @@
 //! `/api/alerts/**`, `/api/silences/**` and `/api/audit`: what people did about alerts, and about everything else.
 
-use super::extract::{Name, PageQuery, Params, Who, Whole, checked_limit, encode};
+use super::extract::{Name, PageQuery, Params, Who, Whole, checked_limit, encode, page_of};
 use super::schemas;
 use crate::access::Caller;
 use crate::audit::{AuditEntry, ENTRIES};
@@ -12,7 +12,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidecast_ports::notes::{SILENCES, Silence};
@@ -178,9 +177,7 @@ pub(crate) async fn list_silences(
             && page.cursor.as_ref().is_none_or(|cursor| silence.name > *cursor)
     });
     let limit = page.limit.unwrap_or(usize::MAX);
-    let next = (found.len() > limit).then(|| found[limit - 1].name.clone());
-    found.truncate(limit);
-    Ok(Json(json!({"items": found, "next": next})).into_response())
+    Ok(Json(page_of(found.into_iter(), limit, |silence| silence.name.clone())).into_response())
 }
 
 /// Silences alerts for a while: they are listed and sent to live clients, and notify nobody (webhook, Slack, e-mail).
@@ -280,12 +277,11 @@ pub(crate) async fn audit(
             .any(|text| text.to_lowercase().contains(&search))
     };
     let entries = app.services.notes.below(ENTRIES);
-    let mut found = entries
+    let found = entries
         .into_iter()
         .rev()
         .filter_map(|(_, value)| serde_json::from_slice::<AuditEntry>(&value).ok())
         .filter(|entry| page.cursor.as_ref().is_none_or(|cursor| entry.id < *cursor) && wanted(entry));
-    let items: Vec<AuditEntry> = found.by_ref().take(limit).collect();
-    let next = items.last().filter(|_| found.next().is_some()).map(|last| last.id.clone());
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({"items": items, "next": next}))).into_response())
+    let page = page_of(found, limit, |entry| entry.id.clone());
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }

@@ -8,8 +8,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -209,6 +210,24 @@ pub(crate) fn checked_limit(limit: Option<usize>) -> Result<usize, Problem> {
         Some(limit @ 1..=PAGE_MAX) => Ok(limit),
         Some(limit) => Err(Problem::parameter("limit", format!("found {limit}; allowed: 1 to {PAGE_MAX}"))),
     }
+}
+
+/// A page of what was found, in its order: at most `limit` items, and where there are more, the last one's name as the cursor
+/// of the next page.
+pub(crate) fn page_of<T: Serialize>(
+    mut found: impl Iterator<Item = T>,
+    limit: usize,
+    name: impl Fn(&T) -> String,
+) -> Value {
+    let items: Vec<T> = found.by_ref().take(limit).collect();
+    let next = items.last().filter(|_| found.next().is_some()).map(name);
+    json!({"items": items, "next": next})
+}
+
+/// A cursor that is a number; `None` without one, or with an empty one.
+pub(crate) fn numbered(cursor: Option<&str>) -> Result<Option<u64>, Problem> {
+    let wrong = |_| Problem::parameter("cursor", "not the `next` of an earlier page");
+    cursor.filter(|cursor| !cursor.is_empty()).map(|cursor| cursor.parse().map_err(wrong)).transpose()
 }
 
 impl PageQuery {

@@ -1,6 +1,6 @@
 //! What the pages ask first: figures, alerts, and where the live connection is.
 
-use super::extract::{Params, Who, checked_limit};
+use super::extract::{Params, Who, checked_limit, numbered, page_of};
 use super::{alerts, schemas};
 use crate::live::alerts::{AlertItem, AlertKind};
 use crate::live::roster::SessionItem;
@@ -61,21 +61,15 @@ pub(crate) async fn sessions(
     Params(page): Params<Sessions>,
 ) -> Result<Response, Problem> {
     let limit = checked_limit(page.limit)?;
-    let after = match page.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
-        None => 0,
-        Some(cursor) => cursor
-            .parse()
-            .map_err(|_| Problem::parameter("cursor", "not a cursor of this list; begin without one"))?,
-    };
+    let after = numbered(page.cursor.as_deref())?.unwrap_or(0);
     let search = page.search.unwrap_or_default().to_lowercase();
     let wanted = |item: &SessionItem| {
         let texts = [item.user.as_deref(), item.address.as_deref()];
         texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&search)) || search.is_empty()
     };
-    let mut found = app.services.hub.sessions().into_iter().filter(|item| item.id > after && wanted(item));
-    let items: Vec<SessionItem> = found.by_ref().take(limit).collect();
-    let next = items.last().filter(|_| found.next().is_some()).map(|last| last.id.to_string());
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({"items": items, "next": next}))).into_response())
+    let found = app.services.hub.sessions().into_iter().filter(|item| item.id > after && wanted(item));
+    let page = page_of(found, limit, |item| item.id.to_string());
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }
 
 /// Which alerts.
@@ -104,11 +98,7 @@ pub(crate) async fn alerts(
     Who(caller): Who,
     Params(Alerts { limit, cursor, model_id, kind }): Params<Alerts>,
 ) -> Result<Response, Problem> {
-    let before = match cursor.as_deref().filter(|cursor| !cursor.is_empty()).map(str::parse) {
-        None => None,
-        Some(Ok(number)) => Some(number),
-        Some(Err(_)) => return Err(Problem::parameter("cursor", "not the `next` of an earlier page")),
-    };
+    let before = numbered(cursor.as_deref())?;
     let (items, more) = app.services.hub.alerts(before, checked_limit(limit)?, |item| {
         item.model_id.as_deref().is_none_or(|model| caller.may_see_model(model))
             && model_id.as_deref().is_none_or(|wanted| item.model_id.as_deref() == Some(wanted))
