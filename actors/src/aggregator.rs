@@ -8,6 +8,7 @@ use crate::intake::Intake;
 use crate::ledger::AGGREGATOR;
 use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts, Written};
 use crate::metrics::PipelineMetrics;
+use crate::rebuild::Rebuild;
 use crate::suspects::{Suspects, TRIES};
 use crate::trace::Followed;
 use prometheus::IntGauge;
@@ -58,6 +59,8 @@ pub struct AggregatorArguments {
     pub suspects: Arc<Suspects>,
     /// Follows sampled events, where a collector is set.
     pub tracing: Tracing,
+    /// Set in a rebuild of the past.
+    pub rebuild: Option<Arc<Rebuild>>,
 }
 
 /// The actor's state.
@@ -121,16 +124,18 @@ impl Actor for Aggregator {
         let Envelope { message, permit } = envelope;
         match message {
             AggregatorMessage::Batch(batch) => {
-                let taken = state.take(&batch).await;
+                let taken = if state.has_rebuilt() { Ok(()) } else { state.take(&batch).await };
+                state.tell_rebuild(None);
                 state.with.pool.give(batch);
                 drop(permit);
                 state.wake();
                 return taken;
             }
-            AggregatorMessage::CaughtUp => {
+            AggregatorMessage::CaughtUp(position) => {
                 state.caught_up = true;
                 state.replay_decisions(i64::MAX).await?;
                 state.close_idle().await?;
+                state.tell_rebuild(Some(position));
             }
             AggregatorMessage::Tick => {
                 state.tell_metrics();
@@ -355,6 +360,24 @@ impl AggregatorState {
         if let Some(wrong) = wrong {
             tracing::error!(partition = %self.with.partition, stage = AGGREGATOR, wrong, "the ledger does not add up");
         }
+    }
+
+    /// Tells a rebuild how far this is; at the end of the log, or past the span, it has finished.
+    /// The end may lie past the last record, behind markers of transactions.
+    fn tell_rebuild(&self, end: Option<i64>) {
+        if let Some(rebuild) = &self.with.rebuild {
+            let finished = end.is_some() || self.with.intake.is_past(rebuild.to());
+            let next_offset = end.unwrap_or(i64::MIN).max(self.next_offset);
+            rebuild.tell(&self.with.partition, next_offset, finished);
+        }
+    }
+
+    /// What is read now came after the log's end as it was, or is past the span: not for this rebuild.
+    fn has_rebuilt(&self) -> bool {
+        let rebuild = self.with.rebuild.as_ref();
+        rebuild.is_some_and(|rebuild| {
+            self.with.intake.is_past(rebuild.to()) && rebuild.progress(&self.with.partition).finished
+        })
     }
 
     fn wake(&self) {

@@ -70,6 +70,23 @@ impl Catalog {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// The model of that name: as registered, or of a template the instance that is named `<model_id>/<key>`.
+    pub fn model(&self, id: &str) -> Option<Wanted> {
+        let models = self.models();
+        if let Some(Registered { spec: Some(spec), version, .. }) = models.get(id) {
+            return Some(Wanted { spec: spec.clone(), template: None, version: *version });
+        }
+        // Either of the two names may have a slash.
+        id.match_indices('/').find_map(|(at, _)| {
+            let Registered { spec: Some(spec), version, .. } = models.get(&id[..at])? else { return None };
+            spec.is_template().then(|| Wanted {
+                spec: Arc::new(spec.instance(&id[at + 1..])),
+                template: Some(spec.model_id.clone()),
+                version: *version,
+            })
+        })
+    }
+
     /// The models whose series is this family: single ones by key, and templates.
     pub fn models_by_series(&self) -> ModelIndex {
         let mut index = ModelIndex::default();

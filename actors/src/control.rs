@@ -1,7 +1,8 @@
 //! Models and rules by REST: reads the catalog and the registry, writes the compacted topics.
 
 use crate::brain::BrainMaker;
-use crate::catalog::{Catalog, Registered, Registrar};
+use crate::catalog::{Catalog, Registered, Registrar, Wanted};
+use crate::elsewhere::{self, Elsewhere};
 use crate::forecaster;
 use crate::messages::ForecasterMessage;
 use crate::nursery::Nursery;
@@ -38,6 +39,8 @@ pub struct Control {
     pub rules: Arc<dyn Table>,
     /// How rules fare.
     pub book: Arc<RuleBook>,
+    /// Models of other processes.
+    pub elsewhere: Arc<Elsewhere>,
 }
 
 /// From one window's start to the next's in a family of series, microseconds; 0 for sessions and unknown families.
@@ -89,14 +92,10 @@ fn page<T>(names: Vec<String>, request: &PageRequest, mut view: impl FnMut(&str)
 impl Control {
     /// The registered model of that name and its version; an instance has its template's version.
     fn registered(&self, id: &str) -> Option<(Arc<ModelSpec>, Option<String>, u64)> {
-        let models = self.catalog.models();
-        if let Some(Registered { spec: Some(spec), version, .. }) = models.get(id) {
-            return Some((spec.clone(), None, *version));
-        }
-        let entry = self.registry.get(id)?;
-        let version =
-            entry.template.as_ref().and_then(|template| models.get(template)).map_or(0, |t| t.version);
-        Some((entry.spec.clone(), entry.template.clone(), version))
+        let Wanted { spec, template, version } = self.catalog.model(id)?;
+        // An instance is there once its key was seen, by this process or by another.
+        let is_there = || self.registry.get(id).is_some() || self.elsewhere.model(id).is_some();
+        (template.is_none() || is_there()).then_some((spec, template, version))
     }
 
     fn view_of(&self, id: &str) -> Option<ModelView> {
@@ -125,13 +124,36 @@ impl Control {
             ModelStatus::new(ModelState::Template)
         } else if spec.model_type == ModelType::External {
             let mut status = ModelStatus::new(ModelState::External);
-            let newest = self.nursery.external(&spec.model_id);
-            status.last_forecast_time =
-                newest.and_then(|forecast| EventTime::parse_rfc3339(&forecast.timestamp));
+            let far = || self.elsewhere.model(&spec.model_id).map(|far| far.newest);
+            let newest = self.nursery.external(&spec.model_id).or_else(far);
+            status.last_forecast_time = newest.as_ref().and_then(elsewhere::made_at);
+            status
+        } else if let Some(far) = self.elsewhere.model(&spec.model_id) {
+            let mut status = ModelStatus::new(ModelState::Live);
+            status.observations = far.observations;
+            status.anomalies = far.anomalies;
+            status.accuracy = far.newest.metadata.get("accuracy").and_then(serde_json::Value::as_f64);
+            status.last_forecast_time = elsewhere::made_at(&far.newest);
             status
         } else {
             self.nursery.status(&*self.brains, spec)
         }
+    }
+
+    /// A forecast of a model that runs in another process: its newest, as far as that reaches.
+    fn forecast_of_far(
+        &self,
+        spec: &ModelSpec,
+        horizon: Option<usize>,
+    ) -> Option<Result<ForecastMessage, ControlError>> {
+        let newest = self.elsewhere.model(&spec.model_id)?.newest;
+        let (id, reaches) = (&spec.model_id, newest.forecast_horizon);
+        Some(elsewhere::cut(newest, horizon.unwrap_or(reaches)).ok_or_else(|| {
+            ControlError::Conflict(format!(
+                "{id} runs in another process, which forecasts {reaches} steps ahead: ask for at most that many, or give \
+                 the model a longer horizon"
+            ))
+        }))
     }
 
     fn hosted(&self, id: &str) -> Option<Arc<ModelEntry>> {
@@ -191,6 +213,7 @@ impl ControlPlane for Control {
         let control = self.clone();
         let listed = tokio::task::spawn_blocking(move || {
             let mut names = control.registry.names();
+            names.extend(control.elsewhere.names());
             let models = control.catalog.models();
             names.extend(
                 models.iter().filter(|(_, model)| model.spec.is_some()).map(|(name, _)| name.clone()),
@@ -271,7 +294,8 @@ impl ControlPlane for Control {
             )));
         }
         if spec.model_type == ModelType::External {
-            return self.nursery.external(id).ok_or_else(|| {
+            let newest = || self.elsewhere.model(id).map(|far| far.newest);
+            return self.nursery.external(id).or_else(newest).ok_or_else(|| {
                 ControlError::Conflict(format!("nothing has been posted for {id} yet: POST /api/forecasts"))
             });
         }
@@ -285,6 +309,9 @@ impl ControlPlane for Control {
             }
             return Err(ControlError::Unavailable(format!("{id} is being started again: ask once more")));
         }
+        if let Some(forecast) = self.forecast_of_far(&spec, horizon) {
+            return forecast;
+        }
         let control = self.clone();
         let advance = spec.series.as_ref().map_or(0, |series| advance_micros(&self.settings, &series.family));
         let made = tokio::task::spawn_blocking(move || {
@@ -296,7 +323,10 @@ impl ControlPlane for Control {
 
     async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryPoint>, ControlError> {
         self.registered(id).ok_or_else(|| unknown_model(id))?;
-        Ok(self.registry.get(id).map(|entry| entry.history(limit)).unwrap_or_default())
+        Ok(match self.registry.get(id) {
+            Some(entry) => entry.history(limit),
+            None => self.elsewhere.history(id, limit),
+        })
     }
 
     async fn rules(&self, request: PageRequest) -> Result<Page<RuleView>, ControlError> {

@@ -437,6 +437,12 @@ impl Intake for EventsIntake {
         }
     }
 
+    fn is_past(&self, time: EventTime) -> bool {
+        let specs = self.parts.iter().flat_map(|part| part.group.specs());
+        let behind = specs.map(|spec| spec.lateness_micros.saturating_add(spec.grace_micros)).max();
+        self.newest >= time.plus_micros(behind.unwrap_or(0))
+    }
+
     fn encode(&self) -> Vec<u8> {
         let ids = by_part(&self.house.settings, &self.partition.topic);
         let parts = ids.into_iter().zip(&self.parts).map(|((id, _), part)| {

@@ -4,6 +4,7 @@
 //! is here first the forecaster waits for the fit, so that what it says depends on the observations alone.
 
 use crate::brain::{Brain, severity};
+use crate::elsewhere::{OBSERVED, Observed};
 use crate::fit_pool::FitPool;
 use crate::messages::{ForecastEvent, ForecasterMessage, ForecastingMessage, ModelOutput};
 use crate::metrics::ModelMetrics;
@@ -125,17 +126,15 @@ impl ForecasterState {
             ..self.with.progress
         };
         let score = observed.score;
-        self.with.entry.record(
-            HistoryPoint {
-                window_start: window.window_start.as_seconds(),
-                value,
-                predicted: observed.predicted,
-                lower: observed.expected.map(|[lower, _]| lower),
-                upper: observed.expected.map(|[_, upper]| upper),
-                anomaly_score: score.as_ref().map(|score| score.score),
-            },
-            self.with.registry.history_kept(),
-        );
+        let point = HistoryPoint {
+            window_start: window.window_start.as_seconds(),
+            value,
+            predicted: observed.predicted,
+            lower: observed.expected.map(|[lower, _]| lower),
+            upper: observed.expected.map(|[_, upper]| upper),
+            anomaly_score: score.as_ref().map(|score| score.score),
+        };
+        self.with.entry.record(&point, self.with.registry.history_kept());
         let mut output = ModelOutput::default();
         if let (Some(score), Some(observed_value)) = (score, value)
             && score.score >= spec.anomaly_threshold
@@ -165,7 +164,7 @@ impl ForecasterState {
             }
         }
         if !silent && spec.enabled {
-            self.push_forecast(&mut output, observed.fit.is_some());
+            self.push_forecast(&mut output, observed.fit.is_some(), Some(point));
         }
         self.tell_status();
         output
@@ -223,7 +222,7 @@ impl ForecasterState {
         }
     }
 
-    fn push_forecast(&mut self, output: &mut ModelOutput, retrained: bool) {
+    fn push_forecast(&mut self, output: &mut ModelOutput, retrained: bool, point: Option<HistoryPoint>) {
         let spec = self.with.entry.spec.clone();
         let Some((json, timestamp)) = self.forecast_json(spec.horizon) else { return };
         output.records.push(OutputRecord {
@@ -232,15 +231,21 @@ impl ForecasterState {
             key: Some(spec.model_id.clone().into()),
             value: Some(json.clone()),
             id: Some(self.output_id("forecast", timestamp)),
-            headers: Vec::new(),
+            headers: point.map(|point| (OBSERVED, self.observed(point))).into_iter().collect(),
         });
         output.forecast = Some(ForecastEvent { model_id: spec.model_id.as_str().into(), json, retrained });
         self.with.registry.count_forecast(crate::wall_clock_ms());
     }
 
+    /// For those who do not run this model: see [`crate::elsewhere`].
+    fn observed(&self, point: HistoryPoint) -> bytes::Bytes {
+        let observed: Observed = (self.with.brain.observations(), self.with.progress.anomalies, point);
+        wire::json(&observed)
+    }
+
     fn forecast_again(&mut self) -> ModelOutput {
         let mut output = ModelOutput::default();
-        self.push_forecast(&mut output, false);
+        self.push_forecast(&mut output, false, None);
         output
     }
 

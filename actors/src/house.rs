@@ -5,6 +5,7 @@ use crate::catalog::Catalog;
 use crate::fit_pool::FitPool;
 use crate::messages::PublisherMessage;
 use crate::metrics::PipelineMetrics;
+use crate::rebuild::Rebuild;
 use crate::registry::Registry;
 use crate::rule_book::RuleBook;
 use crate::suspects::Suspects;
@@ -48,6 +49,8 @@ pub struct House {
     pub suspects: Arc<Suspects>,
     /// Follows sampled events, where a collector is set.
     pub tracing: Tracing,
+    /// Set in a rebuild of the past.
+    pub rebuild: Option<Arc<Rebuild>>,
 }
 
 impl House {

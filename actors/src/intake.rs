@@ -32,6 +32,11 @@ pub trait Intake: Send {
     /// Does again what a decision did.
     fn replay(&mut self, decision: &str, output: &mut BatchOutput);
 
+    /// Nothing that comes changes a window that ends by `time`: the watermark and the grace of every series are past it.
+    fn is_past(&self, _time: EventTime) -> bool {
+        false
+    }
+
     /// The whole state.
     fn encode(&self) -> Vec<u8>;
 

@@ -12,8 +12,8 @@ use tidecast_mailbox::Mailbox;
 use tidecast_ports::control::{HistoryPoint, ModelState};
 
 /// Rows of history of all models together (32 bytes each), and of one.
-const HISTORY_ROWS: usize = 1 << 20;
-const HISTORY_MIN: usize = 64;
+pub(crate) const HISTORY_ROWS: usize = 1 << 20;
+pub(crate) const HISTORY_MIN: usize = 64;
 const HISTORY_MAX: usize = 1_024;
 
 /// What is known of a model without asking its actor.
@@ -55,11 +55,18 @@ impl ModelStatus {
 
 /// A row of history in a third of the room: `NaN` where there is no value, and what is only looked at in single precision.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+pub(crate) struct Row {
     window_start: f64,
     value: f64,
     /// Predicted, lower, upper, score.
     model: [f32; 4],
+}
+
+impl Row {
+    /// Epoch seconds.
+    pub(crate) fn window_start(&self) -> f64 {
+        self.window_start
+    }
 }
 
 impl From<&HistoryPoint> for Row {
@@ -123,7 +130,7 @@ impl ModelEntry {
     }
 
     /// Adds a row of history, forgetting the oldest past `keep`.
-    pub fn record(&self, point: HistoryPoint, keep: usize) {
+    pub fn record(&self, point: &HistoryPoint, keep: usize) {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         while history.len() >= keep.max(1) {
             history.pop_front();
@@ -133,7 +140,7 @@ impl ModelEntry {
             let more = (history.len() / 8).max(8);
             history.reserve_exact(more);
         }
-        history.push_back(Row::from(&point));
+        history.push_back(Row::from(point));
     }
 
     /// The newest rows, oldest first.
@@ -193,6 +200,11 @@ impl Registry {
     /// Rows of history that each model may keep, so that all of them together stay within megabytes.
     pub fn history_kept(&self) -> usize {
         (HISTORY_ROWS / self.count.load(Relaxed).max(1)).clamp(HISTORY_MIN, HISTORY_MAX)
+    }
+
+    /// How many were made from templates.
+    pub fn of_templates(&self) -> usize {
+        self.models.iter().filter(|entry| entry.template.is_some()).count()
     }
 
     /// How many models there are.

@@ -6,14 +6,23 @@ use crate::stats::Stats;
 use crate::wire;
 use serde_json::json;
 use std::sync::{Arc, Weak};
+use tidecast_config::Settings;
 use tidecast_event::{EventTime, TopicPartition};
-use tidecast_ports::{Destination, OutputRecord, StatsSource};
+use tidecast_ports::{Destination, OutputRecord};
+
+/// What this process is called among those of its group: its lasting name, or one of host and process.
+pub fn instance(settings: &Settings) -> String {
+    let named = settings.kafka.group_instance_id.clone();
+    named.unwrap_or_else(|| {
+        let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        format!("{}-{}", host.as_deref().unwrap_or("tidecast"), std::process::id())
+    })
+}
 
 /// Starts to report. Ends when the figures are no longer held by anybody else.
 pub fn start(house: &Arc<House>, stats: Arc<Stats>) {
     let settings = &house.settings;
-    let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
-    let instance = settings.kafka.group_instance_id.clone().or(host).unwrap_or_else(|| "tidecast".to_owned());
+    let instance = instance(settings);
     let (publisher, every) = (house.publisher.clone(), settings.monitoring.metrics_interval);
     let stats: Weak<Stats> = {
         let weak = Arc::downgrade(&stats);
@@ -29,7 +38,7 @@ pub fn start(house: &Arc<House>, stats: Arc<Stats>) {
             ticks.tick().await;
             let Some(stats) = stats.upgrade() else { return };
             let now = EventTime::from_millis(crate::wall_clock_ms() as i64).to_rfc3339();
-            let figures = stats.stats();
+            let figures = stats.own();
             let value = wire::json(&json!({"instance": instance, "timestamp": now, "stats": figures}));
             drop(stats);
             let mut output = BatchOutput::new(TopicPartition::new("metrics", -1), u64::MAX, None);

@@ -28,6 +28,8 @@ pub struct RuleEvaluatorArguments {
     actions: Arc<dyn ActionSink>,
     metrics: PipelineMetrics,
     publisher: Mailbox<PublisherMessage>,
+    /// Rules tell what they would have done, and do nothing else.
+    only_tell: bool,
 }
 
 impl RuleEvaluatorArguments {
@@ -38,6 +40,7 @@ impl RuleEvaluatorArguments {
             actions: house.actions.clone(),
             metrics: house.metrics.clone(),
             publisher,
+            only_tell: house.rebuild.is_some(),
         }
     }
 }
@@ -228,7 +231,8 @@ impl RuleEvaluatorState {
             if !self.rules.built_in.contains(&*fired.rule) {
                 topics.push(Destination::Alerts);
             }
-            for action in fired.actions.iter() {
+            let actions = fired.actions.iter().filter(|_| !self.with.only_tell);
+            for action in actions {
                 match action {
                     Action::Log { level } => log(*level, &fired.rule, &event),
                     Action::UpdateMetrics { field } => {

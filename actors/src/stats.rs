@@ -1,5 +1,6 @@
 //! `/api/stats` and health, from the counters and the topology.
 
+use crate::elsewhere::Elsewhere;
 use crate::flow::{self, Place};
 use crate::house::House;
 use crate::topology::{PipelineState, Topology};
@@ -50,14 +51,16 @@ struct Flow {
 pub struct Stats {
     house: Arc<House>,
     topology: Option<Topology>,
+    elsewhere: Arc<Elsewhere>,
     started: Instant,
     samples: Mutex<VecDeque<Sample>>,
 }
 
 impl Stats {
     /// Begins to sample, once a second, for as long as the result is held.
-    pub fn start(house: Arc<House>, topology: Option<Topology>) -> Arc<Stats> {
-        let stats = Arc::new(Stats { house, topology, started: Instant::now(), samples: Mutex::default() });
+    pub fn start(house: Arc<House>, topology: Option<Topology>, elsewhere: Arc<Elsewhere>) -> Arc<Stats> {
+        let (started, samples) = (Instant::now(), Mutex::default());
+        let stats = Arc::new(Stats { house, topology, elsewhere, started, samples });
         let weak = Arc::downgrade(&stats);
         tokio::spawn(async move {
             let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -217,7 +220,18 @@ fn label(metric: &prometheus::proto::Metric, name: &str) -> String {
 }
 
 impl StatsSource for Stats {
+    /// Of all processes of the group.
     fn stats(&self) -> WorkerStats {
+        let mut stats = self.own();
+        self.elsewhere.add_figures(&mut stats);
+        stats.service.registered_models = self.single_models() + stats.service.template_models;
+        stats
+    }
+}
+
+impl Stats {
+    /// Of this process alone.
+    pub fn own(&self) -> WorkerStats {
         let (events_per_second, processing_time_ms, p99_latency_ms) = self.rates();
         let ledgers = self.ledgers();
         let sum = |at: usize| ledgers.values().map(|ledger| ledger[at]).sum::<u64>();
@@ -262,6 +276,7 @@ impl StatsSource for Stats {
         let errors = dead_lettered + failures;
         let tried = input + metrics.models.inference_requests.get();
         let last = registry.last_forecast_ms.load(Relaxed);
+        let template_models = registry.of_templates() as u64;
         let trouble = state.source_trouble.is_some() || state.producer_trouble.is_some();
         WorkerStats {
             processor: ProcessorStats {
@@ -282,7 +297,8 @@ impl StatsSource for Stats {
             }),
             service: ServiceStats {
                 uptime_seconds: self.started.elapsed().as_secs_f64(),
-                registered_models: self.models(),
+                registered_models: self.single_models() + template_models,
+                template_models,
                 forecast_count: registry.forecasts.load(Relaxed),
                 error_count: errors,
                 error_rate: if tried == 0 { 0.0 } else { errors as f64 / tried as f64 },
@@ -309,14 +325,11 @@ impl StatsSource for Stats {
 }
 
 impl Stats {
-    /// Models by name: instances of templates, and those that have no series yet; not the templates themselves.
-    fn models(&self) -> u64 {
+    /// Registered models that are no templates: they are the same for all processes.
+    fn single_models(&self) -> u64 {
         let catalog = self.house.catalog.models();
-        let unseen = catalog
-            .values()
-            .filter_map(|model| model.spec.as_ref())
-            .filter(|spec| !spec.is_template() && self.house.registry.get(&spec.model_id).is_none());
-        (self.house.registry.len() + unseen.count()) as u64
+        let specs = catalog.values().filter_map(|model| model.spec.as_ref());
+        specs.filter(|spec| !spec.is_template()).count() as u64
     }
 }
 
@@ -346,6 +359,9 @@ impl Health for Stats {
         }
         if let Some(wrong) = self.unbalanced() {
             return ill(wrong);
+        }
+        if self.house.partitions.get().is_none() {
+            return ill("waiting for Kafka and the topics");
         }
         if self.topology.is_some() && !state.assigned_once {
             return ill("waiting for partitions to be assigned");

@@ -181,6 +181,19 @@ impl Topology {
         PipelineState { running: known.trees.keys().cloned().collect(), ..known.state.clone() }
     }
 
+    /// Resolves once everything that these partitions were given before now is committed: true, or false where one of
+    /// them has no running tree or lost it meanwhile.
+    pub async fn drain(&self, partitions: &[TopicPartition]) -> bool {
+        let drained: Option<Vec<_>> = {
+            let known = self.0.known();
+            partitions.iter().map(|partition| Some(known.trees.get(partition)?.drain(false))).collect()
+        };
+        match drained {
+            Some(drained) => futures::future::join_all(drained).await.into_iter().all(|drained| drained),
+            None => false,
+        }
+    }
+
     /// What is wrong with the broker before the source has started, or `None`.
     pub fn source_trouble(&self, trouble: Option<&str>) {
         self.0.known().state.source_trouble = trouble.map(str::to_owned);

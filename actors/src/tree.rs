@@ -109,9 +109,13 @@ impl Tree {
         let rules =
             Mailbox::weighing(rules, capacity("rules", RULES_MAILBOX), STAGE_BYTES, |output| output.weight());
 
+        let rebuild = house.rebuild.clone();
         let downstream =
-            Arc::new(move |output: Box<BatchOutput>| -> futures::future::BoxFuture<'static, _> {
+            Arc::new(move |mut output: Box<BatchOutput>| -> futures::future::BoxFuture<'static, _> {
                 let rules = rules.clone();
+                if let Some(rebuild) = &rebuild {
+                    rebuild.keep(&mut output);
+                }
                 Box::pin(async move { rules.send(output).await })
             });
         let arguments = ForecastingArguments {
@@ -150,6 +154,7 @@ impl Tree {
             metrics: house.metrics.clone(),
             suspects: house.suspects.clone(),
             tracing: house.tracing.clone(),
+            rebuild: house.rebuild.clone(),
         };
         let (aggregator, _) = Actor::spawn_linked(None, Aggregator, arguments, supervisor.get_cell()).await?;
         let aggregator = Mailbox::new(aggregator, capacity("aggregator", AGGREGATOR_MAILBOX));
@@ -230,9 +235,9 @@ impl PartitionSink for Sink {
         }
     }
 
-    fn caught_up(&mut self, _next_offset: i64) {
+    fn caught_up(&mut self, next_offset: i64) {
         // Said again a moment later when there is no room now.
-        let _ = self.aggregator.try_send(AggregatorMessage::CaughtUp);
+        let _ = self.aggregator.try_send(AggregatorMessage::CaughtUp(next_offset));
     }
 
     fn wake_with(&mut self, wake: Wake) {

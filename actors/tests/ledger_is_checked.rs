@@ -5,6 +5,7 @@ mod stage;
 use prometheus::Registry as Prometheus;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use stage::start;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
@@ -13,6 +14,7 @@ use tidecast_actors::actions::{ActionOrder, ActionSink};
 use tidecast_actors::aggregator::{Aggregator, AggregatorArguments};
 use tidecast_actors::brain::StreamModels;
 use tidecast_actors::decisions::Decisions;
+use tidecast_actors::elsewhere::Elsewhere;
 use tidecast_actors::fit_pool::FitPool;
 use tidecast_actors::house::House;
 use tidecast_actors::intake::Intake;
@@ -79,12 +81,15 @@ async fn readiness_names_the_stage_until_it_adds_up_again() {
         tally: Arc::default(),
         publisher,
         pool: BatchPool::new(1),
-        partitions: OnceLock::new(),
+        partitions: OnceLock::from(BTreeMap::new()),
         actions: Arc::new(Nobody),
         suspects: Arc::default(),
         tracing: None,
+        rebuild: None,
     });
-    let stats = Stats::start(house.clone(), None);
+    let (registry, catalog) = (house.registry.clone(), house.catalog.clone());
+    let elsewhere = Elsewhere::new("here".to_owned(), registry, catalog, Duration::from_secs(1));
+    let stats = Stats::start(house.clone(), None, Arc::new(elsewhere));
     let mut stage = start(&[], Arc::new(StreamModels), Vec::new()).await;
     let wrong = Arc::new(AtomicBool::new(false));
     let arguments = AggregatorArguments {
@@ -100,6 +105,7 @@ async fn readiness_names_the_stage_until_it_adds_up_again() {
         metrics,
         suspects: Arc::default(),
         tracing: None,
+        rebuild: None,
     };
     let (aggregator, _) = Actor::spawn(None, Aggregator, arguments).await.expect("the aggregator starts");
     let aggregator = Mailbox::new(aggregator, Capacity { messages: 4, meter: meters.of("aggregator") });

@@ -1,8 +1,8 @@
-//! `tidecast run`: the service until it is told to end.
+//! `tidecast run`: the service until it is told to end, or a rebuild of the past.
 
 use crate::cli::{RoleName, RunOptions};
-use crate::load_settings;
 use crate::service::Service;
+use crate::{load_settings, rebuild};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,9 @@ pub fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
             })
             .collect();
         config.set.push(format!("roles=[{}]", names.join(",")));
+    }
+    if let Some(span) = rebuild::span(options)? {
+        return rebuild::run(options, span);
     }
     let settings = load_settings::load(&config, None)?;
     on_runtime(settings, |_| async { Ok(()) })
@@ -45,7 +48,7 @@ where
         }
         warn_of_few_files(&settings, open_files);
         let mut service = Service::start(settings.clone(), telemetry.registry()).await?;
-        for name in tidecast_config::ListenerName::ALL {
+        for &name in service.listeners() {
             tracing::info!(
                 listener = name.as_str(),
                 address = settings.listener(name).address(),
@@ -116,7 +119,8 @@ fn warn_of_few_files(settings: &Settings, limit: Option<u64>) {
     }
 }
 
-async fn signalled() -> &'static str {
+/// Resolves with the name of the signal that asks this process to end.
+pub async fn signalled() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, OnceLock};
 use tidecast_actors::catalog::{Catalog, Registered, Registrar};
+use tidecast_actors::elsewhere::Elsewhere;
 use tidecast_actors::rule_book::RuleBook;
 use tidecast_config::{ModelSpec, RuleSpec, Settings};
 use tidecast_kafka::{Change, Cluster, ConfigTopic, Publishing, SingleSender, TableError};
@@ -66,6 +67,7 @@ pub struct Tables {
     pub silences: Arc<Silences>,
     catalog: Arc<Catalog>,
     book: Arc<RuleBook>,
+    elsewhere: OnceLock<Arc<Elsewhere>>,
 }
 
 /// Names of the three topics.
@@ -83,7 +85,13 @@ impl Tables {
             silences: Arc::default(),
             catalog,
             book,
+            elsewhere: OnceLock::new(),
         }
+    }
+
+    /// Who else is told of changed models. To be given before the tables are opened; once.
+    pub fn tell(&self, elsewhere: Arc<Elsewhere>) {
+        let _ = self.elsewhere.set(elsewhere);
     }
 
     /// Reads the tables to their ends and goes on following them.
@@ -91,9 +99,15 @@ impl Tables {
         let [models, rules, notes] = topic_names(&cluster.options().group_id);
         let models = async {
             if self.models.0.get().is_none() {
-                let catalog = self.catalog.clone();
+                let (catalog, elsewhere) = (self.catalog.clone(), self.elsewhere.get().cloned());
                 let told = move |change: Change| match read::<ModelSpec>("model", &change) {
-                    Ok(model) => catalog.set_model(&change.key, model),
+                    Ok(model) => {
+                        catalog.set_model(&change.key, model);
+                        if let Some(elsewhere) = &elsewhere {
+                            // What the model said as it was before is not what it says now.
+                            elsewhere.forget(&change.key);
+                        }
+                    }
                     Err(error) => tracing::error!(
                         model = change.key,
                         error,
@@ -136,6 +150,23 @@ impl Tables {
             Ok(())
         };
         try_join(models, rules).await.map(|_| ())
+    }
+
+    /// What the configuration file and the program bring, laid over what was read, in this process alone: REST still has
+    /// the last word on what it touched.
+    pub fn lay_over(&self, settings: &Settings) {
+        let (models, rules) = (self.catalog.models(), self.catalog.rules());
+        for spec in &settings.models {
+            if models.get(&spec.model_id).is_none_or(|known| known.by != Registrar::Api) {
+                let registered = Registered { spec: Some(spec.clone()), by: Registrar::File, version: 1 };
+                self.catalog.set_model(&spec.model_id, Some(registered));
+            }
+        }
+        for spec in &settings.rules {
+            if rules.get(&spec.name).is_none_or(|known| known.by != Registrar::Api) {
+                self.book.set(&spec.name, Some((spec, Registrar::File)));
+            }
+        }
     }
 
     /// Sows what the configuration file names and what is built in. What REST changed since stays as it is.

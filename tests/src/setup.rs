@@ -115,7 +115,10 @@ impl Setup {
     /// Writes the configuration file and returns its path.
     pub fn write(&self) -> PathBuf {
         let path = self.folder.path().join("tidecast.toml");
-        std::fs::write(&path, toml::to_string(&self.table).unwrap()).unwrap();
+        // In one step: a process that was started before may be reading it.
+        let new = self.folder.path().join("tidecast.toml.new");
+        std::fs::write(&new, toml::to_string(&self.table).unwrap()).unwrap();
+        std::fs::rename(&new, &path).unwrap();
         path
     }
 

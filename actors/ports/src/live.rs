@@ -39,6 +39,8 @@ pub struct LiveRecord {
     pub replayed: bool,
     /// W3C `traceparent`, where the record had one and the reader looks for it.
     pub traceparent: Option<Box<[u8]>>,
+    /// Of a forecast: what its model had seen, from the header `observed`, where the record has one.
+    pub observed: Option<Box<[u8]>>,
 }
 
 /// Who takes live records. Called on the reader's thread; must not wait.

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 pub enum AggregatorMessage {
     /// Records, in order.
     Batch(RecordBatch),
-    /// The end of the partition was reached; nothing waits.
-    CaughtUp,
+    /// The end of the partition was reached, at this offset; nothing waits.
+    CaughtUp(i64),
     /// A moment has passed: quiet partitions may be due to close.
     Tick,
     /// A snapshot is wanted.

@@ -8,6 +8,7 @@ pub use series::{BacktestOptions, DetectOptions, ForecastOptions, Format};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Live forecasts on a stream: events from Kafka in, windows, forecasts, anomalies and alerts out.
 #[derive(Debug, Parser)]
@@ -90,6 +91,23 @@ pub struct RunOptions {
     /// Roles of this process, comma-separated
     #[arg(long, value_delimiter = ',', value_enum)]
     pub role: Vec<RoleName>,
+    /// Rebuild the windows and forecasts from this time on into other topics, and end (2026-01-16, 2026-01-16T11:50:00Z or
+    /// epoch seconds; event time; absent with --to: as far back as the log goes)
+    #[arg(long, value_name = "TIME", conflicts_with = "role")]
+    pub from: Option<String>,
+    /// ... up to this time (absent with --from: now)
+    #[arg(long, value_name = "TIME", conflicts_with = "role")]
+    pub to: Option<String>,
+    /// What the names of a rebuild's topics begin with
+    #[arg(long, value_name = "PREFIX", default_value = "rebuilt-")]
+    pub into: String,
+    /// Events before --from that a rebuild's models learn from
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration)]
+    pub warm_up: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    tidecast_config::parse_duration(text).ok_or_else(|| "a duration such as 90m, 12h or 7d".to_owned())
 }
 
 /// A role.

@@ -111,6 +111,7 @@ fn publish(hub: &Hub, groups: usize, per_second: f64, seconds: u64) -> Duration 
                 value: serde_json::to_vec(&value).unwrap().into(),
                 replayed: false,
                 traceparent: None,
+                observed: None,
             });
             sent += 1;
             model = (model + 1) % groups;

@@ -6,7 +6,7 @@ use crate::access::Caller;
 use crate::gate::Peer;
 use crate::services::App;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -72,19 +72,16 @@ fn action_of(method: &Method, route: &str) -> Option<&'static str> {
     CHANGES.iter().find(|(of, path, _)| of == method && *path == route).map(|(.., action)| *action)
 }
 
-/// Carries out a request; writes down what it changed.
-pub(crate) async fn carry_out(
-    app: &Arc<App>,
-    caller: &Caller,
-    route: &str,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Some(action) = action_of(request.method(), route) else { return next.run(request).await };
+/// Carries out a request whose caller is known; writes down what it changed.
+pub(crate) async fn keep(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let caller = request.extensions().get::<Arc<Caller>>().cloned();
+    let (Some(route), Some(caller)) = (route, caller) else { return next.run(request).await };
+    let Some(action) = action_of(request.method(), &route) else { return next.run(request).await };
     let path = request.uri().path().to_owned();
     let address =
         request.extensions().get::<Peer>().map_or_else(String::new, |Peer(address)| address.to_string());
-    let before = bounded(before(app, route, &path).await);
+    let before = bounded(before(&app, &route, &path).await);
     let response = next.run(request).await;
     if !response.status().is_success() {
         return response;
@@ -105,7 +102,7 @@ pub(crate) async fn carry_out(
         after,
     };
     tracing::info!(action, path = entry.path, subject = entry.subject, address = entry.address, "changed");
-    write_down(app, &entry).await;
+    write_down(&app, &entry).await;
     Response::from_parts(parts, Body::from(body))
 }
 

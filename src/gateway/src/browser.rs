@@ -7,6 +7,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
 use std::sync::Arc;
+use tidecast_config::{ListenerName, Settings};
 
 /// Scripts and styles from here alone, and nothing inline. `connect-src` lets the pages reach the WebSocket listener,
 /// which is another port and so another origin.
@@ -70,6 +71,18 @@ pub struct Doorway {
     pub tls: bool,
     /// Origins of other sites that may call here all the same (`allowed_origins`), lower case.
     pub allowed_origins: Arc<[String]>,
+}
+
+impl Doorway {
+    /// As configured for a listener.
+    pub fn new(settings: &Settings, name: ListenerName) -> Self {
+        let listener = settings.listener(name);
+        Doorway {
+            loopback: listener.is_loopback(),
+            tls: listener.tls.is_some(),
+            allowed_origins: settings.allowed_origins.clone().into(),
+        }
+    }
 }
 
 /// Whose page is behind a request that may go on.

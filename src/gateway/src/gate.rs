@@ -1,19 +1,44 @@
 //! What every request to the app and admin listeners passes: host and origin, access, limits, headers, figures.
 
 use crate::access::{self, Caller, ROUTES, Refusal, Right};
-use crate::audit;
+use crate::auth::Authenticator;
 use crate::browser::{self, Doorway, Site};
+use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::problem::Problem;
-use crate::services::App;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Instant;
+use tidecast_config::Settings;
+
+/// Who may pass, how often, and what is counted of it: the same for every listener.
+pub(crate) struct Gate {
+    pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) pace: Pace,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Gate {
+    pub(crate) fn new(
+        settings: &Arc<Settings>,
+        authenticator: &Arc<Authenticator>,
+        metrics: &Metrics,
+    ) -> Self {
+        Gate {
+            authenticator: authenticator.clone(),
+            pace: Pace::new(settings.limits.rest_calls_per_second),
+            settings: settings.clone(),
+            metrics: metrics.clone(),
+        }
+    }
+}
 
 /// The outermost layer: figures and security headers, whatever the answer.
-pub(crate) async fn dress(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn dress(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -27,7 +52,7 @@ pub(crate) async fn dress(State(app): State<Arc<App>>, request: Request, next: N
         }
         _ => "other".into(),
     };
-    let metrics = app.metrics();
+    let metrics = &gate.metrics;
     metrics.request_seconds.with_label_values(&[label, &method]).observe(started.elapsed().as_secs_f64());
     metrics.requests.with_label_values(&[label, &method, response.status().as_str()]).inc();
     response
@@ -76,23 +101,23 @@ async fn let_in(doorway: &Doorway, request: Request, next: Next) -> Response {
 
 /// Access to a route that exists. A method that the table does not name for it is answered here, so that a handler
 /// without a rule cannot be reached.
-pub(crate) async fn authorize(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn authorize(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     let Some(route) = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()) else {
         return next.run(request).await;
     };
     let Some(mut right) = access::right_of(request.method(), &route) else {
         return wrong_method(request.method(), &route);
     };
-    if right == Right::ReadMetrics && app.settings().admin.public_metrics {
+    if right == Right::ReadMetrics && gate.settings.admin.public_metrics {
         right = Right::Anyone;
     }
     if right == Right::Anyone {
         return next.run(request).await;
     }
     let is_websocket = route == WEBSOCKET_ROUTE;
-    let caller = app.authenticator.caller(request.headers(), request.uri(), is_websocket).await;
-    if let Err(wait) = app.pace.count(&name_of(&caller, &request), Instant::now()) {
-        let most = app.settings().limits.rest_calls_per_second;
+    let caller = gate.authenticator.caller(request.headers(), request.uri(), is_websocket).await;
+    if let Err(wait) = gate.pace.count(&name_of(&caller, &request), Instant::now()) {
+        let most = gate.settings.limits.rest_calls_per_second;
         let detail = format!("rate_limited: at most {most} calls a second (limits.rest_calls_per_second)");
         return Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
             .with_header("retry-after", wait.as_secs_f64().ceil().to_string())
@@ -106,8 +131,8 @@ pub(crate) async fn authorize(State(app): State<Arc<App>>, mut request: Request,
         caller.and_then(|caller| access::authorize(Some(right), caller.as_deref()).map(|()| caller));
     match decision {
         Ok(Some(caller)) => {
-            request.extensions_mut().insert::<Arc<Caller>>(caller.clone());
-            audit::carry_out(&app, &caller, &route, request, next).await
+            request.extensions_mut().insert::<Arc<Caller>>(caller);
+            next.run(request).await
         }
         Ok(None) | Err(Refusal::NoToken) => Problem::new(
             StatusCode::UNAUTHORIZED,

@@ -1,13 +1,28 @@
 //! `/health*` and `/metrics`.
 
-use crate::services::App;
+use crate::gate::Gate;
+use crate::live::Hub;
+use crate::services::RenderMetrics;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tidecast_ports::Health;
 use tidecast_ports::stats::ComponentHealth;
+use tokio_util::sync::CancellationToken;
+
+/// What these routes tell of.
+pub(crate) struct Watched {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) health: Arc<dyn Health>,
+    pub(crate) render_metrics: RenderMetrics,
+    /// Live delivery, in a process that has clients.
+    pub(crate) hub: Option<Arc<Hub>>,
+    /// Set when the service ends.
+    pub(crate) stopping: CancellationToken,
+}
 
 fn answer(component: &ComponentHealth) -> Response {
     let status = if component.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -19,8 +34,8 @@ fn shown(component: &ComponentHealth) -> Value {
 }
 
 /// The whole: 200 while the process lives and is ready.
-pub(crate) async fn overall(State(app): State<Arc<App>>) -> Response {
-    let health = &app.services.health;
+pub(crate) async fn overall(State(watched): State<Arc<Watched>>) -> Response {
+    let health = &watched.health;
     let checks = [
         ("live", health.live()),
         ("ready", health.ready()),
@@ -47,34 +62,37 @@ pub(crate) async fn overall(State(app): State<Arc<App>>) -> Response {
 }
 
 /// The process makes progress.
-pub(crate) async fn live(State(app): State<Arc<App>>) -> Response {
-    answer(&app.services.health.live())
+pub(crate) async fn live(State(watched): State<Arc<Watched>>) -> Response {
+    answer(&watched.health.live())
 }
 
 /// Topics exist and partitions are assigned.
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    if app.stopping.is_cancelled() {
+pub(crate) async fn ready(State(watched): State<Arc<Watched>>) -> Response {
+    if watched.stopping.is_cancelled() {
         return answer(&ComponentHealth { ok: false, detail: "stopping".into() });
     }
-    answer(&app.services.health.ready())
+    answer(&watched.health.ready())
 }
 
 /// Start-up is over.
-pub(crate) async fn startup(State(app): State<Arc<App>>) -> Response {
-    answer(&app.services.health.started())
+pub(crate) async fn startup(State(watched): State<Arc<Watched>>) -> Response {
+    answer(&watched.health.started())
 }
 
 /// The broker.
-pub(crate) async fn kafka(State(app): State<Arc<App>>) -> Response {
-    answer(&app.services.health.kafka())
+pub(crate) async fn kafka(State(watched): State<Arc<Watched>>) -> Response {
+    answer(&watched.health.kafka())
 }
 
 /// The WebSocket listener.
-pub(crate) async fn websocket(State(app): State<Arc<App>>) -> Response {
-    let most = app.settings().websocket.max_connections;
-    let active = app.metrics().connections.get();
-    let (_, queued) = app.services.hub.load();
-    let ok = !app.stopping.is_cancelled();
+pub(crate) async fn websocket(State(watched): State<Arc<Watched>>) -> Response {
+    let Some(hub) = &watched.hub else {
+        return answer(&ComponentHealth { ok: true, detail: "this process has not the role gateway".into() });
+    };
+    let most = watched.gate.settings.websocket.max_connections;
+    let active = hub.metrics.connections.get();
+    let (_, queued) = hub.load();
+    let ok = !watched.stopping.is_cancelled();
     let body = json!({"status": if ok { "ok" } else { "unavailable" }, "active_connections": active,
         "max_connections": most, "queued_messages": queued,
         "detail": if ok { format!("{active} of at most {most} connections") } else { "stopping".into() }});
@@ -83,9 +101,9 @@ pub(crate) async fn websocket(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Prometheus text, or OpenMetrics for who asks for it.
-pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub(crate) async fn metrics(State(watched): State<Arc<Watched>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let (content_type, body) = (app.services.render_metrics)(accept);
+    let (content_type, body) = (watched.render_metrics)(accept);
     ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store".to_owned())], body)
         .into_response()
 }

@@ -33,6 +33,11 @@ impl Listeners {
         })
     }
 
+    /// Binds the admin listener alone: of a process that serves no clients.
+    pub async fn bind_admin(settings: &Settings) -> Result<TcpListener, ConfigError> {
+        bind(settings, ListenerName::Admin).await
+    }
+
     /// Where they are bound, in the contract's order: the port where the setting said 0.
     pub fn addresses(&self) -> io::Result<[SocketAddr; 3]> {
         Ok([self.app.local_addr()?, self.websocket.local_addr()?, self.admin.local_addr()?])

@@ -4,16 +4,17 @@ use crate::access::{self, Refusal};
 use crate::addresses::Addresses;
 use crate::auth::Authenticator;
 use crate::browser::{self, Doorway};
-use crate::gate::Peer;
+use crate::gate::Gate;
+use crate::health::Watched;
+use crate::http_serving::{HEAD_PATIENCE, HttpServing, peer_of, shake_hands};
 use crate::listeners::{Listeners, accept};
 use crate::live::outbox::Closing;
 use crate::live::pulse::{self, Due};
 use crate::live::replay::Replays;
 use crate::live::roster::{About, Kind};
-use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::rest;
-use crate::services::{App, Services};
+use crate::services::{AdminServices, App, Services};
 use crate::tls::Tls;
 use crate::websocket::handshake::{accept_headers, accept_key};
 use crate::websocket::session::{Session, SessionLimits, Shared};
@@ -23,26 +24,20 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidecast_config::{ConfigError, ListenerName};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a client may take to send the head of a request.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of a request's head.
-const HEAD_BYTES_MAX: usize = 32 << 10;
 /// Connections to the app listener, and to the admin listener.
 const APP_CONNECTIONS_MAX: usize = 16_384;
 const ADMIN_CONNECTIONS_MAX: usize = 256;
@@ -65,29 +60,35 @@ pub async fn serve(
         Tls::load(&services.settings, ListenerName::WebSocket, &["http/1.1"])?,
         Tls::load(&services.settings, ListenerName::Admin, &["h2", "http/1.1"])?,
     ];
-    let authenticator = Authenticator::new(&services.settings, services.fetch_keys.clone())?;
-    let limits = &services.settings.limits;
-    let pace = Pace::new(limits.rest_calls_per_second);
-    let replays = Replays::new(services.history.clone(), limits.resume_records);
+    let authenticator = Arc::new(Authenticator::new(&services.settings, services.fetch_keys.clone())?);
+    let gate = Arc::new(Gate::new(&services.settings, &authenticator, &services.hub.metrics));
+    let replays = Replays::new(services.history.clone(), services.settings.limits.resume_records);
     let websocket_address = listeners.websocket.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
     let app = Arc::new(App {
         services,
         authenticator,
-        pace,
+        gate: gate.clone(),
         replays,
         websocket_address,
         tasks: TaskTracker::new(),
         stopping: CancellationToken::new(),
     });
+    let watched = Arc::new(Watched {
+        gate,
+        health: app.services.health.clone(),
+        render_metrics: app.services.render_metrics.clone(),
+        hub: Some(app.services.hub.clone()),
+        stopping: app.stopping.clone(),
+    });
     let settings = app.settings();
-    let allowed_origins: Arc<[String]> = settings.allowed_origins.clone().into();
-    let doorway = |name| Doorway {
-        loopback: settings.listener(name).is_loopback(),
-        tls: settings.listener(name).tls.is_some(),
-        allowed_origins: allowed_origins.clone(),
+    let doorway = |name| Doorway::new(settings, name);
+    let app_router = rest::app_router(app.clone(), watched.clone(), doorway(ListenerName::App));
+    let admin_router = rest::admin_router(watched, doorway(ListenerName::Admin));
+    let http = HttpServing {
+        tasks: app.tasks.clone(),
+        stopping: app.stopping.clone(),
+        connections_per_address: settings.limits.connections_per_address,
     };
-    let app_router = rest::app_router(app.clone(), doorway(ListenerName::App));
-    let admin_router = rest::admin_router(app.clone(), doorway(ListenerName::Admin));
     let clock = tokio::spawn(pulse::run(app.services.hub.clone()));
     let keeping_fresh = tokio::spawn({
         let app = app.clone();
@@ -102,14 +103,8 @@ pub async fn serve(
         async move { hub.flusher.run().await }
     });
     let accepting = [
-        tokio::spawn(accept_http(listeners.app, app_tls, app_router, app.clone(), APP_CONNECTIONS_MAX)),
-        tokio::spawn(accept_http(
-            listeners.admin,
-            admin_tls,
-            admin_router,
-            app.clone(),
-            ADMIN_CONNECTIONS_MAX,
-        )),
+        tokio::spawn(http.clone().accept(listeners.app, app_tls, app_router, APP_CONNECTIONS_MAX)),
+        tokio::spawn(http.accept(listeners.admin, admin_tls, admin_router, ADMIN_CONNECTIONS_MAX)),
         tokio::spawn(accept_websockets(
             listeners.websocket,
             websocket_tls,
@@ -123,95 +118,53 @@ pub async fn serve(
     for task in accepting {
         let _ = task.await;
     }
-    app.tasks.close();
-    if tokio::time::timeout(END_PATIENCE, app.tasks.wait()).await.is_err() {
-        tracing::warn!(connections = app.tasks.len(), "some connections did not end in time and are cut");
-    }
+    end(&app.tasks).await;
     clock.abort();
     keeping_fresh.abort();
     flushing.abort();
     Ok(())
 }
 
-async fn accept_http(
+/// The admin listener alone, of a process that serves no clients: health and metrics, until `shutdown` resolves.
+pub async fn serve_admin(
     listener: TcpListener,
-    tls: Option<Arc<Tls>>,
-    router: axum::Router,
-    app: Arc<App>,
-    most: usize,
-) {
-    let permits = Arc::new(Semaphore::new(most));
-    let addresses = Addresses::new(app.settings().limits.connections_per_address);
-    loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
-        let stream = tokio::select! {
-            () = app.stopping.cancelled() => return,
-            stream = accept(&listener) => stream,
-        };
-        let peer = peer_of(&stream);
-        // Hung up on: whoever opens so many is not told by as many answers.
-        let Ok(counted) = addresses.count(peer) else { continue };
-        let (tls, router, stopping) = (tls.clone(), router.clone(), app.stopping.clone());
-        app.tasks.spawn(async move {
-            match tls {
-                None => serve_http(stream, peer, router, stopping).await,
-                Some(tls) => {
-                    if let Some(stream) = shake_hands(&tls, stream, &stopping).await {
-                        serve_http(stream, peer, router, stopping).await;
-                    }
+    services: AdminServices,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ConfigError> {
+    let AdminServices { settings, metrics, health, fetch_keys, render_metrics } = services;
+    let tls = Tls::load(&settings, ListenerName::Admin, &["h2", "http/1.1"])?;
+    let authenticator = Arc::new(Authenticator::new(&settings, fetch_keys)?);
+    let gate = Arc::new(Gate::new(&settings, &authenticator, &metrics));
+    let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+    let watched = Arc::new(Watched { gate, health, render_metrics, hub: None, stopping: stopping.clone() });
+    let router = rest::admin_router(watched, Doorway::new(&settings, ListenerName::Admin));
+    let keeping_fresh = tokio::spawn({
+        let tls = tls.clone();
+        async move {
+            let certificate = async {
+                if let Some(tls) = &tls {
+                    tls.keep_fresh().await;
                 }
-            }
-            drop((permit, counted));
-        });
-    }
-}
-
-fn peer_of(stream: &TcpStream) -> IpAddr {
-    stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
-}
-
-/// The TLS handshake, unless the service ends meanwhile.
-async fn shake_hands(
-    tls: &Tls,
-    stream: TcpStream,
-    stopping: &CancellationToken,
-) -> Option<TlsStream<TcpStream>> {
-    tokio::select! {
-        () = stopping.cancelled() => None,
-        stream = Box::pin(tls.accept(stream)) => stream,
-    }
-}
-
-async fn serve_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    peer: IpAddr,
-    router: axum::Router,
-    stopping: CancellationToken,
-) {
-    let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let service = TowerToHyperService::new(router.layer(axum::Extension(Peer(peer))));
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            };
+            tokio::join!(authenticator.keep_fresh(), certificate);
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
+    });
+    let connections_per_address = settings.limits.connections_per_address;
+    let http = HttpServing { tasks: tasks.clone(), stopping: stopping.clone(), connections_per_address };
+    let accepting = tokio::spawn(http.accept(listener, tls, router, ADMIN_CONNECTIONS_MAX));
+    shutdown.await;
+    stopping.cancel();
+    let _ = accepting.await;
+    end(&tasks).await;
+    keeping_fresh.abort();
+    Ok(())
+}
+
+/// Waits for connections to end.
+async fn end(tasks: &TaskTracker) {
+    tasks.close();
+    if tokio::time::timeout(END_PATIENCE, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "some connections did not end in time and are cut");
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the gateway serves from: the ports of the house, as its wiring gives them.
 
 use crate::auth::{Authenticator, Fetch};
+use crate::gate::Gate;
 use crate::live::Hub;
 use crate::live::replay::Replays;
 use crate::metrics::Metrics;
-use crate::pace::Pace;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidecast_config::Settings;
@@ -49,11 +49,27 @@ pub struct Services {
     pub render_metrics: RenderMetrics,
 }
 
+/// What is behind the admin listener of a process that serves no clients.
+#[derive(Clone)]
+pub struct AdminServices {
+    /// The whole configuration.
+    pub settings: Arc<Settings>,
+    /// Figures of what is served.
+    pub metrics: Metrics,
+    /// Health.
+    pub health: Arc<dyn Health>,
+    /// Reads the issuer's published keys.
+    pub fetch_keys: Fetch,
+    /// `/metrics`.
+    pub render_metrics: RenderMetrics,
+}
+
 /// What every request sees.
 pub(crate) struct App {
     pub(crate) services: Services,
-    pub(crate) authenticator: Authenticator,
-    pub(crate) pace: Pace,
+    pub(crate) authenticator: Arc<Authenticator>,
+    /// What every request passes.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) replays: Arc<Replays>,
     /// Where the WebSocket listener is bound.
     pub(crate) websocket_address: SocketAddr,

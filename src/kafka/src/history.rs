@@ -258,6 +258,7 @@ mod tests {
                     value: Bytes::new(),
                     replayed: true,
                     traceparent: None,
+                    observed: None,
                 })
                 .collect(),
         };

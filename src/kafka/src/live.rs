@@ -271,6 +271,10 @@ pub(crate) fn live_record(kind: OutputKind, message: &BorrowedMessage<'_>) -> Li
     bytes.extend_from_slice(value);
     let mut key_and_value: Bytes = bytes.freeze();
     let key = key_and_value.split_to(key.len());
+    let observed = match kind {
+        OutputKind::Forecast => header(message, "observed").map(Into::into),
+        OutputKind::Aggregate | OutputKind::Alert | OutputKind::Metrics => None,
+    };
     LiveRecord {
         kind,
         partition: message.partition(),
@@ -281,5 +285,6 @@ pub(crate) fn live_record(kind: OutputKind, message: &BorrowedMessage<'_>) -> Li
         value: key_and_value,
         replayed: false,
         traceparent: None,
+        observed,
     }
 }

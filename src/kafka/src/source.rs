@@ -17,7 +17,7 @@ use crate::wakeup::Wakeup;
 use context::SourceContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub struct SourceOptions {
     pub retry: Duration,
     /// Where batches come from and go back to.
     pub pool: BatchPool,
+    /// Records older than this, by the log's own time, are not read: epoch milliseconds by topic.
+    pub begin_ms: BTreeMap<String, i64>,
     /// Monotonic nanoseconds, for [`tidecast_ports::RecordBatch::polled_at_nanos`].
     pub clock: fn() -> u64,
 }
@@ -63,6 +65,7 @@ impl SourceOptions {
             revoke_grace: Duration::from_secs(10),
             retry: Duration::from_secs(1),
             pool: BatchPool::new(16),
+            begin_ms: BTreeMap::new(),
             clock,
         }
     }

@@ -266,6 +266,7 @@ impl Process {
             suspects: Arc::default(),
             actions: Arc::new(NoActions),
             tracing: None,
+            rebuild: None,
         });
         let counts =
             world.broker().logs.keys().fold(std::collections::BTreeMap::new(), |mut counts, place| {

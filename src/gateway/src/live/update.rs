@@ -351,6 +351,7 @@ pub(crate) mod tests {
             value: serde_json::to_vec(value).unwrap().into(),
             replayed: false,
             traceparent: None,
+            observed: None,
         }
     }
 

@@ -9,10 +9,11 @@ mod rules;
 pub mod schemas;
 
 use crate::browser::Doorway;
-use crate::gate;
+use crate::gate::{self, Gate};
+use crate::health::Watched;
 use crate::ingest;
 use crate::services::App;
-use crate::{browser, health, pages, sse};
+use crate::{audit, browser, health, pages, sse};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, header};
@@ -83,7 +84,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operations::send))
 }
 
-fn health_routes() -> Router<Arc<App>> {
+fn health_routes(watched: Arc<Watched>) -> Router {
     Router::new()
         .route("/health", get(health::overall))
         .route("/health/live", get(health::live))
@@ -91,6 +92,7 @@ fn health_routes() -> Router<Arc<App>> {
         .route("/health/startup", get(health::startup))
         .route("/health/kafka", get(health::kafka))
         .route("/health/websocket", get(health::websocket))
+        .with_state(watched)
 }
 
 /// The OpenAPI document.
@@ -121,7 +123,8 @@ fn complete(mut openapi: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
 }
 
 /// The app listener: pages, REST, ingest, streams, health.
-pub(crate) fn app_router(app: Arc<App>, doorway: Doorway) -> Router {
+pub(crate) fn app_router(app: Arc<App>, watched: Arc<Watched>, doorway: Doorway) -> Router {
+    let gate = app.gate.clone();
     let (api, openapi) = described().split_for_parts();
     let openapi = complete(openapi);
     let docs = Router::new()
@@ -131,34 +134,35 @@ pub(crate) fn app_router(app: Arc<App>, doorway: Doorway) -> Router {
     let routes = api
         // A WebSocket: its messages are in the other description.
         .route("/ws/ingest", get(ingest::socket::upgrade))
-        .merge(health_routes())
-        .layer(DefaultBodyLimit::disable())
-        .route_layer(middleware::from_fn_with_state(app.clone(), gate::authorize))
         .with_state(app.clone())
+        .merge(health_routes(watched))
+        .layer(DefaultBodyLimit::disable())
+        .route_layer(middleware::from_fn_with_state(app.clone(), audit::keep))
+        .route_layer(middleware::from_fn_with_state(gate.clone(), gate::authorize))
         .merge(docs)
-        .fallback_service(axum::routing::any(pages::page_or_file).with_state(app.clone()));
-    finish(routes, app, doorway)
+        .fallback_service(axum::routing::any(pages::page_or_file).with_state(app));
+    finish(routes, gate, doorway)
 }
 
 /// The admin listener: health and metrics.
-pub(crate) fn admin_router(app: Arc<App>, doorway: Doorway) -> Router {
-    let routes = health_routes()
-        .route("/metrics", get(health::metrics))
-        .route_layer(middleware::from_fn_with_state(app.clone(), gate::authorize))
-        .with_state(app.clone())
+pub(crate) fn admin_router(watched: Arc<Watched>, doorway: Doorway) -> Router {
+    let gate = watched.gate.clone();
+    let routes = health_routes(watched.clone())
+        .route("/metrics", get(health::metrics).with_state(watched))
+        .route_layer(middleware::from_fn_with_state(gate.clone(), gate::authorize))
         .fallback(|| async {
             crate::problem::Problem::not_found(
                 "there are /health, /health/live, /health/ready, /health/startup, \
                 /health/kafka, /health/websocket and /metrics",
             )
         });
-    finish(routes, app, doorway)
+    finish(routes, gate, doorway)
 }
 
-fn finish(routes: Router, app: Arc<App>, doorway: Doorway) -> Router {
+fn finish(routes: Router, gate: Arc<Gate>, doorway: Doorway) -> Router {
     routes
         .layer(middleware::from_fn_with_state(doorway, gate::check_origin))
-        .layer(middleware::from_fn_with_state(app, gate::dress))
+        .layer(middleware::from_fn_with_state(gate, gate::dress))
 }
 
 /// The WebSocket's messages, described.

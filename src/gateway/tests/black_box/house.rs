@@ -177,6 +177,7 @@ impl House {
             value: serde_json::to_vec(value).unwrap().into(),
             replayed: false,
             traceparent: None,
+            observed: None,
         }
     }
 

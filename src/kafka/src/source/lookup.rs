@@ -5,6 +5,7 @@ use super::context::SourceContext;
 use crate::cluster::explain;
 use crate::wakeup::Wakeup;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -56,13 +57,17 @@ impl Drop for Lookup {
 
 impl Lookup {
     /// Starts the thread.
-    pub fn start(consumer: &Arc<BaseConsumer<SourceContext>>, wakeup: Arc<Wakeup>) -> std::io::Result<Self> {
+    pub fn start(
+        consumer: &Arc<BaseConsumer<SourceContext>>,
+        wakeup: Arc<Wakeup>,
+        begin_ms: BTreeMap<String, i64>,
+    ) -> std::io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let lookup = Lookup(Arc::clone(&desk));
         let consumer = Arc::downgrade(consumer);
         std::thread::Builder::new()
             .name("kafka-lookup".into())
-            .spawn(move || serve(&consumer, &desk, &wakeup))?;
+            .spawn(move || serve(&consumer, &desk, &wakeup, &begin_ms))?;
         Ok(lookup)
     }
 
@@ -84,7 +89,12 @@ impl Lookup {
     }
 }
 
-fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wakeup) {
+fn serve(
+    consumer: &Weak<BaseConsumer<SourceContext>>,
+    desk: &Desk,
+    wakeup: &Wakeup,
+    begin_ms: &BTreeMap<String, i64>,
+) {
     let tell = |answer| {
         desk.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
         wakeup.wake();
@@ -106,7 +116,10 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
             let committed = committed(&consumer, &partitions);
             for (at, (partition, number)) in partitions.into_iter().enumerate() {
                 let found = match &committed {
-                    Ok(committed) => assigned(&consumer, &partition, committed[at].clone()),
+                    Ok(committed) => {
+                        let begin_ms = begin_ms.get(&*partition.topic).copied();
+                        assigned(&consumer, &partition, committed[at].clone(), begin_ms)
+                    }
                     Err(why) => Err(why.clone()),
                 };
                 tell(Answer::Where(partition, number, found));
@@ -150,10 +163,25 @@ fn assigned(
     consumer: &BaseConsumer<SourceContext>,
     partition: &TopicPartition,
     committed: Option<Committed>,
+    begin_ms: Option<i64>,
 ) -> Result<Assigned, String> {
-    let (log_start, log_end) = consumer
-        .fetch_watermarks(&partition.topic, partition.partition, ASK)
-        .map_err(|error| format!("the offsets of {partition} cannot be read: {}", explain(&error)))?;
+    let unread =
+        |error: KafkaError| format!("the offsets of {partition} cannot be read: {}", explain(&error));
+    let (mut log_start, log_end) =
+        consumer.fetch_watermarks(&partition.topic, partition.partition, ASK).map_err(unread)?;
+    if let Some(begin_ms) = begin_ms {
+        let mut times = TopicPartitionList::with_capacity(1);
+        times
+            .add_partition_offset(&partition.topic, partition.partition, Offset::Offset(begin_ms))
+            .map_err(unread)?;
+        let found = consumer.offsets_for_times(times, ASK).map_err(unread)?;
+        let first = found.find_partition(&partition.topic, partition.partition).map(|found| found.offset());
+        log_start = match first {
+            Some(Offset::Offset(offset)) => offset.max(log_start),
+            // Nothing is that young.
+            _ => log_end,
+        };
+    }
     Ok(Assigned { committed, log_start, log_end })
 }
 

@@ -1,0 +1,154 @@
+//! Workers and gateways as processes of their own, as they are in a cluster: a worker tells how it is, a gateway answers
+//! for models that it does not run.
+
+use serde_json::{Value, json};
+use std::time::Duration;
+use tidecast_tests::setup::Ports;
+use tidecast_tests::{Kafka, Setup, Tidecast, eventually};
+
+const WAIT: Duration = Duration::from_secs(30);
+const START: u64 = 1_732_150_000;
+const PIPELINE: &str = r#"
+[topics]
+partitions = 2
+
+[monitoring]
+metrics_interval_seconds = 1
+
+[[series]]
+name = "load"
+key = "source"
+values = ["value"]
+window = { kind = "tumbling", size = "1s" }
+lateness = "0s"
+idle_after = "1s"
+
+[[models]]
+model_id = "load"
+model_type = "SeasonalNaive"
+series = "load:*"
+field = "value.avg"
+horizon = 4
+season = 4
+metadata = { region = "North" }
+"#;
+
+/// A process of the same group with listeners and a state of its own.
+fn beside(setup: &Setup, role: &str, name: &str) -> (Tidecast, Ports) {
+    let own = Setup::at(name, "127.0.0.1:1").ports;
+    let (app, websocket, admin) = (own.app, own.websocket, own.admin);
+    let state = setup.folder().join(name);
+    let tidecast = setup.spawn(&[
+        "--role",
+        role,
+        "--set",
+        &format!("app.port={app}"),
+        "--set",
+        &format!("websocket.port={websocket}"),
+        "--set",
+        &format!("admin.port={admin}"),
+        "--set",
+        &format!("state.dir={}", state.display()),
+    ]);
+    (tidecast, own)
+}
+
+async fn is_ready(tidecast: &Tidecast, ports: Ports) {
+    eventually("/health/ready of a role", WAIT, async || {
+        assert!(tidecast.is_running(), "{}", tidecast.log());
+        let answer = tidecast.try_get(ports.admin, "/health/ready").await?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_answers_for_models_that_workers_run() {
+    let kafka = Kafka::shared();
+    let setup = Setup::new("apart", &kafka).with(PIPELINE);
+    let gateway = setup.spawn(&["--role", "gateway"]);
+    let workers = [beside(&setup, "worker", "one"), beside(&setup, "worker", "two")];
+    gateway.ready().await;
+    for (worker, ports) in &workers {
+        is_ready(worker, *ports).await;
+        for path in ["/health", "/health/live", "/health/startup", "/health/kafka", "/health/websocket"] {
+            let answer = worker.try_get(ports.admin, path).await.expect("it listens");
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        }
+        assert!(worker.try_get(ports.app, "/health").await.is_none(), "a worker serves no clients");
+    }
+    // A partition each, once the group has settled.
+    eventually("each worker has a partition", WAIT, async || {
+        for (worker, ports) in &workers {
+            let ready = worker.try_get(ports.admin, "/health/ready").await?.json();
+            if ready["detail"] != "1 partitions assigned" {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+
+    let mut socket = gateway.subscribe_socket().await;
+    socket.subscribe(&["load/a"], &["new_forecast"]).await;
+    let (topic, producer) = (setup.topic("events"), kafka.producer());
+    for second in 0..40_u64 {
+        for (partition, source) in ["a", "b"].into_iter().enumerate() {
+            let value = [10, 20, 30, 40][(second % 4) as usize];
+            let event = format!(
+                r#"{{"source":"{source}","type":"t","timestamp":{},"data":{{"value":{value}}}}}"#,
+                START + second
+            );
+            producer.send(
+                &topic,
+                tidecast_tests::kafka::Out {
+                    key: Some(source.as_bytes()),
+                    payload: Some(event.as_bytes()),
+                    partition: Some(partition as i32),
+                    ..Default::default()
+                },
+            );
+        }
+    }
+    producer.flush();
+
+    let all_seen = async |id: &str| {
+        let answer = gateway.get(&format!("/api/models/{id}")).await;
+        (answer.status == 200 && answer.json()["observations"] == 40).then(|| answer.json())
+    };
+    for source in ["a", "b"] {
+        let id = format!("load%2F{source}");
+        let model = eventually("the gateway knows the model", WAIT, async || all_seen(&id).await).await;
+        assert_eq!((&model["state"], &model["template"]), (&json!("live"), &json!("load")));
+        assert_eq!(model["last_forecast_time"], "2024-11-21T00:47:20Z");
+        let forecast = gateway.get(&format!("/api/models/{id}/forecast")).await.expect(200);
+        assert_eq!(
+            (&forecast["forecast_horizon"], &forecast["metadata"]["region"]),
+            (&json!(4), &json!("North"))
+        );
+        let two = gateway.get(&format!("/api/models/{id}/forecast?horizon=2")).await.expect(200);
+        let path = two["metadata"]["path"].as_array().expect("a path");
+        assert_eq!((path.len(), &two["predicted_value"]), (2, &path[1]["mean"]));
+        let far = gateway.get(&format!("/api/models/{id}/forecast?horizon=9")).await;
+        assert_eq!(far.status, 409, "{}", far.text);
+        let history = gateway.get(&format!("/api/models/{id}/history?limit=5")).await.expect(200);
+        let values: Vec<&Value> =
+            history["items"].as_array().expect("rows").iter().map(|row| &row["value"]).collect();
+        assert_eq!(values, [&json!(40.0), &json!(10.0), &json!(20.0), &json!(30.0), &json!(40.0)]);
+    }
+    let listed = gateway.get("/api/models").await.expect(200);
+    let names: Vec<&Value> =
+        listed["items"].as_array().expect("models").iter().map(|item| &item["model_id"]).collect();
+    assert_eq!(names, [&json!("load"), &json!("load/a"), &json!("load/b")]);
+    assert_eq!(gateway.get("/api/models/load%2Fnobody").await.status, 404);
+
+    let stats = eventually("the gateway counts what all workers did", WAIT, async || {
+        let stats = gateway.get("/api/stats").await.json();
+        (stats["processor"]["total_events"] == 80).then_some(stats)
+    })
+    .await;
+    assert_eq!(stats["service"]["registered_models"], 2);
+    assert_eq!(stats["processor"]["ledger"]["in"], 80);
+    assert_eq!(stats["processor"]["ledgers"].as_array().map(Vec::len), Some(2));
+    assert_eq!(stats["distribution"]["t"], 80);
+}
