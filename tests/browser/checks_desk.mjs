@@ -16,18 +16,38 @@ async function sent(page, method, path, act) {
 
 const query = (page) => new URL(page.url()).searchParams;
 
+/** Anomalies, held still; the first may have to be waited for. */
+async function heldAnomalies(page) {
+  await page.goto("/alerts?kind=anomaly");
+  await page.locator(".alerts .alert").first().waitFor({ timeout: 60_000 });
+  await page.getByRole("button", { name: "Hold still" }).click();
+  await page.waitForURL(/paused=1/);
+}
+
 async function alertIsAcknowledged({ page, axe }) {
-  await page.goto("/alerts?kind=anomaly&paused=1");
-  await page.locator(".alerts .alert, main > .panel .state:not(.loading)").last().waitFor();
+  const path = /^\/api\/alerts\/[^/]+\/acknowledge$/;
+  await heldAnomalies(page);
   const button = page.getByRole("button", { name: /^Acknowledge/ }).first();
-  if (!(await button.count())) return;
+  const dialog = page.getByRole("dialog");
   // By keyboard alone, and the focus stays where the hand is.
   await button.focus();
   const row = page.locator(".alert", { has: page.locator(":focus") });
-  const { url, response } = await sent(page, "POST", /^\/api\/alerts\/[^/]+\/acknowledge$/, () => page.keyboard.press("Enter"));
+  await page.keyboard.press("Enter");
+  await dialog.waitFor();
+  assert.equal(await dialog.getByLabel("Note").evaluate((input) => input === document.activeElement), true);
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "detached" });
+  assert.match(await page.evaluate(() => document.activeElement.textContent), /^Acknowledge/);
+  await page.keyboard.press("Enter");
+  await dialog.waitFor();
+  await page.keyboard.type(" looked into <by> the browser ");
+  await axe(page);
+  const { url, body, response } = await sent(page, "POST", path, () => page.keyboard.press("Enter"));
   assert.equal(response.status(), 201);
+  assert.deepEqual(body, { note: "looked into <by> the browser" });
+  await dialog.waitFor({ state: "detached" });
   const seen = page.locator(".alert-seen").first();
-  await seen.getByText(/Acknowledged( by \S+)? /).waitFor();
+  await seen.getByText(/Acknowledged( by \S+)? .*: looked into <by> the browser$/).waitFor();
   await seen.getByRole("button", { name: /^Take back/ }).waitFor();
   assert.match(await page.evaluate(() => document.activeElement.textContent), /^Take back/);
   assert.equal(await row.count(), 1);
@@ -36,19 +56,27 @@ async function alertIsAcknowledged({ page, axe }) {
   await page.waitForURL(/ack=acknowledged/);
   assert.equal(await page.locator(".alert").count(), await page.locator(".alert-seen").count());
   await page.reload();
+  await page.locator(".alert-seen", { hasText: "looked into <by> the browser" }).waitFor();
+  const takeBack = () => sent(page, "DELETE", path, () => page.getByRole("button", { name: /^Take back/ }).first().click());
+  assert.equal((await takeBack()).url.pathname, url.pathname);
+  // And without a note: Enter twice.
+  await page.getByRole("combobox", { name: "Acknowledged or not" }).selectOption("unacknowledged");
+  await button.focus();
+  await page.keyboard.press("Enter");
+  await dialog.waitFor();
+  const bare = await sent(page, "POST", path, () => page.keyboard.press("Enter"));
+  assert.deepEqual([bare.response.status(), bare.body, (await bare.response.json()).note], [201, null, null]);
+  await page.getByRole("combobox", { name: "Acknowledged or not" }).selectOption("acknowledged");
   await page.locator(".alert-seen").first().waitFor();
-  const back = await sent(page, "DELETE", /^\/api\/alerts\/[^/]+\/acknowledge$/, () => page.getByRole("button", { name: /^Take back/ }).first().click());
-  assert.equal(back.url.pathname, url.pathname);
+  assert.equal((await takeBack()).url.pathname, bare.url.pathname);
   await page.getByRole("combobox", { name: "Acknowledged or not" }).selectOption("unacknowledged");
   await page.locator(".alert").first().waitFor();
   assert.equal(await page.locator(".alert-seen").count(), 0);
 }
 
 async function alertIsSilenced({ page, axe }) {
-  await page.goto("/alerts?kind=anomaly&paused=1");
-  await page.locator(".alerts .alert, main > .panel .state:not(.loading)").last().waitFor();
+  await heldAnomalies(page);
   const button = page.getByRole("button", { name: /^Silence / }).first();
-  if (!(await button.count())) return;
   const name = (await button.textContent()).replace(/^Silence /, "");
   await button.click();
   const dialog = page.getByRole("dialog");

@@ -72,6 +72,15 @@ export const pages = (model) => [
     },
   },
   {
+    name: "acknowledge",
+    address: "/alerts",
+    ready: async (page) => {
+      // By keyboard: under a pointer the rows move on as others come.
+      await page.getByRole("button", { name: /^Acknowledge/ }).first().press("Enter");
+      await visible(page, "dialog #acknowledge-note");
+    },
+  },
+  {
     name: "dlq-edit",
     address: "/dlq",
     // There may be none: then there is one for this picture.

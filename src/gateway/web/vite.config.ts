@@ -1,8 +1,11 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 
 // The build is committed and embedded in the binary, and CI rebuilds it and compares: everything that could
 // differ between two machines (source maps with paths, time stamps, unpinned versions) stays out.
 export default defineConfig({
+  // The client's sources, not its build: one step less, and the same bytes on every machine.
+  resolve: { alias: { "tidecast-client": fileURLToPath(new URL("../typescript/src/index.ts", import.meta.url)) } },
   build: {
     target: "es2022",
     // `light-dark()` and nesting stay as written: browsers of 2024 and later know them.

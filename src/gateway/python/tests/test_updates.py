@@ -65,6 +65,12 @@ class FromARealGateway(unittest.IsolatedAsyncioTestCase):
                     break
             self.assertIsNotNone(late.position)
 
+    async def test_a_bad_subscription_is_told(self) -> None:
+        async with asyncio.timeout(PATIENCE), Updates(WEBSOCKET, types=["everything"]) as updates:
+            async for message in updates:
+                self.assertEqual((message["type"], message["data"]["code"]), ("error", "invalid_update_type"))
+                break
+
     async def test_a_refusal_is_final(self) -> None:
         with self.assertRaises(Refused) as refused:
             async with asyncio.timeout(PATIENCE):

@@ -12,7 +12,7 @@ import { PipelinePage } from "./pages/pipeline_page.tsx";
 import { RulePage } from "./pages/rule.tsx";
 import { Rules } from "./pages/rules.tsx";
 import { Sessions } from "./pages/sessions.tsx";
-import { path } from "./router.ts";
+import { decoded, path } from "./router.ts";
 import { loginWanted } from "./session.ts";
 import { Header } from "./shell.tsx";
 import { Empty } from "./ui/panel.tsx";
@@ -79,12 +79,4 @@ function route(here: string) {
       </>
     ),
   };
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }

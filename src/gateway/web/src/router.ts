@@ -50,6 +50,15 @@ function isPage(pathname: string): boolean {
   return pathname === "/" || /^\/(models|alerts|rules|dlq|kafka|pipeline|sessions|audit)(\/|$)/.test(pathname);
 }
 
+/** A name as it stands in a path; one that is badly encoded stands for itself. */
+export function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** Address of a model's page; ids hold slashes (`departures/JFK`), so they travel encoded. */
 export function modelPath(id: string): string {
   return `/models/${encodeURIComponent(id)}`;

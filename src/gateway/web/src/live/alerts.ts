@@ -1,6 +1,6 @@
 import { computed, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import type { Anomaly, ServerMessage } from "../../client/index.ts";
+import type { Anomaly, ServerMessage } from "tidecast-client";
 import { type Page, get } from "../api.ts";
 import type { AlertItem } from "../model.ts";
 import { type Resource, useResource } from "../resource.ts";
@@ -107,28 +107,34 @@ export function merge(live: AlertItem[], known: AlertItem[], limit: number): Ale
   return merged;
 }
 
+/** An anomaly that can be drawn: a value that JSON cannot write (NaN) comes as null. */
+export interface WholeAnomaly extends Anomaly {
+  observed_value: number;
+  predicted_value: number;
+  expected_range: [number, number];
+}
+
 /** The anomaly that an alert carries, if it is one and whole. */
-export function anomalyOf(alert: AlertItem): Anomaly | null {
+export function anomalyOf(alert: AlertItem): WholeAnomaly | null {
   const data = alert.data as Partial<Anomaly>;
-  if (alert.kind !== "anomaly" || typeof data.observed_value !== "number" || !Array.isArray(data.expected_range)) {
-    return null;
-  }
-  return { ...(data as Anomaly), model_id: data.model_id ?? alert.model_id ?? "" };
+  const numbers = [data.observed_value, data.predicted_value, ...(data.expected_range ?? [null])];
+  if (alert.kind !== "anomaly" || numbers.some((value) => typeof value !== "number")) return null;
+  return { ...(data as WholeAnomaly), model_id: data.model_id ?? alert.model_id ?? "" };
 }
 
 const RANK: Record<string, number> = { CRITICAL: 3, HIGH: 2, MEDIUM: 1, LOW: 0 };
 
 /** How far outside, in half widths of the expected range: 1 is its very edge. */
-export function excess(anomaly: Anomaly): number {
+export function excess(anomaly: WholeAnomaly): number {
   const [low, high] = anomaly.expected_range;
   const half = (high - low) / 2;
   return half > 0 ? Math.abs(anomaly.observed_value - (high + low) / 2) / half : Infinity;
 }
 
 /** The worst anomaly of each model among these alerts, worst first. */
-export function worst(alerts: AlertItem[], limit: number): Anomaly[] {
-  const byModel = new Map<string, Anomaly>();
-  const order = (a: Anomaly, b: Anomaly) =>
+export function worst(alerts: AlertItem[], limit: number): WholeAnomaly[] {
+  const byModel = new Map<string, WholeAnomaly>();
+  const order = (a: WholeAnomaly, b: WholeAnomaly) =>
     (RANK[b.severity] ?? 0) - (RANK[a.severity] ?? 0) || b.anomaly_score - a.anomaly_score || excess(b) - excess(a);
   for (const alert of alerts) {
     const anomaly = anomalyOf(alert);

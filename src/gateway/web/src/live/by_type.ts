@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { type Aggregate, EventStreamParser, waitBefore, defaultBackOff } from "../../client/index.ts";
+import { type Aggregate, EventStreamParser, waitBefore, defaultBackOff } from "tidecast-client";
 import { loginWanted, token } from "../session.ts";
 import { Ring } from "./ring.ts";
 

@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { Connection, type ConnectionState, type ServerMessage, type Subscription } from "../../client/index.ts";
+import { Connection, type ConnectionState, type ServerMessage, type Subscription } from "tidecast-client";
 import { Problem, get } from "../api.ts";
 import { loginWanted, token } from "../session.ts";
 
@@ -94,7 +94,7 @@ async function configure(attempt: number): Promise<void> {
     }
     const wait_ms = Math.min(15_000, 500 * 2 ** attempt);
     setTimeout(() => void configure(attempt + 1), wait_ms);
-    connection.value = { kind: "waiting", attempt: attempt + 1, retry_at_ms: Date.now() + wait_ms, code: 1006 };
+    connection.value = { kind: "waiting", attempt: attempt + 1, retry_at_ms: Date.now() + wait_ms, code: 1006, reason: "", class: "reconnect" };
   }
 }
 
@@ -105,7 +105,9 @@ function connect(address: string, withToken: boolean): void {
     onMessage: receive,
     onState: (state) => {
       connection.value = state;
-      if (state.kind === "refused") loginWanted.value = state.reason || "The live connection asks for a token.";
+      // Of the final codes only 4403 is about who one is.
+      if (state.kind !== "refused" || (state.class !== "credentials" && state.code !== 4403)) return;
+      loginWanted.value = state.reason || "The live connection asks for a token.";
     },
   });
   for (const wish of early) wish.release = live.subscribe(wish.subscription);

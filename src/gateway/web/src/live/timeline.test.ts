@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Aggregate, Forecast, ServerMessage } from "../../client/messages.ts";
+import type { Aggregate, Forecast, ServerMessage } from "tidecast-client";
 import type { HistoryItem } from "../model.ts";
 import { type Timeline, advance, ahead, fieldOf, reconcile, windowSize } from "./timeline.ts";
 

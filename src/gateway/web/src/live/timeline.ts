@@ -1,4 +1,4 @@
-import type { Aggregate, PathStep, ServerMessage } from "../../client/index.ts";
+import type { Aggregate, PathStep, ServerMessage } from "tidecast-client";
 import type { HistoryItem } from "../model.ts";
 import { toMs } from "../time.ts";
 

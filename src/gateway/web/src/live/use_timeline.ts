@@ -1,6 +1,6 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import type { Forecast } from "../../client/index.ts";
+import type { Forecast } from "tidecast-client";
 import { type Page, Problem, get } from "../api.ts";
 import type { HistoryItem, ModelRow } from "../model.ts";
 import { type Resource, useResource } from "../resource.ts";

@@ -9,7 +9,7 @@ import { When } from "../ui/when.tsx";
 
 /** What may be done about an alert, where it may. */
 export interface AlertActions {
-  /** Acknowledges it, or takes that back. */
+  /** Asks for a note and acknowledges it, or takes that back. */
   acknowledge: (alert: AlertItem) => void;
   silence: (alert: AlertItem) => void;
   /** Ids of those on whose answer somebody waits. */
@@ -65,7 +65,8 @@ export function AlertList({ alerts, brief = false, actions }: Props) {
   );
 }
 
-const nameOf = (alert: AlertItem) => alert.model_id ?? alert.rule ?? alert.kind;
+/** What an alert is about, in a word. */
+export const nameOf = (alert: AlertItem) => alert.model_id ?? alert.rule ?? alert.kind;
 
 function ActionButtons({ alert, actions }: { alert: AlertItem; actions: AlertActions }) {
   // Without a name of its own it cannot be spoken of to the server.

@@ -7,6 +7,7 @@ import type { AlertItem, Silence } from "../model.ts";
 import { query, setQuery } from "../router.ts";
 import { may } from "../session.ts";
 import { Empty, Failed, Loaded } from "../ui/panel.tsx";
+import { Acknowledge, acknowledgementPath } from "./acknowledge.tsx";
 import { AlertList } from "./alert_list.tsx";
 import { Choice } from "./models.tsx";
 import { NewSilence, Silences, coverage, useSilences } from "./silences.tsx";
@@ -19,6 +20,7 @@ export function Alerts() {
   const alerts = useAlerts(ALERTS_MAX);
   const silences = useSilences();
   const [silencing, setSilencing] = useState<AlertItem | "new" | null>(null);
+  const [acknowledging, setAcknowledging] = useState<(AlertItem & { id: string }) | null>(null);
   const [busy, setBusy] = useState<ReadonlySet<string>>(new Set());
   const [fault, setFault] = useState<Problem | null>(null);
   const [told, setTold] = useState("");
@@ -37,19 +39,29 @@ export function Alerts() {
   const held = (frozen.current ?? []).map((alert) => latest?.get(identity(alert)) ?? alert);
   const shown = held.filter((alert) => matches(alert, { kind, severity, ack, q }));
 
-  const acknowledge = async (alert: AlertItem) => {
+  const takeBack = async (id: string) => {
     // The button stays as it is while it waits: one that is disabled would lose the focus.
-    if (alert.id === undefined || busy.has(alert.id)) return;
-    const id = alert.id;
+    if (busy.has(id)) return;
     setFault(null);
     setBusy((now) => new Set(now).add(id));
     try {
-      await call(alert.acknowledged ? "DELETE" : "POST", `/api/alerts/${encodeURIComponent(id)}/acknowledge`);
-      setTold(alert.acknowledged ? "The acknowledgement was taken back." : "Acknowledged.");
+      await call("DELETE", acknowledgementPath(id));
+      setTold("The acknowledgement was taken back.");
     } catch (error) {
       setFault(problemOf(error));
     }
     setBusy((now) => new Set([...now].filter((other) => other !== id)));
+    alerts.refresh();
+  };
+  const acknowledge = (alert: AlertItem) => {
+    const { id } = alert;
+    if (id === undefined) return;
+    if (alert.acknowledged) void takeBack(id);
+    else setAcknowledging({ ...alert, id });
+  };
+  const acknowledged = () => {
+    setAcknowledging(null);
+    setTold("Acknowledged.");
     alerts.refresh();
   };
   const silenced = (made: Silence) => {
@@ -58,7 +70,7 @@ export function Alerts() {
     silences.refresh();
     alerts.refresh();
   };
-  const actions = may("operate") ? { acknowledge: (alert: AlertItem) => void acknowledge(alert), silence: setSilencing, busy } : undefined;
+  const actions = may("operate") ? { acknowledge, silence: setSilencing, busy } : undefined;
 
   return (
     <>
@@ -129,6 +141,7 @@ export function Alerts() {
           }
         </Loaded>
       </div>
+      {acknowledging && <Acknowledge alert={acknowledging} onClose={() => setAcknowledging(null)} onDone={acknowledged} />}
       {silencing && <NewSilence alert={silencing === "new" ? null : silencing} onClose={() => setSilencing(null)} onMade={silenced} />}
     </>
   );

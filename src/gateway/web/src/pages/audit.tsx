@@ -2,7 +2,8 @@ import { type Page, get } from "../api.ts";
 import { type Change, changes } from "../diff.ts";
 import * as format from "../format.ts";
 import { useResource } from "../resource.ts";
-import { modelPath, query, rulePath, setQuery, topicPath } from "../router.ts";
+import { decoded, modelPath, query, rulePath, setQuery, topicPath } from "../router.ts";
+import { Pager } from "../ui/pager.tsx";
 import { Empty, Forbidden, Loaded } from "../ui/panel.tsx";
 import { When } from "../ui/when.tsx";
 import { Choice } from "./models.tsx";
@@ -90,20 +91,7 @@ export function Audit() {
               )
             }
           </Loaded>
-          {(next || cursor) && (
-            <div class="pager">
-              {cursor && (
-                <button type="button" onClick={() => setQuery({ cursor: null }, "push")}>
-                  Newest
-                </button>
-              )}
-              {next && (
-                <button type="button" onClick={() => (setQuery({ cursor: next }, "push"), scrollTo(0, 0))}>
-                  Older
-                </button>
-              )}
-            </div>
-          )}
+          <Pager cursor={cursor} next={next} />
         </Forbidden>
       </div>
     </>
@@ -182,12 +170,4 @@ function subjectOf(entry: Entry): { name: string; href: string | null } {
   // A silence has its name from what it covers.
   const named = after["name"];
   return { name: typeof named === "string" ? named : "", href: null };
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }

@@ -5,6 +5,7 @@ import { pretty } from "../json.ts";
 import { useResource } from "../resource.ts";
 import { query, setQuery } from "../router.ts";
 import { may } from "../session.ts";
+import { Pager } from "../ui/pager.tsx";
 import { Empty, Loaded, Panel } from "../ui/panel.tsx";
 import { When } from "../ui/when.tsx";
 import { shapeOf, useTopics } from "./kafka.tsx";
@@ -129,20 +130,7 @@ export function TopicPage({ name }: { name: string }) {
                 )
               }
             </Loaded>
-            {(next || cursor) && (
-              <div class="pager">
-                {cursor && (
-                  <button type="button" onClick={() => setQuery({ cursor: null }, "push")}>
-                    Newest
-                  </button>
-                )}
-                {next && (
-                  <button type="button" onClick={() => (setQuery({ cursor: next, follow: null }, "push"), scrollTo(0, 0))}>
-                    {contains ? "Look further back" : "Older"}
-                  </button>
-                )}
-              </div>
-            )}
+            <Pager cursor={cursor} next={next} older={contains ? "Look further back" : "Older"} changes={{ follow: null }} />
           </Panel>
           <ByHour topic={name} />
         </div>
@@ -204,7 +192,7 @@ function Whole({ record }: { record: TopicRecord }) {
   );
 }
 
-/** What was typed, once the typing pauses. */
+/** What was typed, once the typing pauses; nothing, at once: nobody types that. */
 function useSettled(value: string, wait_ms: number): string {
   const [settled, setSettled] = useState(value);
   const first = useRef(true);
@@ -213,8 +201,8 @@ function useSettled(value: string, wait_ms: number): string {
       first.current = false;
       return;
     }
-    const timer = setTimeout(() => setSettled(value), wait_ms);
+    const timer = setTimeout(() => setSettled(value), value ? wait_ms : 0);
     return () => clearTimeout(timer);
   }, [value]);
-  return settled;
+  return value && settled;
 }

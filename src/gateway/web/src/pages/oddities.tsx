@@ -1,7 +1,6 @@
 import { useState } from "preact/hooks";
-import type { Anomaly } from "../../client/index.ts";
 import * as format from "../format.ts";
-import { excess, worst } from "../live/alerts.ts";
+import { type WholeAnomaly, excess, worst } from "../live/alerts.ts";
 import { useTimeline } from "../live/use_timeline.ts";
 import type { AlertItem, ModelRow } from "../model.ts";
 import { get } from "../api.ts";
@@ -64,7 +63,7 @@ export function Oddities({ alerts }: { alerts: Resource<AlertItem[]> }) {
   );
 }
 
-function OddityRow({ anomaly }: { anomaly: Anomaly }) {
+function OddityRow({ anomaly }: { anomaly: WholeAnomaly }) {
   const [lower, upper] = anomaly.expected_range;
   const far = excess(anomaly);
   return (
@@ -82,7 +81,7 @@ function OddityRow({ anomaly }: { anomaly: Anomaly }) {
   );
 }
 
-function ChosenModel({ anomaly }: { anomaly: Anomaly }) {
+function ChosenModel({ anomaly }: { anomaly: WholeAnomaly }) {
   const id = anomaly.model_id;
   const model = useResource<ModelRow>((signal) => get(`/api/models/${encodeURIComponent(id)}`, signal), ["model", id]);
   const row = model.data.value;

@@ -4,8 +4,7 @@ import * as format from "../format.ts";
 import { ask, flows, samples, stats, statsAt_ms, statsError } from "../live/stats.ts";
 import type { Ledger, PartitionLedger, Stage, Stats } from "../model.ts";
 import { LevelMark } from "../ui/marks.tsx";
-import { now } from "../ui/now.ts";
-import { Empty, Failed, Loading, Panel } from "../ui/panel.tsx";
+import { Empty, Loaded, Panel } from "../ui/panel.tsx";
 
 /** What happens in each stage, in a few words. */
 const DOES: Record<string, string> = {
@@ -19,28 +18,23 @@ const DOES: Record<string, string> = {
 
 /** An event's way, stage by stage: what goes through, what waits, who holds the others up, and what became of every record. */
 export function PipelinePage() {
-  const s = stats.value;
-  const error = statsError.value;
   return (
     <>
       <div class="page-head">
         <h1>Pipeline</h1>
         <span class="note">an event's way from Kafka to Kafka</span>
       </div>
-      {!s ? (
-        <div class="panel">{error ? <Failed error={error} retry={() => void ask()} /> : <Loading rows={8} />}</div>
-      ) : (
-        <div class="stack">
-          {error && (
-            <p class="stale" role="status">
-              {error.title}: showing what was known {format.seconds(Math.max(0, now.value - statsAt_ms.value) / 1000)} ago.
-            </p>
+      <div class={stats.value ? "stack" : "panel"}>
+        <Loaded of={{ data: stats, error: statsError, updated_ms: statsAt_ms, refresh: () => void ask() }} rows={8}>
+          {(s) => (
+            <>
+              <Behind stats={s} />
+              <Stages stats={s} />
+              <Books stats={s} />
+            </>
           )}
-          <Behind stats={s} />
-          <Stages stats={s} />
-          <Books stats={s} />
-        </div>
-      )}
+        </Loaded>
+      </div>
     </>
   );
 }
