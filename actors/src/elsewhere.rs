@@ -255,10 +255,7 @@ mod tests {
         assert_eq!(elsewhere.names(), ["load/a"]);
         let far = elsewhere.model("load/a").expect("it was heard of");
         assert_eq!((far.observations, far.anomalies), (9, 1));
-        assert_eq!(
-            made_at(&far.newest).map(EventTime::to_rfc3339).as_deref(),
-            Some("2026-01-01T00:00:09Z")
-        );
+        assert_eq!(made_at(&far.newest).map(EventTime::to_rfc3339).as_deref(), Some("2026-01-01T00:00:09Z"));
         let starts: Vec<f64> =
             elsewhere.history("load/a", 2).iter().map(|point| point.window_start).collect();
         assert_eq!(starts, [8.0, 9.0]);

@@ -1,12 +1,14 @@
 //! Measurements of the real binary beside a real Kafka: how fast ([`rate`]), how soon ([`latency`]), how many models
-//! ([`models`]). Each prints a table, and each checks what came out: a fast wrong answer is no answer.
+//! ([`models`]), and whether all of it is exact while processes and the broker are killed and stopped ([`chaos`]). Each prints a table, and each checks what came out: a fast wrong answer is no answer.
 //!
 //! The input is made from a seed ([`workload`]), so every run of any version reads the same bytes.
 
+pub mod chaos;
 pub mod latency;
 pub mod models;
 pub mod process;
 pub mod rate;
 pub mod table;
 pub mod topics;
+pub mod verdict;
 pub mod workload;

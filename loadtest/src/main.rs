@@ -1,7 +1,7 @@
 //! `tidecast-loadtest`: the measurements, from a shell.
 
 use clap::{Parser, Subcommand};
-use tidecast_loadtest::{latency, models, rate};
+use tidecast_loadtest::{chaos, latency, models, rate};
 use tidecast_tests::Kafka;
 
 /// Measures the tidecast binary beside it (or TIDECAST_BIN) against a real Kafka and prints tables. Build with --release.
@@ -23,6 +23,8 @@ enum Run {
     Latency(latency::Options),
     /// Many models at once: memory, and how soon after its window each forecast comes.
     Models(models::Options),
+    /// Kills, stops and expels processes under load, stops the broker, and checks every window and the ledger.
+    Chaos(chaos::Options),
 }
 
 #[tokio::main]
@@ -36,5 +38,6 @@ async fn main() -> anyhow::Result<()> {
         Run::Rate(options) => rate::run(&kafka, &options).await,
         Run::Latency(options) => latency::run(&kafka, &options).await,
         Run::Models(options) => models::run(&kafka, &options).await,
+        Run::Chaos(options) => chaos::run(&kafka, &options).await,
     }
 }

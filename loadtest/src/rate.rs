@@ -2,14 +2,11 @@
 
 use crate::process::{cpu_seconds, machine_cpu_seconds, resident_mb};
 use crate::table::{print, short};
-use crate::topics::{Ends, Inlet, outlet};
-use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, expected, filled_at_ms, flush_at_ms};
+use crate::topics::{Ends, Inlet};
+use crate::verdict::{Check, check};
+use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::topic_partition_list::Offset;
-use serde::Deserialize;
 use std::time::{Duration, Instant};
 use tidecast_tests::{Kafka, Setup};
 
@@ -194,91 +191,4 @@ async fn once(kafka: &Kafka, options: &Options, topic: &str) -> Result<Measured>
     tidecast.terminate(Duration::from_secs(20)).await;
     let check = tokio::task::block_in_place(|| check(kafka, &output, options.events, size, advance))?;
     Ok(Measured { wall, cpu, broker_cpu, other_cpu, peak_mb, check })
-}
-
-/// What was found wrong; all zero is exact.
-#[derive(Default)]
-struct Check {
-    missing: usize,
-    doubled: u64,
-    wrong: u64,
-    extra: u64,
-}
-
-impl Check {
-    fn is_exact(&self) -> bool {
-        (self.missing, self.doubled, self.wrong, self.extra) == (0, 0, 0, 0)
-    }
-}
-
-impl std::fmt::Display for Check {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_exact() {
-            return f.write_str("yes");
-        }
-        let Check { missing, doubled, wrong, extra } = self;
-        write!(f, "no: {missing} missing, {doubled} doubled, {wrong} wrong, {extra} extra")
-    }
-}
-
-#[derive(Deserialize)]
-struct Aggregate<'a> {
-    key: &'a str,
-    window_start: f64,
-    event_count: u64,
-    aggregates: Fields,
-    revision: u64,
-}
-
-#[derive(Deserialize)]
-struct Fields {
-    value: Option<Numbers>,
-}
-
-#[derive(Deserialize)]
-struct Numbers {
-    sum: f64,
-    min: f64,
-    max: f64,
-}
-
-fn check(kafka: &Kafka, topic: &str, events: u64, size: i64, advance: i64) -> Result<Check> {
-    let mut windows = expected(events, size, advance);
-    let mut found = Check::default();
-    let consumer = outlet(kafka, topic, true, Offset::Beginning)?;
-    let mut left = kafka.partitions(topic).unwrap_or(0);
-    while left > 0 {
-        let message = match consumer.poll(Duration::from_secs(30)) {
-            Some(Ok(message)) => message,
-            Some(Err(KafkaError::PartitionEOF(_))) => {
-                left -= 1;
-                continue;
-            }
-            Some(Err(error)) => return Err(error.into()),
-            None => bail!("{topic}: nothing for 30 s"),
-        };
-        let aggregate: Aggregate<'_> = serde_json::from_slice(message.payload().unwrap_or_default())?;
-        let source =
-            aggregate.key.strip_prefix("sensor_").and_then(|number| number.parse().ok()).unwrap_or(u64::MAX);
-        let start = (aggregate.window_start * 1000.0).round() as i64;
-        if start + size > flush_at_ms(events) {
-            continue;
-        }
-        let Some(window) = windows.get_mut(&(source, start)) else {
-            found.extra += 1;
-            continue;
-        };
-        window.seen += u32::from(aggregate.revision == 0);
-        found.doubled += u64::from(window.seen > 1 || aggregate.revision > 0);
-        let near = |got: f64, hundredths: i64| {
-            (got - hundredths as f64 / 100.0).abs() < 1e-6 * (hundredths.abs() as f64).max(1.0)
-        };
-        let right = aggregate
-            .aggregates
-            .value
-            .is_some_and(|v| near(v.sum, window.sum) && near(v.min, window.min) && near(v.max, window.max));
-        found.wrong += u64::from(!right || aggregate.event_count != window.count);
-    }
-    found.missing = windows.values().filter(|window| window.seen == 0).count();
-    Ok(found)
 }

@@ -69,7 +69,7 @@ pub struct EngineParts<'m> {
     pub begin_ms: BTreeMap<String, i64>,
 }
 
-/// A running engine; it reads nothing before [`BringUp::reach_kafka`] and [`BringUp::start_source`].
+/// A running engine; it reads nothing before [`BringUp::reach_kafka`] and [`BringUp::start_reading`].
 pub struct Engine {
     /// Shared by its parts.
     pub house: Arc<House>,
@@ -90,6 +90,7 @@ pub struct BringUp {
     topics_ready: CancellationToken,
     is_connected: watch::Receiver<bool>,
     source: Option<Source>,
+    control: SourceControl,
     /// Where the source's thread is kept.
     pub slot: SourceSlot,
 }
@@ -115,6 +116,7 @@ impl Engine {
         options.revoke_grace = REVOKE_GRACE;
         options.traceparent = settings.telemetry.otlp_endpoint.is_some();
         options.begin_ms = begin_ms;
+        options.hold = true;
         let source = Source::prepare(&cluster, options)?;
         let control = source.control();
 
@@ -180,6 +182,7 @@ impl Engine {
             topics_ready,
             is_connected,
             source: worker.then_some(source),
+            control: control.clone(),
             slot: slot.clone(),
         };
         Ok((Engine { house, topology, source: slot, control, publisher, snapshots_ended }, bring_up))
@@ -225,8 +228,8 @@ impl Engine {
 }
 
 impl BringUp {
-    /// Waits for Kafka; makes the topics that are missing.
-    pub async fn reach_kafka(&self, wanted: &[TopicSpec]) -> anyhow::Result<()> {
+    /// Waits for Kafka; makes the topics that are missing; joins the group, where this process works on events.
+    pub async fn reach_kafka(&mut self, wanted: &[TopicSpec]) -> anyhow::Result<()> {
         let admin = KafkaAdmin::new(&self.cluster)?;
         let mut told = false;
         loop {
@@ -267,16 +270,19 @@ impl BringUp {
             topology.source_trouble(None);
         }
         self.topics_ready.cancel();
+        // The group is joined while tables are read and the producer is made: all of these are waits.
+        if let (Some(source), Some(topology)) = (self.source.take(), &self.topology) {
+            let thread = source.start(topology.handler())?;
+            *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        }
         Ok(())
     }
 
     /// Begins to read, where this process works on events. The publisher's own start settles what an earlier life left
     /// open; offsets are asked for after that.
-    pub async fn start_source(&mut self) -> anyhow::Result<()> {
+    pub async fn start_reading(&mut self) -> anyhow::Result<()> {
         self.is_connected.wait_for(|connected| *connected).await.context("the publisher ended")?;
-        let (Some(source), Some(topology)) = (self.source.take(), &self.topology) else { return Ok(()) };
-        let thread = source.start(topology.handler())?;
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        self.control.let_read();
         Ok(())
     }
 

@@ -148,7 +148,7 @@ impl Work {
         let (engine, mut bring_up) = Engine::new(parts).await?;
         bring_up.reach_kafka(&self.topics()).await?;
         let tables = self.read_tables(catalog, book).await?;
-        bring_up.start_source().await?;
+        bring_up.start_reading().await?;
         let topology = engine.topology.clone().context("a rebuild works on events")?;
         let done = tokio::select! {
             done = self.rebuilt(&engine.house, &topology, &bring_up) => done,

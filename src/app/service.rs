@@ -242,6 +242,6 @@ impl Start {
         if let Some(live) = self.live.take() {
             tidecast_kafka::LiveReader::start(cluster, &self.settings, live)?;
         }
-        self.bring_up.start_source().await
+        self.bring_up.start_reading().await
     }
 }

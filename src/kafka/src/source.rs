@@ -18,6 +18,7 @@ use context::SourceContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct SourceOptions {
     pub pool: BatchPool,
     /// Records older than this, by the log's own time, are not read: epoch milliseconds by topic.
     pub begin_ms: BTreeMap<String, i64>,
+    /// Join the group, and read nothing before [`SourceControl::let_read`].
+    pub hold: bool,
     /// Monotonic nanoseconds, for [`tidecast_ports::RecordBatch::polled_at_nanos`].
     pub clock: fn() -> u64,
 }
@@ -66,6 +69,7 @@ impl SourceOptions {
             retry: Duration::from_secs(1),
             pool: BatchPool::new(16),
             begin_ms: BTreeMap::new(),
+            hold: false,
             clock,
         }
     }
@@ -105,6 +109,8 @@ pub(crate) struct Shared {
     pub wanted: Mutex<Wanted>,
     /// Partitions owned now, with the leader epoch of the last record read, -1 before the first.
     pub owned: Mutex<HashMap<TopicPartition, i32>>,
+    /// [`SourceControl::let_read`] was called, or nothing is held back.
+    pub may_read: AtomicBool,
 }
 
 /// A handle on a running source. Cheap to clone.
@@ -131,6 +137,12 @@ impl SourceControl {
     /// Reads these topics as well.
     pub fn subscribe(&self, topics: Vec<String>) {
         self.want(|wanted| wanted.subscribe.extend(topics));
+    }
+
+    /// Partitions may be begun: their committed offsets are asked for from now on.
+    pub fn let_read(&self) {
+        self.shared.may_read.store(true, Ordering::Release);
+        self.wakeup.wake();
     }
 
     /// Orderly end: `revoking` for all, then the group is left (an instance with a lasting name keeps its place until
@@ -250,7 +262,7 @@ impl Source {
             // A partition whose queue had been full waits for the running fetch of the others: keep that short.
             .set("fetch.wait.max.ms", "100");
         let wakeup = Arc::new(Wakeup::default());
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { may_read: AtomicBool::new(!options.hold), ..Shared::default() });
         let context = SourceContext::new();
         let mut consumer = BaseConsumer::from_config_and_context(&config, context)
             .map_err(|error| SourceError::Client(explain(&error)))?;

@@ -9,10 +9,14 @@ use crate::native::PartitionQueue;
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
 use tidecast_ports::source::Assigned;
+
+/// Partitions that may not be read yet are looked at this often.
+const HELD: Duration = Duration::from_millis(5);
 
 impl SourceLoop {
     pub(super) fn assigned(&mut self, partitions: Vec<TopicPartition>) {
@@ -37,14 +41,16 @@ impl SourceLoop {
         if partitions.is_empty() {
             return;
         }
+        let held = !self.shared.may_read.load(Ordering::Acquire);
         let mut numbered = Vec::with_capacity(partitions.len());
         for partition in partitions {
             self.next_number += 1;
-            let entry = Partition { number: self.next_number, state: State::Asked };
+            let state = if held { State::Retry(Instant::now() + HELD) } else { State::Asked };
+            let entry = Partition { number: self.next_number, state };
             self.partitions.insert(partition.clone(), entry);
             numbered.push((partition, self.next_number));
         }
-        if let Some(lookup) = &self.lookup {
+        if let Some(lookup) = self.lookup.as_ref().filter(|_| !held) {
             lookup.ask_where(numbered);
         }
     }

@@ -1,0 +1,361 @@
+//! Exactly once while things fail: workers of one group read a stream that is produced meanwhile; they are killed, ended,
+//! added, frozen until the group has expelled them, and the broker stands still now and then. In the end every window is
+//! compared with one computed apart, and the ledger must add up to what was sent.
+
+use crate::process::resident_mb;
+use crate::table::{print, short};
+use crate::topics::{Ends, Inlet};
+use crate::verdict::{Check, check};
+use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tidecast_tests::oracle::Seeded;
+use tidecast_tests::{Kafka, Setup, Tidecast};
+use tokio::time::{sleep, sleep_until};
+
+/// What to run.
+#[derive(Args, Clone)]
+pub struct Options {
+    /// Events a second.
+    #[arg(long, default_value_t = 50_000)]
+    pub rate: u64,
+    /// How long events are sent and things fail, seconds.
+    #[arg(long, default_value_t = 120)]
+    pub seconds: u64,
+    /// Workers.
+    #[arg(long, default_value_t = 2)]
+    pub workers: usize,
+    /// Between two faults, milliseconds on average.
+    #[arg(long, default_value_t = 2_000)]
+    pub every_ms: u64,
+    /// Only kills, of no more than one worker at a time.
+    #[arg(long)]
+    pub only_kills: bool,
+    /// Give workers lasting names (`group_instance_id`).
+    #[arg(long)]
+    pub lasting_names: bool,
+    /// Chooses faults and their moments.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// After the last event, windows may take so long: an expelled member's session, a transaction's time.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// One worker, whatever life it is in.
+struct Worker {
+    setup: Setup,
+    arguments: Vec<String>,
+    process: Option<Tidecast>,
+    back_at: Instant,
+    frozen_until: Option<Instant>,
+}
+
+impl Worker {
+    fn start(&mut self) {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        self.process = Some(self.setup.spawn(&arguments));
+    }
+
+    fn signal(&self, name: &str) {
+        if let Some(process) = &self.process {
+            signal(process.pid(), name);
+        }
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    // A process that has just ended needs none.
+    let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+}
+
+#[derive(Default)]
+struct Faults {
+    kills: u64,
+    ends: u64,
+    frozen: u64,
+    broker_stops: u64,
+}
+
+/// Runs and prints.
+pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
+    let input = tidecast_tests::kafka::unique("chaos");
+    kafka.create(&input, PARTITIONS).await;
+    let events = options.rate * options.seconds;
+    let (mut workers, output) = workers(kafka, options, &input);
+    kafka.create(&output, PARTITIONS).await;
+    for worker in &mut workers {
+        worker.start();
+    }
+    for worker in &workers {
+        worker.process.as_ref().context("it was started")?.ready().await;
+    }
+    println!(
+        "{} events a second for {} s into {PARTITIONS} partitions, seed {}",
+        options.rate, options.seconds, options.seed
+    );
+
+    let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let producing = std::thread::spawn({
+        let (inlet, sent, done, options) =
+            (Inlet::new(kafka, &input, 5)?, sent.clone(), done.clone(), options.clone());
+        move || {
+            let sent = produce(&inlet, &options, events, &sent);
+            done.store(true, Ordering::Release);
+            sent
+        }
+    });
+    let ends = Ends::new(kafka, &output)?;
+    let (mut faults, mut peak_mb, mut silence) = (Faults::default(), 0.0_f64, Silence::new());
+    let mut random = Seeded::new(options.seed);
+    let mut next_fault = Instant::now() + Duration::from_secs(3);
+    let mut broker_back_at: Option<Instant> = None;
+    while !done.load(Ordering::Acquire) {
+        sleep(Duration::from_millis(50)).await;
+        let now = Instant::now();
+        if let Some(at) = broker_back_at {
+            if now < at {
+                continue;
+            }
+            if let Some(pid) = kafka.pid() {
+                signal(pid, "CONT");
+            }
+            broker_back_at = None;
+        }
+        silence.look(tokio::task::block_in_place(|| ends.sum())?, now);
+        for worker in &mut workers {
+            if let Some(process) = &worker.process {
+                peak_mb = peak_mb.max(resident_mb(process.pid(), "VmHWM"));
+                if worker.frozen_until.is_some_and(|until| now >= until) {
+                    worker.signal("CONT");
+                    worker.frozen_until = None;
+                } else if !process.is_running() {
+                    // Ended by itself, as one that was expelled with a lasting name does: its supervisor starts it again.
+                    worker.process = None;
+                    worker.back_at = now;
+                }
+            }
+            if worker.process.is_none() && now >= worker.back_at {
+                worker.start();
+            }
+        }
+        if now >= next_fault {
+            next_fault = now + Duration::from_millis(options.every_ms / 2 + random.below(options.every_ms));
+            if let Some(stopped) = fault(&mut workers, kafka, options, &mut random, &mut faults).await {
+                broker_back_at = Some(now + stopped);
+            }
+        }
+    }
+    if let (Some(_), Some(pid)) = (broker_back_at, kafka.pid()) {
+        signal(pid, "CONT");
+    }
+    for worker in &mut workers {
+        worker.signal("CONT");
+        if worker.process.as_ref().is_none_or(|process| !process.is_running()) {
+            worker.start();
+        }
+    }
+    producing.join().map_err(|_| anyhow::anyhow!("the producer panicked"))??;
+    let flushed = events + SOURCES;
+    let settled = settle(&workers, &ends, &input, flushed).await?;
+    let found = tokio::task::block_in_place(|| check(kafka, &output, events, 1_000, 1_000))?;
+    report(options, &faults, &found, settled, flushed, peak_mb, &silence);
+    for worker in &mut workers {
+        if let Some(process) = &mut worker.process {
+            process.terminate(Duration::from_secs(20)).await;
+        }
+    }
+    if found.is_exact() && settled.windowed == flushed { Ok(()) } else { bail!("what came out is not exact") }
+}
+
+fn workers(kafka: &Kafka, options: &Options, input: &str) -> (Vec<Worker>, String) {
+    let first = Setup::new("chaos", kafka).name;
+    let output = format!("{first}.aggregates");
+    let make = |number: usize| {
+        let setup = Setup::new("worker", kafka).with(&format!(
+            r#"
+            roles = ["worker"]
+            [kafka]
+            group_id = "{first}"
+            [topics]
+            events = "{input}"
+            aggregates = "{output}"
+            predictions = "{first}.predictions"
+            alerts = "{first}.alerts"
+            metrics = "{first}.metrics"
+            dlq = "{first}.dlq"
+            partitions = {PARTITIONS}
+            [state]
+            snapshot_interval_seconds = 5
+            [[series]]
+            name = "readings"
+            key = "source"
+            values = ["value"]
+            window = {{ kind = "tumbling", size = "1s" }}
+            lateness = "{LATENESS_MS}ms"
+            idle_after = "10m"
+            "#
+        ));
+        let lasting = options.lasting_names.then(|| format!("kafka.group_instance_id=worker-{number}"));
+        let arguments = lasting.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect();
+        Worker { setup, arguments, process: None, back_at: Instant::now(), frozen_until: None }
+    };
+    ((0..options.workers).map(make).collect(), output)
+}
+
+/// Sends at the rate, then what moves every watermark past all windows.
+fn produce(inlet: &Inlet, options: &Options, events: u64, sent: &AtomicU64) -> Result<()> {
+    let start = Instant::now();
+    let mut line = Vec::with_capacity(160);
+    for number in 0..events {
+        let reading = Reading::number(number);
+        reading.write(number, "sensor_data", filled_at_ms(number, &reading), &mut line);
+        inlet.send(&reading.key(), reading.partition(), &line)?;
+        sent.store(number + 1, Ordering::Release);
+        if number % 512 == 0 {
+            let due = start + Duration::from_secs_f64(number as f64 / options.rate as f64);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    }
+    for source in 0..SOURCES {
+        let flush = Reading { source, behind_ms: 0, hundredths: 0 };
+        flush.write(events + source, "flush", flush_at_ms(events), &mut line);
+        inlet.send(&flush.key(), flush.partition(), &line)?;
+    }
+    inlet.finish()
+}
+
+/// Does one thing to somebody. `Some` is how long the broker stands still.
+async fn fault(
+    workers: &mut [Worker],
+    kafka: &Kafka,
+    options: &Options,
+    random: &mut Seeded,
+    faults: &mut Faults,
+) -> Option<Duration> {
+    let now = Instant::now();
+    let up: Vec<usize> = (0..workers.len())
+        .filter(|at| workers[*at].process.is_some() && workers[*at].frozen_until.is_none())
+        .collect();
+    let kind = if options.only_kills { 0 } else { random.below(10) };
+    if kind == 9 && kafka.pid().is_some() {
+        faults.broker_stops += 1;
+        signal(kafka.pid()?, "STOP");
+        return Some(Duration::from_millis(500 + random.below(4_000)));
+    }
+    let worker = &mut workers[*up.get(random.below(up.len().max(1) as u64) as usize)?];
+    match kind {
+        0..=4 => {
+            faults.kills += 1;
+            worker.process.take()?.kill();
+            worker.back_at = now + Duration::from_millis(random.below(1_500));
+        }
+        5..=6 => {
+            faults.ends += 1;
+            worker.process.take()?.terminate(Duration::from_secs(20)).await;
+            worker.back_at = now + Duration::from_millis(random.below(4_000));
+        }
+        // Longer than its session at times: it comes back as a zombie.
+        _ => {
+            faults.frozen += 1;
+            worker.signal("STOP");
+            worker.frozen_until = Some(now + Duration::from_millis(200 + random.below(14_000)));
+        }
+    }
+    None
+}
+
+/// How long nothing new was committed.
+struct Silence {
+    seen: i64,
+    since: Instant,
+    longest: Duration,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Silence { seen: 0, since: Instant::now(), longest: Duration::ZERO }
+    }
+
+    fn look(&mut self, end: i64, now: Instant) {
+        if end != self.seen {
+            (self.seen, self.since) = (end, now);
+        }
+        self.longest = self.longest.max(now - self.since);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Settled {
+    windowed: u64,
+    took: Duration,
+}
+
+/// Waits until the ledger has every event and nothing new comes out.
+async fn settle(workers: &[Worker], ends: &Ends, input: &str, events: u64) -> Result<Settled> {
+    let start = Instant::now();
+    let (mut end, mut quiet_since) = (0, Instant::now());
+    loop {
+        sleep_until((Instant::now() + Duration::from_millis(200)).into()).await;
+        let mut windowed = 0.0;
+        for process in workers.iter().filter_map(|worker| worker.process.as_ref()) {
+            if process.try_get(process.ports().admin, "/health/live").await.is_some() {
+                windowed += process.metric("events_windowed_total", &[("topic", input)]).await.unwrap_or(0.0);
+            }
+        }
+        let now = tokio::task::block_in_place(|| ends.sum())?;
+        if now != end {
+            (end, quiet_since) = (now, Instant::now());
+        }
+        let complete = windowed as u64 == events && quiet_since.elapsed() > Duration::from_secs(3);
+        if complete || start.elapsed() > SETTLE {
+            return Ok(Settled { windowed: windowed as u64, took: start.elapsed() });
+        }
+    }
+}
+
+fn report(
+    options: &Options,
+    faults: &Faults,
+    found: &Check,
+    settled: Settled,
+    events: u64,
+    peak_mb: f64,
+    silence: &Silence,
+) {
+    let Check { windows, missing, doubled, wrong, extra } = found;
+    let of = |count: u64| count.to_string();
+    print(
+        &["workers", "events", "killed", "ended", "frozen", "broker stopped", "longest silence s", "peak MB"],
+        &[vec![
+            options.workers.to_string(),
+            short(events as f64),
+            of(faults.kills),
+            of(faults.ends),
+            of(faults.frozen),
+            of(faults.broker_stops),
+            format!("{:.1}", silence.longest.as_secs_f64()),
+            format!("{peak_mb:.0}"),
+        ]],
+    );
+    print(
+        &["windows", "lost", "doubled", "wrong", "extra", "ledger", "settled after s"],
+        &[vec![
+            windows.to_string(),
+            missing.to_string(),
+            of(*doubled),
+            of(*wrong),
+            of(*extra),
+            if settled.windowed == events {
+                "exact".into()
+            } else {
+                format!("{} of {events}", settled.windowed)
+            },
+            format!("{:.1}", settled.took.as_secs_f64()),
+        ]],
+    );
+}
