@@ -2,7 +2,7 @@
 
 use crate::outward::Silences;
 use bytes::Bytes;
-use futures::future::{try_join, try_join_all};
+use futures::future::{try_join, try_join_all, try_join3};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, OnceLock};
@@ -138,6 +138,9 @@ impl Tables {
                 let table = ConfigTopic::open(cluster, &rules, sender.clone(), Box::new(told)).await?;
                 let _ = self.rules.0.set(table);
             }
+            Ok(())
+        };
+        let notes = async {
             if self.notes.0.get().is_none() {
                 let silences = self.silences.clone();
                 let told = move |change: Change| silences.changed(&change.key, change.value.as_deref());
@@ -149,7 +152,7 @@ impl Tables {
             }
             Ok(())
         };
-        try_join(models, rules).await.map(|_| ())
+        try_join3(models, rules, notes).await.map(|_| ())
     }
 
     /// What the configuration file and the program bring, laid over what was read, in this process alone: REST still has

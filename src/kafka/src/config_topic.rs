@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -182,14 +182,16 @@ struct Reader {
 
 impl Reader {
     fn run(mut self) {
-        let partitions = match self.assign() {
-            Ok(partitions) => partitions,
+        let mut behind = match self.assign() {
+            Ok(behind) => behind,
             Err(why) => {
                 self.tell_loaded(Err(why));
                 return;
             }
         };
-        let mut behind: HashSet<i32> = partitions.into_iter().collect();
+        if behind.is_empty() {
+            self.tell_loaded(Ok(()));
+        }
         while !self.inner.closed.load(Ordering::Acquire) {
             let event = match self.consumer.poll(Duration::from_millis(100)) {
                 None => continue,
@@ -201,7 +203,16 @@ impl Reader {
                 Some(Err(error)) => Err(error),
             };
             match event {
-                Ok((partition, offset, key, value)) => self.take(partition, offset, key, value),
+                Ok((partition, offset, key, value)) => {
+                    self.take(partition, offset, key, value);
+                    if behind.get(&partition).is_some_and(|end| offset + 1 >= *end) {
+                        behind.remove(&partition);
+                        if behind.is_empty() {
+                            self.tell_loaded(Ok(()));
+                        }
+                    }
+                }
+                // Where the last offsets hold no record: compaction leaves them, and so does a transaction.
                 Err(KafkaError::PartitionEOF(partition)) => {
                     behind.remove(&partition);
                     if behind.is_empty() {
@@ -226,7 +237,9 @@ impl Reader {
         }
     }
 
-    fn assign(&self) -> Result<Vec<i32>, String> {
+    /// The partitions that hold something, and their ends. They are asked for, because the client tells of an end only
+    /// when a fetch has waited there in vain.
+    fn assign(&self) -> Result<HashMap<i32, i64>, String> {
         let deadline = Instant::now() + Duration::from_secs(30);
         let partitions: Vec<i32> = loop {
             let metadata = self
@@ -246,15 +259,29 @@ impl Reader {
                     |code| rdkafka::error::RDKafkaErrorCode::from(code).to_string(),
                 ));
             }
-            let _ = self.consumer.poll(Duration::from_millis(100));
+            let _ = self.consumer.poll(Duration::from_millis(20));
         };
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in &partitions {
             list.add_partition_offset(&self.inner.topic, *partition, Offset::Beginning)
                 .map_err(|error| explain(&error))?;
         }
+        let mut ends = HashMap::new();
+        for partition in partitions {
+            let (start, end) = loop {
+                match self.consumer.fetch_watermarks(&self.inner.topic, partition, Duration::from_secs(10)) {
+                    Ok(found) => break found,
+                    // A partition just made has no leader for a moment.
+                    Err(error) if Instant::now() >= deadline => return Err(explain(&error)),
+                    Err(_) => drop(self.consumer.poll(Duration::from_millis(20))),
+                }
+            };
+            if start < end {
+                ends.insert(partition, end);
+            }
+        }
         self.consumer.assign(&list).map_err(|error| explain(&error))?;
-        Ok(partitions)
+        Ok(ends)
     }
 
     fn take(&mut self, partition: i32, offset: i64, key: Option<String>, value: Option<Bytes>) {

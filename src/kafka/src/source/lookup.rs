@@ -114,7 +114,7 @@ fn serve(
         if !wheres.is_empty() {
             let partitions: Vec<(TopicPartition, u64)> = wheres.into_iter().collect();
             let committed = committed(&consumer, &partitions);
-            for (at, (partition, number)) in partitions.into_iter().enumerate() {
+            let answer = |(at, (partition, number)): (usize, (TopicPartition, u64))| {
                 let found = match &committed {
                     Ok(committed) => {
                         let begin_ms = begin_ms.get(&*partition.topic).copied();
@@ -122,8 +122,11 @@ fn serve(
                     }
                     Err(why) => Err(why.clone()),
                 };
-                tell(Answer::Where(partition, number, found));
-            }
+                Answer::Where(partition, number, found)
+            };
+            // All of them, then told: once one is read, its fetches hold up the next question on the same connection.
+            let answers: Vec<Answer> = partitions.into_iter().enumerate().map(answer).collect();
+            answers.into_iter().for_each(tell);
         }
         if let Some(topics) = well {
             tell(Answer::Well(topics.iter().try_for_each(|topic| topic_is_well(&consumer, topic))));
