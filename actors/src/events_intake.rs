@@ -6,9 +6,9 @@ use crate::decisions::SET_APART;
 use crate::house::House;
 use crate::intake::Intake;
 use crate::ledger::{Ledger, LedgerMetrics};
+use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
 use crate::repartition::{self, Route};
-use bytes::Bytes;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,17 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidecast_config::{EmptyWindows, SeriesSpec, Settings, WindowSpec};
 use tidecast_event::decode::{Decoded, Decoder};
-use tidecast_event::{EventTime, OutputId, Reason, Rejection, TopicPartition};
+use tidecast_event::{EventTime, Reason, Rejection, TopicPartition};
+use tidecast_ports::RecordBatch;
 use tidecast_ports::source::RecordMeta;
-use tidecast_ports::{Destination, OutputRecord, RecordBatch};
 use tidecast_rules::{Filter, FilterEvent};
 use tidecast_window::{Closed, Group, Outcome, WindowKind};
 
 const FORMAT: u8 = 1;
-/// Room that a dead letter's headers and the record's own framing take of the largest request.
-const LETTER_OVERHEAD: usize = 1_024;
-/// Longest `detail` of a dead letter, bytes.
-const DETAIL_MAX: usize = 400;
 
 /// A family of series as the window room wants it.
 pub fn window_spec(spec: &SeriesSpec) -> tidecast_window::SeriesSpec {
@@ -80,7 +76,7 @@ pub struct EventsIntake {
     newest: EventTime,
     ledger: Ledger,
     max_future_micros: i64,
-    letter_max: usize,
+    letters: Letters,
     key: String,
     types: Vec<(Box<str>, u64)>,
     sources: HashMap<Box<str>, u64, foldhash::fast::RandomState>,
@@ -148,7 +144,7 @@ impl EventsIntake {
             newest,
             ledger,
             max_future_micros: i64::try_from(max_future.as_micros()).unwrap_or(i64::MAX),
-            letter_max: (settings.kafka.max_request_size as usize).saturating_sub(LETTER_OVERHEAD),
+            letters: Letters::new(settings, partition),
             key: String::new(),
             types: Vec::new(),
             sources: HashMap::default(),
@@ -165,10 +161,7 @@ impl EventsIntake {
         self.taking = record.offset;
         self.ledger.input += 1;
         if !self.set_apart.is_empty() && self.set_apart.remove(&record.offset) {
-            // The same words whoever sets it apart: a repeated output is identical.
-            let detail =
-                "processing it panicked each time that it was tried; the service's log has the words";
-            return self.reject(batch, record, &Rejection::new(Reason::Panic, detail), output);
+            return self.reject(batch, record, &panicked(), output);
         }
         let bytes = match batch.value(record) {
             Some(bytes) if !bytes.is_empty() => bytes,
@@ -238,7 +231,7 @@ impl EventsIntake {
                 Reason::Late,
                 format!("event time {time} is past the grace of its windows: the partition is at {newest}"),
             );
-            output.records.push(self.letter(batch, record, &rejection));
+            output.records.push(self.letters.of(batch, record, &rejection));
         } else {
             self.ledger.filtered += 1;
         }
@@ -252,43 +245,7 @@ impl EventsIntake {
         output: &mut BatchOutput,
     ) {
         self.ledger.dead_lettered += 1;
-        output.records.push(self.letter(batch, record, rejection));
-    }
-
-    fn letter(&self, batch: &RecordBatch, record: &RecordMeta, rejection: &Rejection) -> OutputRecord {
-        let key = batch.key(record);
-        let value = batch.value(record);
-        let room = self.letter_max.saturating_sub(key.map_or(0, <[u8]>::len));
-        let mut detail = rejection.detail.clone();
-        if detail.len() > DETAIL_MAX {
-            detail.truncate((0..=DETAIL_MAX).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0));
-        }
-        let mut headers = vec![
-            ("reason", Bytes::from_static(rejection.reason.as_str().as_bytes())),
-            ("detail", Bytes::from(detail)),
-            ("topic", Bytes::from(self.partition.topic.to_string())),
-            ("partition", Bytes::from(self.partition.partition.to_string())),
-            ("offset", Bytes::from(record.offset.to_string())),
-        ];
-        if value.is_some_and(|value| value.len() > room) {
-            headers.push(("truncated", Bytes::from_static(b"true")));
-        }
-        let at = record.offset.to_le_bytes();
-        let place = self.partition.partition.to_le_bytes();
-        OutputRecord {
-            destination: Destination::DeadLetters,
-            partition: None,
-            key: key.map(Bytes::copy_from_slice),
-            value: value.map(|value| Bytes::copy_from_slice(&value[..value.len().min(room)])),
-            id: Some(OutputId::of(&[
-                crate::PIPELINE_VERSION,
-                b"letter",
-                self.partition.topic.as_bytes(),
-                &place,
-                &at,
-            ])),
-            headers,
-        }
+        output.records.push(self.letters.of(batch, record, rejection));
     }
 }
 

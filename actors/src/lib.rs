@@ -19,6 +19,7 @@ pub mod forecasting;
 pub mod house;
 pub mod intake;
 pub mod ledger;
+pub mod letters;
 pub mod messages;
 pub mod metrics;
 pub mod nursery;

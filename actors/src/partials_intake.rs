@@ -2,10 +2,13 @@
 //! which close when the least of their watermarks has passed.
 
 use crate::closed_window::WindowWriter;
+use crate::decisions::SET_APART;
 use crate::events_intake::{advance_of, window_spec};
 use crate::house::House;
 use crate::intake::Intake;
+use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,11 @@ pub struct PartialsIntake {
     merger: Merger,
     advance_micros: i64,
     writer: WindowWriter,
+    letters: Letters,
+    /// Offset of the record that is taken.
+    taking: i64,
+    /// Offsets of records that are not looked at: they made this code panic.
+    set_apart: BTreeSet<i64>,
 }
 
 impl PartialsIntake {
@@ -43,6 +51,9 @@ impl PartialsIntake {
             merger,
             advance_micros,
             writer: WindowWriter::default(),
+            letters: Letters::new(&house.settings, partition),
+            taking: 0,
+            set_apart: BTreeSet::new(),
         })
     }
 }
@@ -50,6 +61,11 @@ impl PartialsIntake {
 impl Intake for PartialsIntake {
     fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) {
         for record in &batch.records[records] {
+            self.taking = record.offset;
+            if !self.set_apart.is_empty() && self.set_apart.remove(&record.offset) {
+                output.records.push(self.letters.of(batch, record, &panicked()));
+                continue;
+            }
             let Some(bytes) = batch.value(record) else { continue };
             match UpstreamMessage::decode(bytes) {
                 Ok(message) => {
@@ -76,7 +92,15 @@ impl Intake for PartialsIntake {
         None
     }
 
-    fn replay(&mut self, _: &str, _: &mut BatchOutput) {}
+    fn taking(&self) -> Option<i64> {
+        Some(self.taking)
+    }
+
+    fn replay(&mut self, decision: &str, _: &mut BatchOutput) {
+        if let Some(offset) = decision.strip_prefix(SET_APART) {
+            self.set_apart.extend(offset.parse::<i64>());
+        }
+    }
 
     fn encode(&self) -> Vec<u8> {
         let mut state = Vec::new();

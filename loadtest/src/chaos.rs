@@ -35,9 +35,9 @@ pub struct Options {
     /// Only kills, of no more than one worker at a time.
     #[arg(long)]
     pub only_kills: bool,
-    /// Give workers lasting names (`group_instance_id`).
+    /// Workers without lasting names (`group_instance_id`): the group waits for the session of each that is killed.
     #[arg(long)]
-    pub lasting_names: bool,
+    pub nameless: bool,
     /// Chooses faults and their moments.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -200,7 +200,7 @@ fn workers(kafka: &Kafka, options: &Options, input: &str) -> (Vec<Worker>, Strin
             idle_after = "10m"
             "#
         ));
-        let lasting = options.lasting_names.then(|| format!("kafka.group_instance_id=worker-{number}"));
+        let lasting = (!options.nameless).then(|| format!("kafka.group_instance_id=worker-{number}"));
         let arguments = lasting.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect();
         Worker { setup, arguments, process: None, back_at: Instant::now(), frozen_until: None }
     };
