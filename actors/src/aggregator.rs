@@ -30,6 +30,10 @@ const RECORDS: usize = 256;
 /// message with everything in it.
 const PIECE: usize = 256;
 
+/// Records that a partition may be behind before what it says is no longer urgent: more than are under way at the highest
+/// rates.
+const BACKLOG: i64 = 50_000;
+
 /// The actor.
 pub struct Aggregator;
 
@@ -182,6 +186,7 @@ impl AggregatorState {
             let mut output = self.output(self.next_offset);
             output.silent = silent;
             output.polled_at = started;
+            output.backlog = batch.high_watermark - offset > BACKLOG;
             // And where enough has come of it: what follows waits here until the next stage has room.
             let mut at = from;
             while at < to && output.closed.len() + output.records.len() < PIECE {

@@ -179,6 +179,7 @@ impl EventsIntake {
         let newest = self.newest;
         let (mut taken, mut late) = (false, false);
         let mut document = None;
+        let mut counted = false;
         for part in &mut self.parts {
             let Part { group, routes, filters, advances, key: path, open, .. } = part;
             let mut sink = |closed: Closed<'_>| {
@@ -200,13 +201,17 @@ impl EventsIntake {
                     continue;
                 }
                 if who.is_none() {
-                    let key = if path == "source" {
-                        Some(event.source())
-                    } else {
-                        event.lookup(path, &mut self.key)
-                    };
+                    let by_source = path == "source";
+                    let key =
+                        if by_source { Some(event.source()) } else { event.lookup(path, &mut self.key) };
                     let Some(key) = key else { break };
-                    who = Some(group.intern(key, event.event_type()));
+                    let interned = group.intern(key, event.event_type());
+                    if by_source && !counted {
+                        // Where its source is looked up anyway.
+                        group.count(interned);
+                        counted = true;
+                    }
+                    who = Some(interned);
                 }
                 let Some(who) = who else { break };
                 match group.observe(index, who, event.time(), event.numbers(), newest, &mut sink) {
@@ -221,7 +226,10 @@ impl EventsIntake {
                 }
             }
         }
-        count(&mut self.types, &mut self.sources, &event);
+        count_type(&mut self.types, event.event_type());
+        if !counted {
+            *self.sources.entry_ref(event.source()).or_insert(0) += 1;
+        }
         let time = event.time();
         if taken {
             self.ledger.windowed += 1;
@@ -296,23 +304,13 @@ fn passes(filter: &Filter, event: &Decoded<'_>, document: &mut Option<Document>)
     filter.evaluate(&event).unwrap_or(false)
 }
 
-fn count(
-    types: &mut Vec<(Box<str>, u64)>,
-    sources: &mut HashMap<Box<str>, u64, foldhash::fast::RandomState>,
-    event: &Decoded<'_>,
-) {
+fn count_type(types: &mut Vec<(Box<str>, u64)>, event_type: &str) {
     /// Types counted apart in one batch; more are counted with the last.
     const TYPES: usize = 64;
-    match types.iter().position(|(name, _)| **name == *event.event_type()) {
+    match types.iter().position(|(name, _)| **name == *event_type) {
         Some(at) => types[at].1 += 1,
-        None if types.len() < TYPES => types.push((event.event_type().into(), 1)),
+        None if types.len() < TYPES => types.push((event_type.into(), 1)),
         None => {}
-    }
-    match sources.get_mut(event.source()) {
-        Some(count) => *count += 1,
-        None => {
-            sources.insert(event.source().into(), 1);
-        }
     }
 }
 
@@ -419,6 +417,9 @@ impl Intake for EventsIntake {
     }
 
     fn tell_metrics(&mut self) {
+        for part in self.parts.iter_mut().filter(|part| part.key == "source") {
+            part.group.take_counts(|source, count| *self.sources.entry_ref(source).or_insert(0) += count);
+        }
         self.house.tally.add(
             self.types.iter().map(|(name, count)| (&**name, *count)),
             self.sources.iter().map(|(name, count)| (&**name, *count)),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tidecast_config::SeriesSpec;
 use tidecast_event::TopicPartition;
 use tidecast_ports::RecordBatch;
-use tidecast_window::{Closed, Merger, UpstreamMessage};
+use tidecast_window::{Closed, Merged, Merger, UpstreamMessage};
 
 /// The state of one partition of a repartition topic.
 pub struct PartialsIntake {
@@ -73,7 +73,10 @@ impl Intake for PartialsIntake {
                     let mut sink = |closed: Closed<'_>| {
                         self.writer.push(output, &closed, self.advance_micros, newest, &self.partition)
                     };
-                    self.merger.observe(message, &mut sink);
+                    if self.merger.observe(message, &mut sink) == Merged::Expired {
+                        tracing::warn!(partition = %self.partition, offset = record.offset, "a part came for a window that is \
+                            forgotten: a repeat of long ago, or what a partition had before it was known of");
+                    }
                 }
                 // The topic is ours alone: what cannot be read was written by another version or another program.
                 Err(error) => {

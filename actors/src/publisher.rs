@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 /// From the first uncommitted output to its commit, unless a commit takes longer.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(25);
+/// The same while a backlog is read: fewer and larger requests leave the broker more time for reading.
+const BACKLOG_COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// With nothing to commit: between two looks at whether a producer has to be made.
 const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 /// Outputs handed to the thread and not yet taken: the actor's own mailbox bounds what waits behind them.
@@ -129,6 +131,8 @@ struct Worker {
     offsets: BTreeMap<TopicPartition, (i64, String)>,
     staged: u64,
     first_staged: Option<Instant>,
+    /// Something staged is waited for: not all of it is of a backlog.
+    urgent: bool,
     snapshots: Vec<Snapshot>,
     waiting: Vec<oneshot::Sender<()>>,
     polled: Vec<Instant>,
@@ -150,6 +154,7 @@ impl Worker {
             offsets: BTreeMap::new(),
             staged: 0,
             first_staged: None,
+            urgent: true,
             snapshots: Vec::new(),
             waiting: Vec::new(),
             polled: Vec::new(),
@@ -167,7 +172,7 @@ impl Worker {
             }
             let wait = self
                 .first_staged
-                .map_or(IDLE_INTERVAL, |first| COMMIT_INTERVAL.saturating_sub(first.elapsed()))
+                .map_or(IDLE_INTERVAL, |first| self.commit_interval().saturating_sub(first.elapsed()))
                 .min(again.take().unwrap_or(IDLE_INTERVAL));
             let received = tokio::select! {
                 biased;
@@ -187,12 +192,28 @@ impl Worker {
             if let Some(producer) = &mut self.producer {
                 again = producer.poll();
             }
-            let due = self.first_staged.is_some_and(|first| first.elapsed() >= COMMIT_INTERVAL);
+            let due = self.first_staged.is_some_and(|first| first.elapsed() >= self.commit_interval());
             if due || !self.waiting.is_empty() {
                 self.commit(false).await;
             }
         }
         self.commit(true).await;
+    }
+
+    fn commit_interval(&self) -> Duration {
+        if self.urgent { COMMIT_INTERVAL } else { BACKLOG_COMMIT_INTERVAL }
+    }
+
+    /// Something came to be staged: the first of a commit, or after others.
+    fn stage_urgent(&mut self, urgent: bool) {
+        let urgent = urgent || (self.first_staged.is_some() && self.urgent);
+        self.first_staged.get_or_insert_with(Instant::now);
+        if urgent != self.urgent {
+            self.urgent = urgent;
+            if let Some(producer) = &mut self.producer {
+                producer.backlog(!urgent);
+            }
+        }
     }
 
     async fn take(&mut self, message: PublisherMessage) {
@@ -227,7 +248,7 @@ impl Worker {
                 return;
             }
         }
-        self.first_staged.get_or_insert_with(Instant::now);
+        self.stage_urgent(!output.backlog);
         if let Some(mut trace) = output.trace.take() {
             trace.enter("publish");
             trace.mark(&mut output.records);
@@ -320,6 +341,7 @@ impl Worker {
             Ok(mut producer) => {
                 let reports = self.reports.clone();
                 producer.wake_with(Arc::new(move || reports.notify_one()));
+                producer.backlog(!self.urgent);
                 self.producer = Some(producer);
                 self.retry = RETRY_FIRST;
                 self.with.metrics.connected.set(1.0);

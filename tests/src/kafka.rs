@@ -1,6 +1,6 @@
 //! A real broker: the suite's, or one of a test's own that can be taken away; producers and readers for it.
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -125,6 +125,17 @@ impl Kafka {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let made =
             admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(ASK))).await.unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+    }
+
+    /// Gives a topic more partitions.
+    pub async fn grow(&self, topic: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
+        let more = NewPartitions::new(topic, partitions);
+        let made = admin
+            .create_partitions([&more], &AdminOptions::new().operation_timeout(Some(ASK)))
+            .await
+            .unwrap();
         assert!(made.iter().all(Result::is_ok), "{made:?}");
     }
 

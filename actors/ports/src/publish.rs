@@ -94,6 +94,9 @@ pub trait Publisher: Send {
     /// what comes to be produced and committed.
     fn wake_with(&mut self, _wake: Wake) {}
 
+    /// From here on what is produced is of a backlog, which nobody waits for: more of it may go together. Or no longer.
+    fn backlog(&mut self, _backlog: bool) {}
+
     /// Serves delivery reports and sends what may go, without waiting. Where something is held back for a moment, so
     /// that more goes with it: that moment, after which to call again.
     fn poll(&mut self) -> Option<Duration>;

@@ -105,6 +105,8 @@ pub struct BatchOutput {
     pub drained: Option<oneshot::Sender<()>>,
     /// When the poll returned.
     pub polled_at: Instant,
+    /// Its input is far behind: nobody waits for this, and more of it may be written at once.
+    pub backlog: bool,
     /// Input records in it.
     pub input_records: u32,
     /// A sampled event that is on its way with it.
@@ -140,6 +142,7 @@ impl BatchOutput {
             snapshot: None,
             drained: None,
             polled_at: Instant::now(),
+            backlog: false,
             input_records: 0,
             trace: None,
         }

@@ -29,6 +29,9 @@ const HELD_BYTES_MAX: usize = 8 << 20;
 /// long for what else comes is sooner than another round. What is larger goes at once.
 const GATHER: Duration = Duration::from_millis(2);
 const GATHER_BYTES: usize = 256 << 10;
+/// The same of a backlog, for which nobody waits: the broker has less to do for few large requests.
+const BACKLOG_GATHER: Duration = Duration::from_millis(50);
+const BACKLOG_GATHER_BYTES: usize = 1 << 20;
 
 /// Topic names of the house's destinations.
 #[derive(Debug, Clone)]
@@ -154,6 +157,8 @@ pub struct KafkaPublisher {
     held_bytes: usize,
     /// Since when the first of them waits.
     held_since: Option<Instant>,
+    /// What is produced is of a backlog.
+    backlog: bool,
     /// A record that the client did not take, not yet told.
     refused: Option<PublishError>,
 }
@@ -194,6 +199,7 @@ impl KafkaPublisher {
             held: VecDeque::new(),
             held_bytes: 0,
             held_since: None,
+            backlog: false,
             refused: None,
         })
     }
@@ -430,11 +436,17 @@ impl Publisher for KafkaPublisher {
         self.producer.wake_with(wake);
     }
 
+    fn backlog(&mut self, backlog: bool) {
+        self.backlog = backlog;
+    }
+
     fn poll(&mut self) -> Option<Duration> {
         self.producer.serve();
         let since = self.held_since.filter(|_| self.producer.in_flight_count() == 0)?;
-        let left = GATHER.saturating_sub(since.elapsed());
-        if !left.is_zero() && self.held_bytes < GATHER_BYTES {
+        let (most, bytes) =
+            if self.backlog { (BACKLOG_GATHER, BACKLOG_GATHER_BYTES) } else { (GATHER, GATHER_BYTES) };
+        let left = most.saturating_sub(since.elapsed());
+        if !left.is_zero() && self.held_bytes < bytes {
             return Some(left);
         }
         if let Err(error) = self.release() {

@@ -61,7 +61,7 @@ impl SourceOptions {
         SourceOptions {
             topics: topics.into_iter().map(Into::into).collect(),
             batch_records: 4_096,
-            queue_bytes: 8 << 20,
+            queue_bytes: 2 << 20,
             traceparent: false,
             read_uncommitted: false,
             session_timeout: None,

@@ -69,6 +69,17 @@ impl Group {
         Interned { key: self.keys.intern(key), event_type }
     }
 
+    /// Counts an event of a key, for [`Group::take_counts`]: not part of the state.
+    #[inline]
+    pub fn count(&mut self, who: Interned) {
+        self.keys.count(who.key);
+    }
+
+    /// Tells how many events of each key were counted since the last time, in no order.
+    pub fn take_counts(&mut self, tell: impl FnMut(&str, u64)) {
+        self.keys.take_counts(tell);
+    }
+
     /// Gives one event to one series. `newest` is the newest event time of all valid events of the partition up to and
     /// including this one; windows that it closes go to the sink before those that the event corrects.
     #[inline]

@@ -16,13 +16,31 @@ pub(crate) struct Keys {
     hasher: foldhash::fast::FixedState,
     /// The last one found: event types, and keys in bursts, repeat.
     last: u32,
+    tally: Tally,
+}
+
+/// How often each was counted since the last look.
+#[derive(Debug, Default)]
+struct Tally {
+    counts: Vec<u32>,
+    /// Those whose count is not 0.
+    counted: Vec<u32>,
+    /// Counts of texts that were forgotten meanwhile.
+    gone: Vec<(Box<str>, u32)>,
 }
 
 impl Default for Keys {
     fn default() -> Self {
         // A fixed seed: no result depends on it, and the room draws no randomness of its own.
         let hasher = foldhash::fast::FixedState::with_seed(0x7469_6465_6361_7374);
-        Keys { blocks: Vec::new(), places: Vec::new(), table: HashTable::new(), hasher, last: 0 }
+        Keys {
+            blocks: Vec::new(),
+            places: Vec::new(),
+            table: HashTable::new(),
+            hasher,
+            last: 0,
+            tally: Tally::default(),
+        }
     }
 }
 
@@ -68,9 +86,38 @@ impl Keys {
         id
     }
 
+    /// Counts one more of a number that was given out.
+    #[inline]
+    pub fn count(&mut self, id: u32) {
+        let Tally { counts, counted, .. } = &mut self.tally;
+        if counts.len() <= id as usize {
+            counts.resize(id as usize + 1, 0);
+        }
+        let count = &mut counts[id as usize];
+        if *count == 0 {
+            counted.push(id);
+        }
+        // An overflow takes more events than are read between two looks.
+        *count = count.wrapping_add(1);
+    }
+
+    /// Tells what was counted since the last time, in no order.
+    pub fn take_counts(&mut self, mut tell: impl FnMut(&str, u64)) {
+        let mut tally = std::mem::take(&mut self.tally);
+        for (text, count) in tally.gone.drain(..) {
+            tell(&text, count.into());
+        }
+        for id in tally.counted.drain(..) {
+            tell(self.get(id), std::mem::take(&mut tally.counts[id as usize]).into());
+        }
+        self.tally = tally;
+    }
+
     /// Forgets those that are not `live`, and tells the new number of each (any number for the forgotten).
     pub fn retain(&mut self, live: &[bool]) -> Vec<u32> {
         let mut kept = Keys::default();
+        // Told all the same; kept by their texts, for the numbers change.
+        self.take_counts(|text, count| kept.tally.gone.push((text.into(), count as u32)));
         let renumbered = (0..self.places.len() as u32)
             .map(|id| if live[id as usize] { kept.intern(self.get(id)) } else { 0 })
             .collect();
@@ -108,7 +155,16 @@ mod tests {
         }
         assert_eq!((keys.get(long_id), keys.get(empty)), (long.as_str(), ""));
         let live: Vec<bool> = (0..keys.len()).map(|id| id % 3 == 0).collect();
+        for id in [0, 1, 1, 5] {
+            keys.count(ids[id]);
+        }
         let renumbered = keys.retain(&live);
+        keys.count(renumbered[0]);
+        let mut counts = std::collections::BTreeMap::new();
+        keys.take_counts(|text, count| *counts.entry(text.to_owned()).or_insert(0) += count);
+        let wanted = [(&texts[0], 2), (&texts[1], 2), (&texts[5], 1)];
+        assert_eq!(counts, wanted.into_iter().map(|(text, count)| (text.clone(), count)).collect());
+        keys.take_counts(|text, count| panic!("{text} counted {count} times again"));
         assert_eq!(keys.len(), live.iter().filter(|live| **live).count());
         for id in ids.iter().filter(|id| **id % 3 == 0) {
             assert_eq!(keys.get(renumbered[*id as usize]), texts[*id as usize]);

@@ -36,8 +36,8 @@ pub enum Merged {
     Applied,
     /// It, or a newer one, was there already.
     Repeated,
-    /// Its window is no longer kept: a repeat of long ago, or a partition that was idle for longer than windows are
-    /// kept for it.
+    /// Its window is no longer kept: a repeat of long ago, a partition that was idle for longer than windows are kept for
+    /// it, or one that is new.
     Expired,
 }
 
@@ -123,10 +123,11 @@ impl Merger {
         Ok(merger)
     }
 
-    /// Waits for more upstream partitions: the input topic has grown. It never waits for fewer.
-    pub fn grow(&mut self, upstreams: u32) {
+    /// Waits for more upstream partitions: the input topic has grown. It never waits for fewer. A new one stands where all
+    /// others have come to, for windows before that were forgotten: one made anew would be told a second time.
+    fn grow(&mut self, upstreams: u32) {
         let len = self.upstreams.len().max(upstreams as usize);
-        self.upstreams.resize(len, Upstream { watermark: i64::MIN, idle: false });
+        self.upstreams.resize(len, Upstream { watermark: self.passed_by_all(), idle: false });
     }
 
     /// The series.
@@ -158,13 +159,17 @@ impl Merger {
 
     fn partial(&mut self, partial: Partial, sink: &mut Sink<'_>) -> Merged {
         let (start, end) = (partial.start().0, partial.end().0);
-        if self.is_expired(end) {
-            return Merged::Expired;
-        }
         let key: Arc<str> = match self.windows.get_key_value(partial.key.as_str()) {
             Some((key, _)) => key.clone(),
             None => partial.key.as_str().into(),
         };
+        if self.is_expired(end) {
+            if partial.upstream as usize >= self.upstreams.len() {
+                // No repeat: this partition was never heard of.
+                self.count_late(&key, partial.count + partial.late_count);
+            }
+            return Merged::Expired;
+        }
         let session = matches!(self.spec.window, WindowKind::Session { .. });
         let windows = self.windows.entry(key.clone()).or_default();
         // A session's parts touch; an aligned window's are the same window.
@@ -210,14 +215,19 @@ impl Merger {
         let (start, end) = (joined.start, joined.end);
         let now = !partial.open && (joined.emissions > 0 || (end <= self.watermark && !joined.is_open()));
         windows.insert(at, joined);
-        if late > 0 && (self.late.len() < MAX_LATE_KEYS || self.late.contains_key(&key)) {
-            *self.late.entry(key.clone()).or_insert(0) += late;
-        }
+        self.count_late(&key, late);
         self.know(&key, start);
         if now {
             self.emit(&key, start, sink);
         }
         Merged::Applied
+    }
+
+    /// To be told with the next window of the key.
+    fn count_late(&mut self, key: &Arc<str>, late: u64) {
+        if late > 0 && (self.late.len() < MAX_LATE_KEYS || self.late.contains_key(key)) {
+            *self.late.entry(key.clone()).or_insert(0) += late;
+        }
     }
 
     fn mark(&mut self, mark: &Mark, sink: &mut Sink<'_>) -> Merged {
@@ -307,11 +317,13 @@ impl Merger {
         }
     }
 
+    fn passed_by_all(&self) -> i64 {
+        self.upstreams.iter().map(|upstream| upstream.watermark).min().unwrap_or(i64::MIN)
+    }
+
     fn is_expired(&self, end: i64) -> bool {
         let past = end.saturating_add(self.spec.grace_micros);
-        let passed_by_all =
-            self.upstreams.iter().map(|upstream| upstream.watermark).min().unwrap_or(i64::MIN);
-        past <= passed_by_all || past.saturating_add(IDLE_RETENTION_MICROS) <= self.watermark
+        past <= self.passed_by_all() || past.saturating_add(IDLE_RETENTION_MICROS) <= self.watermark
     }
 
     /// Forgets the windows that no part can come for.

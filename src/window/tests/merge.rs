@@ -107,6 +107,30 @@ fn a_window_closes_when_every_partition_has_passed_it() {
     assert_eq!(flow.merger.watermark(), EventTime(12 * SECOND));
 }
 
+/// A partition that nobody knew of when the others had closed a window, and forgotten it.
+#[test]
+fn a_new_partition_tells_no_window_a_second_time() {
+    let mut flow = Flow::new(tumbling(1), 1);
+    flow.event(0, "a", true, SECOND / 2, Some(1.0));
+    flow.event(0, "a", true, 60 * SECOND, Some(2.0));
+    assert_eq!(flow.taken().len(), 1);
+    let spec = flow.spec.clone();
+    flow.groups.push(Group::partial(vec![spec]).unwrap());
+    flow.newest.push(EventTime::MIN);
+    flow.event(1, "a", true, SECOND / 2, Some(5.0));
+    flow.event(1, "a", true, 60 * SECOND, Some(7.0));
+    flow.event(1, "a", true, 120 * SECOND, Some(7.0));
+    assert_eq!(
+        flow.taken(),
+        Vec::<String>::new(),
+        "the first is not told again, the second waits for partition 0"
+    );
+    flow.restart();
+    flow.event(0, "a", true, 120 * SECOND, Some(2.0));
+    let told = flow.closed.pop().expect("the window of both");
+    assert_eq!((told.event_count, told.revision), (2, 0));
+}
+
 #[test]
 fn an_idle_partition_holds_no_other_back_and_corrects_when_it_wakes() {
     let mut flow = Flow::new(tumbling(10), 2);

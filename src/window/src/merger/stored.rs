@@ -41,8 +41,8 @@ impl Merger {
             return Ok(merger);
         }
         let (stored, watermark, windows): (Vec<Upstream>, i64, u64) = get(bytes, &mut at)?;
-        merger.grow(stored.len() as u32);
-        merger.upstreams[..stored.len()].copy_from_slice(&stored);
+        // As many as were waited for then: what has grown since is heard of at the same record as the first time.
+        merger.upstreams = stored;
         merger.watermark = watermark;
         for _ in 0..windows {
             let (key, window): (String, Option<Window>) = get(bytes, &mut at)?;
