@@ -8,6 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidecast_ports::{ControlError, Page};
@@ -16,8 +17,9 @@ use tidecast_ports::{ControlError, Page};
 const READ: Duration = Duration::from_secs(10);
 /// Records looked at for one page: a filter that matches little gives short pages, not long waits.
 const LOOKED_AT: usize = 20_000;
-/// Records read at once from one partition, at most.
+/// Records read at once from one partition: at first, and at most, once what was read had little that was wanted.
 const WINDOW: i64 = 500;
+const WINDOW_MAX: i64 = 4_000;
 
 /// For each partition, the offset below which a listing goes on.
 pub(crate) type Positions = BTreeMap<i32, i64>;
@@ -51,24 +53,42 @@ impl SharedReader {
         work: impl FnOnce(&mut TopicReader) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
         let shared = Arc::clone(&self.0);
+        let asker = Asker::default();
+        let gone = asker.0.clone();
         let done = tokio::task::spawn_blocking(move || {
             let mut slot = shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
             let reader = match &mut *slot {
                 Some(reader) => reader,
                 empty => empty.insert(TopicReader::open(&shared.cluster, shared.purpose)?),
             };
+            reader.asker_gone = gone;
+            reader.is_wanted()?;
             work(reader)
         });
-        done.await.unwrap_or_else(|error| {
+        let done = done.await;
+        drop(asker);
+        done.unwrap_or_else(|error| {
             let what = self.0.purpose.replace('-', " ");
             Err(ControlError::Unavailable(format!("reading the {what} was cut short: {error}")))
         })
     }
 }
 
+/// Tells, when it is dropped, that nobody waits any more: a client that hung up must not keep the reader from the next.
+#[derive(Default)]
+struct Asker(Arc<AtomicBool>);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// A reader without a group, of committed records. Its calls block.
 pub(crate) struct TopicReader {
     consumer: BaseConsumer<QuietContext>,
+    /// Set when nobody waits for what is read.
+    asker_gone: Arc<AtomicBool>,
 }
 
 impl TopicReader {
@@ -83,7 +103,14 @@ impl TopicReader {
             .set("auto.offset.reset", "earliest");
         let consumer = BaseConsumer::from_config_and_context(&config, QuietContext::default())
             .map_err(|error| ControlError::Unavailable(explain(&error)))?;
-        Ok(TopicReader { consumer })
+        Ok(TopicReader { consumer, asker_gone: Arc::default() })
+    }
+
+    fn is_wanted(&self) -> Result<(), ControlError> {
+        if self.asker_gone.load(Ordering::Acquire) {
+            return Err(ControlError::Unavailable("whoever asked has hung up".to_owned()));
+        }
+        Ok(())
     }
 
     /// First and next offset of each partition.
@@ -123,6 +150,9 @@ impl TopicReader {
         self.consumer.assign(&list).map_err(|error| self.fault(topic, &error))?;
         let deadline = Instant::now() + READ;
         let outcome = loop {
+            if let Err(gone) = self.is_wanted() {
+                break Err(gone);
+            }
             match self.consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
                     // What was asked for before may still be on its way.
@@ -169,7 +199,7 @@ impl TopicReader {
                 (*partition, before.map_or(*high, |before| before.min(*high)))
             })
             .collect();
-        let window = i64::try_from(limit).unwrap_or(WINDOW).clamp(50, WINDOW);
+        let mut window = i64::try_from(limit).unwrap_or(WINDOW).clamp(50, WINDOW);
         // The newest not yet taken of each partition last.
         let mut waiting: BTreeMap<i32, Vec<Found<R>>> = BTreeMap::new();
         let (mut items, mut looked_at) = (Vec::new(), 0);
@@ -177,6 +207,10 @@ impl TopicReader {
             for (partition, (low, _)) in bounds {
                 let waiting = waiting.entry(*partition).or_default();
                 while waiting.is_empty() && at[partition] > *low {
+                    if looked_at > items.len() * 8 {
+                        // A question to the broker takes as long as reading a thousand records.
+                        window = (window * 2).min(WINDOW_MAX);
+                    }
                     let from = (at[partition] - window).max(*low);
                     self.each(topic, *partition, from, at[partition], |message| {
                         waiting.push(Found {
