@@ -103,6 +103,16 @@ impl Elsewhere {
         });
     }
 
+    /// Other processes that work on partitions.
+    pub fn workers(&self) -> u64 {
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let works = |stats: &&WorkerStats| {
+            let partitions = stats.processor.more.get("partitions");
+            partitions.and_then(serde_json::Value::as_u64).is_some_and(|partitions| partitions > 0)
+        };
+        figures.values().map(|(_, stats)| stats).filter(works).count() as u64
+    }
+
     /// Adds the figures that other processes told lately.
     pub fn add_figures(&self, stats: &mut WorkerStats) {
         let now = i64::try_from(crate::wall_clock_ms()).unwrap_or(i64::MAX);

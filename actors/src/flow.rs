@@ -61,9 +61,69 @@ pub fn seconds_to_clear(before: u64, now: u64, over: Duration) -> Option<f64> {
     Some(now as f64 * over.as_secs_f64() / cleared as f64)
 }
 
+/// What a group has to do, and with how many.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Processes that work on partitions now.
+    pub workers: u64,
+    /// Input partitions: more processes than these have nothing to do.
+    pub partitions: u64,
+    /// Records behind the newest.
+    pub lag: u64,
+    /// As [`seconds_to_clear`] has it.
+    pub seconds_to_clear: Option<f64>,
+    /// Events a second.
+    pub rate: f64,
+    /// Of the fullest stage, 0 to 1.
+    pub utilization: f64,
+}
+
+/// A lag of so many seconds at the present rate is nothing that one worker more would be asked for.
+const LAG_SECONDS_BORNE: f64 = 10.0;
+/// A lag that is gone within this is left to those who are at it.
+const CLEARED_WITHIN: f64 = 60.0;
+/// Below it, and without a lag, one worker less would do.
+const IDLE: f64 = 0.05;
+
+/// How many workers are wanted, and why: one more while a lag grows or stays (twice as many while it grows), one less when
+/// nothing waits anywhere. Never more than there are partitions.
+pub fn wanted_workers(load: &Load) -> (u64, &'static str) {
+    let most = load.partitions.max(1);
+    let behind = load.lag as f64 > load.rate.max(1.0) * LAG_SECONDS_BORNE;
+    let (wanted, why) = match load.seconds_to_clear {
+        None if behind => (load.workers.max(1) * 2, "the lag grows"),
+        Some(seconds) if behind && seconds > CLEARED_WITHIN => (load.workers + 1, "the lag shrinks slowly"),
+        _ if load.lag as f64 <= load.rate && load.utilization < IDLE => {
+            (load.workers.saturating_sub(1), "nothing waits")
+        }
+        _ => (load.workers, "they keep up"),
+    };
+    (wanted.clamp(1, most), why)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_are_asked_for_while_a_lag_stays_and_let_go_when_nothing_waits() {
+        let load = Load {
+            workers: 2,
+            partitions: 8,
+            lag: 100_000,
+            seconds_to_clear: None,
+            rate: 1_000.0,
+            utilization: 0.5,
+        };
+        assert_eq!(wanted_workers(&load).0, 4);
+        assert_eq!(wanted_workers(&Load { seconds_to_clear: Some(600.0), ..load }).0, 3);
+        assert_eq!(wanted_workers(&Load { seconds_to_clear: Some(5.0), ..load }).0, 2);
+        assert_eq!(wanted_workers(&Load { partitions: 3, ..load }).0, 3);
+        let quiet = Load { lag: 0, seconds_to_clear: Some(0.0), utilization: 0.0, ..load };
+        assert_eq!(wanted_workers(&quiet).0, 1);
+        assert_eq!(wanted_workers(&Load { workers: 1, ..quiet }).0, 1);
+        assert_eq!(wanted_workers(&Load { utilization: 0.3, ..quiet }).0, 2);
+    }
 
     fn reading(name: &'static str, depth: u64, waited_ms: u64) -> Reading {
         Reading { name, depth, capacity: 10, sent: 100, waited: Duration::from_millis(waited_ms) }

@@ -12,6 +12,7 @@ use crate::registry::{ModelEntry, Registry};
 use crate::wire;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
+use std::time::Duration;
 use tidecast_event::{Aggregate, Anomaly, EventTime, OutputId};
 use tidecast_forecast::stream::{FitOutcome, State as ModelLife};
 use tidecast_mailbox::{Envelope, Reply};
@@ -42,6 +43,8 @@ pub struct ForecasterArguments {
     pub metrics: Arc<ModelMetrics>,
     /// For counting forecasts.
     pub registry: Arc<Registry>,
+    /// An update or a forecast that takes longer is told of.
+    pub max_latency: Duration,
 }
 
 /// How far a model has come in event time.
@@ -186,12 +189,23 @@ impl ForecasterState {
         self.collect_fit().await;
         let started = Instant::now();
         let observed = self.with.brain.observe(value);
-        self.with.metrics.inference_ms.observe(started.elapsed().as_secs_f64() * 1e3);
+        self.took(started);
         self.submit_fit();
         if matches!(self.with.brain.state(), ModelLife::Fitting) {
             self.collect_fit().await;
         }
         observed
+    }
+
+    /// Notes how long the model took.
+    fn took(&self, started: Instant) {
+        let (took, most) = (started.elapsed(), self.with.max_latency);
+        self.with.metrics.inference_ms.observe(took.as_secs_f64() * 1e3);
+        if took > most {
+            self.with.metrics.inference_slow.inc();
+            let model = &self.with.entry.spec.model_id;
+            tracing::warn!(model, ?took, ?most, "an inference took longer than realtime_ml.max_latency_ms");
+        }
     }
 
     fn submit_fit(&mut self) {
@@ -264,7 +278,7 @@ impl ForecasterState {
             accuracy: self.with.brain.accuracy(),
         };
         let json = message.to_json();
-        self.with.metrics.inference_ms.observe(started.elapsed().as_secs_f64() * 1e3);
+        self.took(started);
         Some((json, at))
     }
 

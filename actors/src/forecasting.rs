@@ -63,6 +63,8 @@ pub struct ForecastingArguments {
     pub restored: Vec<ModelRecord>,
     /// When a model that failed is started again.
     pub policy: Policy,
+    /// `realtime_ml.max_latency_ms`.
+    pub max_latency: Duration,
 }
 
 struct Model {
@@ -329,6 +331,7 @@ impl ForecastingState {
             fits: self.with.fits.clone(),
             metrics: self.with.metrics.models.clone(),
             registry: self.with.registry.clone(),
+            max_latency: self.with.max_latency,
         };
         match Actor::spawn_linked(None, Forecaster, arguments, self.myself.get_cell()).await {
             Ok((actor, _)) => {

@@ -17,6 +17,8 @@ pub struct ModelMetrics {
     pub inference_requests: IntCounter,
     /// `ml_inference_failures_total`.
     pub inference_failures: IntCounter,
+    /// `ml_inference_slow_total`.
+    pub inference_slow: IntCounter,
     /// `ml_anomalies_total`.
     pub anomalies: IntCounter,
 }
@@ -180,6 +182,10 @@ impl PipelineMetrics {
                 )?,
                 inference_requests: counter("ml_inference_requests_total", "Forecasts made.")?,
                 inference_failures: counter("ml_inference_failures_total", "Fits or forecasts that failed.")?,
+                inference_slow: counter(
+                    "ml_inference_slow_total",
+                    "Forecasts or updates that took longer than realtime_ml.max_latency_ms.",
+                )?,
                 anomalies: counter("ml_anomalies_total", "Anomalies found.")?,
             }),
         })

@@ -23,6 +23,7 @@ pub fn instance(settings: &Settings) -> String {
 pub fn start(house: &Arc<House>, stats: Arc<Stats>) {
     let settings = &house.settings;
     let instance = instance(settings);
+    let scales = settings.monitoring.enable_auto_scaling;
     let (publisher, every) = (house.publisher.clone(), settings.monitoring.metrics_interval);
     let stats: Weak<Stats> = {
         let weak = Arc::downgrade(&stats);
@@ -39,7 +40,11 @@ pub fn start(house: &Arc<House>, stats: Arc<Stats>) {
             let Some(stats) = stats.upgrade() else { return };
             let now = EventTime::from_millis(crate::wall_clock_ms() as i64).to_rfc3339();
             let figures = stats.own();
-            let value = wire::json(&json!({"instance": instance, "timestamp": now, "stats": figures}));
+            let mut report = json!({"instance": instance, "timestamp": now, "stats": figures});
+            if scales {
+                report["scaling"] = stats.scaling();
+            }
+            let value = wire::json(&report);
             drop(stats);
             let mut output = BatchOutput::new(TopicPartition::new("metrics", -1), u64::MAX, None);
             output.records.push(OutputRecord {

@@ -230,6 +230,26 @@ impl StatsSource for Stats {
 }
 
 impl Stats {
+    /// How many workers the group has, how many are wanted, and why.
+    pub fn scaling(&self) -> Value {
+        let all = self.stats();
+        let settings = &self.house.settings;
+        let partitions =
+            settings.input_topics().iter().map(|topic| self.house.partitions_of(topic)).sum::<i32>();
+        let seconds_to_clear = all.processor.more.get("seconds_to_clear").and_then(Value::as_f64);
+        let workers = u64::from(self.topology.is_some()) + self.elsewhere.workers();
+        let load = flow::Load {
+            workers,
+            partitions: partitions.max(0) as u64,
+            lag: all.processor.lag,
+            seconds_to_clear,
+            rate: all.processor.events_per_second,
+            utilization: all.buffer.utilization,
+        };
+        let (wanted, why) = flow::wanted_workers(&load);
+        json!({"workers": workers, "wanted_workers": wanted, "reason": why})
+    }
+
     /// Of this process alone.
     pub fn own(&self) -> WorkerStats {
         let (events_per_second, processing_time_ms, p99_latency_ms) = self.rates();

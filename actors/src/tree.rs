@@ -130,6 +130,7 @@ impl Tree {
             downstream,
             restored: models,
             policy: Policy::default(),
+            max_latency: house.settings.realtime_ml.max_latency,
         };
         let (forecasting, _) =
             Actor::spawn_linked(None, Forecasting, arguments, supervisor.get_cell()).await?;

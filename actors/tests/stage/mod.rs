@@ -58,6 +58,7 @@ pub async fn start(
         }),
         restored,
         policy: Policy::default(),
+        max_latency: std::time::Duration::from_secs(1),
     };
     let (actor, _) = Actor::spawn(None, Forecasting, arguments).await.expect("the stage starts");
     let mailbox = Mailbox::new(actor, Capacity { messages: 16, meter: meters.of("forecasting") });
