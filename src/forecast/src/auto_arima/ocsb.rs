@@ -134,12 +134,19 @@ mod tests {
 
     #[test]
     fn a_season_that_wanders_has_a_unit_root_and_one_that_stays_has_none() {
-        let noise = |t: usize| ((t * 7919 + t * t * 31) % 1009) as f64 / 1009.0 - 0.5;
-        let stays: Vec<f64> = (0..240).map(|t| 3.0 * f64::from((t % 12) as u8) + noise(t)).collect();
-        let mut wanders: Vec<f64> = stays[..12].to_vec();
-        for t in 12..240 {
-            wanders.push(wanders[t - 12] + 4.0 * noise(t));
-        }
+        let noise = |t: usize| {
+            let mixed = (t as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            ((mixed ^ (mixed >> 32)) >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+        };
+        let follows = |part: f64| {
+            let mut y: Vec<f64> = (0..12).map(noise).collect();
+            for t in 12..240 {
+                y.push(part * y[t - 12] + noise(t));
+            }
+            y
+        };
+        let (stays, wanders) = (follows(0.3), follows(1.0));
         assert!(!test(&stays, 12).unwrap().has_unit_root());
         assert!(test(&wanders, 12).unwrap().has_unit_root());
     }
