@@ -1,12 +1,14 @@
 //! ARIMA with orders chosen by AICc: the stepwise search of Hyndman and Khandakar (2008).
 //!
-//! Differences first: a seasonal one where the season is strong, ordinary ones by the KPSS test ([`unit_root`]). Then
+//! Differences first: a seasonal one where the season is strong, or where the OCSB test finds a unit root
+//! ([`SeasonalTest`]), ordinary ones by the KPSS test ([`unit_root`]). Then
 //! from four models outwards, one or two orders at a time, as long as AICc falls. A model that is tried starts from
 //! the best so far; the one chosen is fitted again with every start. Models with a root near the unit circle are
 //! left out: such a root is a difference, or over-differencing, in disguise.
 
 #![allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN must fail the test, not pass it")]
 
+pub mod ocsb;
 pub mod unit_root;
 
 use crate::arima::{Arima, Effort, FittedArima, Found, Problem, is_stationary};
@@ -17,6 +19,16 @@ use serde::{Deserialize, Serialize};
 const CIRCLE: f64 = 1.01;
 /// Models tried at most.
 const TRIED: usize = 94;
+
+/// What decides on a seasonal difference.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeasonalTest {
+    /// How strong the season is ([`unit_root::seasonal_strength`]).
+    #[default]
+    Strength,
+    /// The test of a seasonal unit root ([`ocsb`]); where it has no answer, the strength.
+    Ocsb,
+}
 
 /// Automatic ARIMA for a season (1: none).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,12 +43,21 @@ pub struct AutoArima {
     pub max_d: usize,
     /// Most seasonal differences, 0 or 1.
     pub max_seasonal_d: usize,
+    /// What decides on a seasonal difference.
+    pub seasonal_test: SeasonalTest,
 }
 
 impl AutoArima {
     /// The usual limits: orders of 5 and 2, differences of 2 and 1.
     pub fn new(season: usize) -> Self {
-        AutoArima { season, max_order: 5, max_seasonal_order: 2, max_d: 2, max_seasonal_d: 1 }
+        AutoArima {
+            season,
+            max_order: 5,
+            max_seasonal_order: 2,
+            max_d: 2,
+            max_seasonal_d: 1,
+            seasonal_test: SeasonalTest::Strength,
+        }
     }
 }
 
@@ -57,8 +78,10 @@ impl Fit for AutoArima {
         let from = y.iter().position(|v| !v.is_nan()).unwrap_or(0);
         let known = &y[from..];
         let season = if self.season > 1 && n > self.season { self.season } else { 1 };
-        let seasonal_d =
-            if self.max_seasonal_d > 0 { unit_root::seasonal_differences(known, season) } else { 0 };
+        let seasonal_d = match self.max_seasonal_d {
+            0 => 0,
+            _ => self.seasonal_test.differences(known, season),
+        };
         let level = crate::difference::Differencing { d: 0, seasonal_d, season };
         let d =
             unit_root::ordinary_differences(&level.apply(&crate::decompose::interpolate(known)), self.max_d);
@@ -71,6 +94,17 @@ impl Fit for AutoArima {
             }
         }
         Err(last)
+    }
+}
+
+impl SeasonalTest {
+    /// Seasonal differences that `y` asks for, with a season of `m`: 0 or 1.
+    pub fn differences(self, y: &[f64], m: usize) -> usize {
+        let ocsb = match self {
+            SeasonalTest::Strength => None,
+            SeasonalTest::Ocsb => ocsb::test(y, m),
+        };
+        ocsb.map_or_else(|| unit_root::seasonal_differences(y, m), |found| usize::from(found.has_unit_root()))
     }
 }
 

@@ -17,14 +17,17 @@ const KEPT: usize = 128;
 /// Longest horizon that is calibrated by itself; beyond, as there.
 const HORIZON_MAX: usize = 256;
 /// Weight left to the past by one error, what the model says of itself counts for, and by how much it is believed to
-/// be too sure; chosen on the even-placed M3 monthly and M4 hourly series.
+/// be too sure; chosen, with [`HISTORY`] and [`GAIN`], on the even-placed M3 monthly and M4 hourly series.
 const FADE: f64 = 0.97;
-const PRIOR: f64 = 6.0;
-const PRIOR_SCALE: f64 = 1.1;
+const PRIOR: f64 = 24.0;
+const PRIOR_SCALE: f64 = 1.05;
+/// What an error on the history counts for where errors on the stream will follow: it is that of a model fitted to half of
+/// what the model on the stream knows, and too large by that.
+const HISTORY: f64 = 0.25;
 /// An error counts for no more than so many times the current scale: one outlier is no change of variance.
 const CLIP: f64 = 4.0;
 /// Standard normal units that a miss adds, times the level; a hit takes off the rest of it.
-const GAIN: f64 = 0.1;
+const GAIN: f64 = 0.05;
 const SHIFT: std::ops::RangeInclusive<f64> = -0.5..=1.5;
 /// The level at which a model's own interval is one standard deviation to each side.
 pub const ONE_SIGMA: f64 = 0.682_689_492_137_085_9;
@@ -73,6 +76,11 @@ impl Conformal {
 
     /// Takes the observation that came: judges the forecasts made for it.
     pub fn observe(&mut self, y: f64) {
+        self.learn(y, 1.0);
+    }
+
+    /// As [`Conformal::observe`], for an observation that counts for a part of one.
+    fn learn(&mut self, y: f64, part: f64) {
         let z = interval_z(self.level);
         for kept in &mut self.horizons {
             if kept.pending.len() < kept.horizon {
@@ -81,7 +89,7 @@ impl Conformal {
             let Some((mean, sigma)) = kept.pending.pop_front() else { continue };
             if y.is_finite() {
                 let error = standardised(y, mean, sigma).abs();
-                kept.judge(error, self.level, z);
+                kept.judge(error, self.level, z, part);
                 if kept.horizon == 1 {
                     if self.errors.len() == KEPT {
                         self.errors.pop_front();
@@ -171,13 +179,14 @@ impl Conformal {
 }
 
 impl Calibrated {
-    fn judge(&mut self, error: f64, level: f64, z: f64) {
+    fn judge(&mut self, error: f64, level: f64, z: f64, part: f64) {
         let missed = error > self.reach(z);
         let step = if missed { level } else { level - 1.0 };
-        self.shift = (self.shift + GAIN * step).clamp(*SHIFT.start(), *SHIFT.end());
+        self.shift = (self.shift + GAIN * part * step).clamp(*SHIFT.start(), *SHIFT.end());
         let counted = error.min(CLIP * self.scale());
-        self.squares = FADE * self.squares + counted * counted;
-        self.weight = FADE * self.weight + 1.0;
+        let left = 1.0 - (1.0 - FADE) * part;
+        self.squares = left * self.squares + part * counted * counted;
+        self.weight = left * self.weight + part;
     }
 
     /// Root mean square of the errors, in the model's own standard deviations.
@@ -195,13 +204,18 @@ impl Calibrated {
 pub fn forecast(spec: &Spec, y: &[f64], horizon: usize, level: f64) -> Result<(Fitted, Vec<Step>), FitError> {
     let fitted = spec.fit(y, &mut Budget::default())?;
     let mut path = fitted.forecast(horizon.max(1), ONE_SIGMA);
-    calibrate(spec, y, horizon.max(1), level).widen(&mut path, level);
+    calibrate_by(spec, y, horizon.max(1), level, 1.0).widen(&mut path, level);
     Ok((fitted, path))
 }
 
 /// Measures honest errors where the history is long enough: a model fitted to its older part runs through the newer
-/// part as it would have live.
+/// part as it would have live. They count for little: a stream brings its own.
 pub fn calibrate(spec: &Spec, y: &[f64], horizon: usize, level: f64) -> Conformal {
+    calibrate_by(spec, y, horizon, level, HISTORY)
+}
+
+/// As [`calibrate`], each error counting for `part` of one.
+fn calibrate_by(spec: &Spec, y: &[f64], horizon: usize, level: f64, part: f64) -> Conformal {
     let mut conformal = Conformal::new(horizon, level);
     let split = spec.needed().max(y.len() / 2);
     if y.len() < split + 8 {
@@ -216,7 +230,7 @@ pub fn calibrate(spec: &Spec, y: &[f64], horizon: usize, level: f64) -> Conforma
         add_variance(&mut path, grain.variance());
         conformal.expect(&path);
         for &y in newer {
-            conformal.observe(y);
+            conformal.learn(y, part);
             fitted.update(y);
             grain.observe(y);
             fitted.forecast_into(ONE_SIGMA, &mut path);

@@ -1,7 +1,7 @@
 //! What a user names: a model by the names of the contract, parsed, fitted, and used without knowing its family.
 
 use crate::arima::{Arima, FittedArima};
-use crate::auto_arima::AutoArima;
+use crate::auto_arima::{AutoArima, SeasonalTest};
 use crate::auto_ets::{self, AutoEts};
 use crate::croston::{CrostonSba, FittedCroston, Tsb};
 use crate::ensemble::{Combination, Ensemble, FittedEnsemble};
@@ -21,8 +21,8 @@ use std::str::FromStr;
 pub enum Spec {
     /// ARIMA, SARIMA and SARIMAX.
     Arima(Arima),
-    /// ARIMA with orders chosen by AICc.
-    AutoArima { season: usize },
+    /// ARIMA with orders chosen by AICc, and what decides on a seasonal difference.
+    AutoArima { season: usize, test: SeasonalTest },
     /// One exponential smoothing model.
     Ets(Ets),
     /// Exponential smoothing chosen by AICc.
@@ -128,7 +128,7 @@ impl Fit for Spec {
             Spec::Tsb => Tsb.needed(),
             Spec::Mstl { seasons, inner } => Mstl { seasons: seasons.clone(), inner: inner.clone() }.needed(),
             Spec::Arima(arima) => arima.needed(),
-            Spec::AutoArima { season } => AutoArima::new(*season).needed().max(2 * season),
+            Spec::AutoArima { season, .. } => AutoArima::new(*season).needed().max(2 * season),
             Spec::Garch { p, q, student } => garch(*p, *q, *student).needed(),
         }
     }
@@ -136,8 +136,9 @@ impl Fit for Spec {
     fn fit(&self, y: &[f64], budget: &mut Budget) -> Result<Fitted, FitError> {
         match self {
             Spec::Arima(arima) => Ok(Fitted::Arima(Box::new(arima.fit(y, budget)?))),
-            Spec::AutoArima { season } => {
-                Ok(Fitted::Arima(Box::new(AutoArima::new(*season).fit(y, budget)?)))
+            Spec::AutoArima { season, test } => {
+                let auto = AutoArima { seasonal_test: *test, ..AutoArima::new(*season) };
+                Ok(Fitted::Arima(Box::new(auto.fit(y, budget)?)))
             }
             Spec::Ets(ets) => Ok(Fitted::Ets(Box::new(ets.fit(y, budget)?))),
             Spec::SeasonalNaive { season } => {
@@ -170,6 +171,10 @@ impl Fit for Spec {
     }
 }
 
+fn auto_arima(season: usize) -> Spec {
+    Spec::AutoArima { season, test: SeasonalTest::default() }
+}
+
 fn garch(p: usize, q: usize, student: bool) -> Garch {
     let garch = Garch::new(p, q);
     if student { garch.student() } else { garch }
@@ -179,7 +184,7 @@ fn garch(p: usize, q: usize, student: bool) -> Garch {
 /// than with seasonal orders of its own (on the even-placed series of M3), and costs a tenth.
 fn members(season: usize) -> Vec<Spec> {
     let arima = match season {
-        0 | 1 => Spec::AutoArima { season },
+        0 | 1 => auto_arima(season),
         _ => Spec::Mstl { seasons: vec![season], inner: remainder() },
     };
     vec![arima, Spec::AutoEts { season }, Spec::DynamicOptimizedTheta { season }, Spec::Theta { season }]
@@ -243,7 +248,7 @@ impl Spec {
     pub fn with_season(mut self, season: usize) -> Spec {
         let period = season.max(1);
         match &mut self {
-            Spec::AutoArima { season }
+            Spec::AutoArima { season, .. }
             | Spec::AutoEts { season }
             | Spec::Theta { season }
             | Spec::DynamicOptimizedTheta { season }
@@ -266,7 +271,7 @@ impl Spec {
     pub fn season(&self) -> usize {
         match self {
             Spec::Arima(arima) => arima.season.max(1),
-            Spec::AutoArima { season }
+            Spec::AutoArima { season, .. }
             | Spec::AutoEts { season }
             | Spec::Theta { season }
             | Spec::DynamicOptimizedTheta { season }
@@ -304,7 +309,7 @@ impl Spec {
 impl FromStr for Spec {
     type Err = FitError;
 
-    /// `ARIMA(p,d,q)`, `ARIMA(p,d,q)(P,D,Q)m` (square brackets around m are taken too), `ETS(M,Ad,M)`,
+    /// `ARIMA(p,d,q)`, `ARIMA(p,d,q)(P,D,Q)m` (square brackets around m are taken too), `AutoARIMA(ocsb)`, `ETS(M,Ad,M)`,
     /// `GARCH(p,q)` (with a `t` behind it for Student-t errors), `MSTL(24,168)` and the plain names, whatever their case.
     fn from_str(text: &str) -> Result<Spec, FitError> {
         let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
@@ -331,6 +336,11 @@ impl FromStr for Spec {
                 [p, q] => Spec::Garch { p, q, student: tail.eq_ignore_ascii_case("t") },
                 _ => return Err(unknown(&text)),
             },
+            ("autoarima", [group]) => match group.to_ascii_lowercase().as_str() {
+                "ocsb" => Spec::AutoArima { season: 1, test: SeasonalTest::Ocsb },
+                "strength" => auto_arima(1),
+                _ => return Err(unknown(&text)),
+            },
             ("mstl", [group]) => Spec::Mstl { seasons: numbers(group)?, inner: remainder() },
             ("ensemble", [group]) => match group.to_ascii_lowercase().as_str() {
                 "median" => Spec::Ensemble { season: 1, combination: Combination::Median },
@@ -350,12 +360,12 @@ impl FromStr for Spec {
 
 /// The model of what is left once seasons are taken off: on M4 better than AutoETS, and slower.
 fn remainder() -> Box<Spec> {
-    Box::new(Spec::AutoArima { season: 1 })
+    Box::new(auto_arima(1))
 }
 
 fn plain(name: &str) -> Option<Spec> {
     Some(match name {
-        "autoarima" => Spec::AutoArima { season: 1 },
+        "autoarima" => auto_arima(1),
         "ets" => Spec::Ets(Ets { period: 0, ..Ets::additive(1) }),
         "autoets" => Spec::AutoEts { season: 1 },
         "theta" => Spec::Theta { season: 1 },
@@ -423,7 +433,8 @@ impl fmt::Display for Spec {
                 write!(f, "ARIMA({p},{d},{q})")?;
                 if m > 1 { write!(f, "({sp},{sd},{sq}){m}") } else { Ok(()) }
             }
-            Spec::AutoArima { .. } => f.write_str("AutoARIMA"),
+            Spec::AutoArima { test: SeasonalTest::Strength, .. } => f.write_str("AutoARIMA"),
+            Spec::AutoArima { test: SeasonalTest::Ocsb, .. } => f.write_str("AutoARIMA(ocsb)"),
             Spec::Ets(ets) => f.write_str(&ets.name()),
             Spec::AutoEts { .. } => f.write_str("AutoETS"),
             Spec::Theta { .. } => f.write_str("Theta"),

@@ -8,6 +8,7 @@ fn names_are_read_as_they_are_written() {
         "ARIMA(2,1,1)",
         "ARIMA(0,1,1)(0,1,1)12",
         "AutoARIMA",
+        "AutoARIMA(ocsb)",
         "ETS(M,Ad,M)",
         "AutoETS",
         "Theta",
@@ -34,9 +35,17 @@ fn names_are_read_as_they_are_written() {
 
 #[test]
 fn what_no_model_has_is_refused_in_words() {
-    for text in
-        ["", "Prophet", "ARIMA", "ARIMA(1,1)", "ARIMA(1,1,1)(1,1,1)", "ARIMA(1,9,1)", "ETS(N,N,N)", "Theta)3"]
-    {
+    for text in [
+        "",
+        "Prophet",
+        "ARIMA",
+        "AutoARIMA(kpss)",
+        "ARIMA(1,1)",
+        "ARIMA(1,1,1)(1,1,1)",
+        "ARIMA(1,9,1)",
+        "ETS(N,N,N)",
+        "Theta)3",
+    ] {
         let said = text.parse::<Spec>().unwrap_err().to_string();
         assert!(said.len() > 20, "{text}: {said}");
     }

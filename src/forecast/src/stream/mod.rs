@@ -98,8 +98,6 @@ pub struct StreamModel {
     exogenous: Exogenous,
     grain: Grain,
     fitted: Option<Fitted>,
-    /// Standard deviation of the current one-step forecast when the model was installed.
-    sigma: f64,
     /// The one-step forecast of the next observation, one standard deviation to each side.
     next: Option<Step>,
     conformal: Conformal,
@@ -149,7 +147,6 @@ impl StreamModel {
             exogenous: Exogenous::new(count),
             grain: Grain::of(&history),
             fitted: None,
-            sigma: 0.0,
             next: None,
             cusum: Cusum::default(),
             accuracy: Accuracy::default(),
@@ -419,11 +416,12 @@ impl StreamModel {
                 if first && let Some(calibration) = outcome.calibration {
                     self.conformal = calibration;
                 }
-                let old = self.sigma;
+                // Both models' standard deviations of the same observation: that of a model may move with its level.
+                let sigma = |next: Option<Step>| next.map_or(0.0, |step| 0.5 * step.upper - 0.5 * step.lower);
+                let old = sigma(self.next);
                 self.look_ahead(first);
-                self.sigma = self.next.map_or(0.0, |step| 0.5 * step.upper - 0.5 * step.lower);
                 if !first {
-                    self.conformal.rescale(old, self.sigma);
+                    self.conformal.rescale(old, sigma(self.next));
                 }
                 self.cusum = Cusum::default();
             }
