@@ -1,7 +1,7 @@
 //! `tidecast-loadtest`: the measurements, from a shell.
 
 use clap::{Parser, Subcommand};
-use tidecast_loadtest::{latency, models, rate};
+use tidecast_loadtest::{delivery, latency, models, rate};
 use tidecast_tests::Kafka;
 
 /// Measures the tidecast binary beside it (or TIDECAST_BIN) against a real Kafka and prints tables. Build with --release.
@@ -23,6 +23,8 @@ enum Run {
     Latency(latency::Options),
     /// Many models at once: memory, and how soon after its window each forecast comes.
     Models(models::Options),
+    /// Many WebSocket clients: memory, latency, rate, coming back, not reading; beside a server on Centrifuge (built with Go).
+    Delivery(delivery::Options),
 }
 
 #[tokio::main]
@@ -36,5 +38,6 @@ async fn main() -> anyhow::Result<()> {
         Run::Rate(options) => rate::run(&kafka, &options).await,
         Run::Latency(options) => latency::run(&kafka, &options).await,
         Run::Models(options) => models::run(&kafka, &options).await,
+        Run::Delivery(options) => delivery::run(&kafka, &options).await,
     }
 }
