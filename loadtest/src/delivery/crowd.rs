@@ -106,7 +106,7 @@ impl Crowd {
         let until = Instant::now() + limit;
         for number in 0..self.clients.len() {
             self.ask(number, false);
-            if number % KNOCKING_MAX == 0 {
+            if number.is_multiple_of(KNOCKING_MAX) {
                 self.turn(Duration::ZERO)?;
             }
         }
