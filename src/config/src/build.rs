@@ -36,6 +36,8 @@ impl Settings {
                 max_connections: values.int("websocket.max_connections"),
                 heartbeat_interval: values.duration("websocket.heartbeat_interval"),
                 max_message_size: values.int("websocket.max_message_size"),
+                compression: values.flag("websocket.compression"),
+                compression_min_size: values.int("websocket.compression_min_size"),
             },
             admin: Admin {
                 listener: listener(&values, "admin")?,

@@ -239,6 +239,18 @@ pub(crate) const KEYS: &[Key] = &[
         Some("65536"),
         "bytes of a client's message; past it: close 1009",
     ),
+    Key::new(
+        "websocket.compression",
+        Kind::Flag,
+        Some("false"),
+        "permessage-deflate with clients that offer it; no side keeps context, so it takes no memory of a connection",
+    ),
+    Key::new(
+        "websocket.compression_min_size",
+        Kind::Int { min: 0, max: 1_073_741_824 },
+        Some("256"),
+        "bytes; messages below it are sent as they are",
+    ),
     Key::new("admin.host", Kind::Host, Some("127.0.0.1"), "address of health and metrics"),
     Key::new("admin.port", PORT, Some("8080"), "port; 0: any free one"),
     Key::new(

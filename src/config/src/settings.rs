@@ -159,6 +159,10 @@ pub struct WebSocket {
     pub heartbeat_interval: Duration,
     /// Bytes of a client's message.
     pub max_message_size: usize,
+    /// Agree to permessage-deflate.
+    pub compression: bool,
+    /// Bytes of the smallest message that is compressed.
+    pub compression_min_size: usize,
 }
 
 /// The admin listener.

@@ -16,6 +16,7 @@ use crate::problem::Problem;
 use crate::rest;
 use crate::services::{AdminServices, App, Services};
 use crate::tls::Tls;
+use crate::websocket::deflate::{self, Deflate};
 use crate::websocket::handshake::{accept_headers, accept_key};
 use crate::websocket::session::{Session, SessionLimits, Shared};
 use axum::body::Body;
@@ -268,11 +269,15 @@ impl Drop for Place {
 struct Admitted<S> {
     stream: S,
     already_read: Bytes,
-    caller: Option<Arc<access::Caller>>,
-    place: Place,
+    pass: Pass,
 }
 
-type Granted = (hyper::upgrade::OnUpgrade, Option<Arc<access::Caller>>, Place);
+/// What the handshake settled.
+struct Pass {
+    caller: Option<Arc<access::Caller>>,
+    deflate: Option<Deflate>,
+    place: Place,
+}
 
 impl Door {
     /// One HTTP/1.1 request, which becomes a WebSocket or is answered and done with.
@@ -280,15 +285,15 @@ impl Door {
         self,
         stream: S,
     ) -> Option<Admitted<S>> {
-        let granted: Mutex<Option<Granted>> = Mutex::new(None);
+        let granted: Mutex<Option<(hyper::upgrade::OnUpgrade, Pass)>> = Mutex::new(None);
         let stopping = self.app.stopping.clone();
         let (this, given) = (&self, &granted);
         let service = service_fn(move |mut request: Request<Incoming>| async move {
             let response = match this.admit(&request).await {
-                Ok((response, caller, place)) => {
+                Ok((response, pass)) => {
                     let upgrade = hyper::upgrade::on(&mut request);
                     if let Ok(mut granted) = given.lock() {
-                        *granted = Some((upgrade, caller, place));
+                        *granted = Some((upgrade, pass));
                     }
                     response
                 }
@@ -309,17 +314,13 @@ impl Door {
             ended = connection => if ended.is_err() { return None },
             () = stopping.cancelled() => return None,
         }
-        let (upgrade, caller, place) = granted.lock().ok()?.take()?;
+        let (upgrade, pass) = granted.lock().ok()?.take()?;
         let upgraded = upgrade.await.ok()?;
         let parts = upgraded.downcast::<TokioIo<S>>().ok()?;
-        Some(Admitted { stream: parts.io.into_inner(), already_read: parts.read_buf, caller, place })
+        Some(Admitted { stream: parts.io.into_inner(), already_read: parts.read_buf, pass })
     }
 
-    #[allow(clippy::type_complexity)] // an answer, and what the session needs
-    async fn admit(
-        &self,
-        request: &Request<Incoming>,
-    ) -> Result<(Response<Body>, Option<Arc<access::Caller>>, Place), Problem> {
+    async fn admit(&self, request: &Request<Incoming>) -> Result<(Response<Body>, Pass), Problem> {
         let metrics = self.app.metrics();
         let refuse = |reason: &str, problem: Problem| {
             metrics.refused.with_label_values(&[reason]).inc();
@@ -373,7 +374,13 @@ impl Door {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().extend(accept_headers(accept));
-        Ok((response, caller, place))
+        let settings = &self.app.settings().websocket;
+        let agreed = settings.compression.then(|| deflate::negotiate(request.headers())).flatten();
+        let deflate = agreed.map(|agreed| {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, agreed.answer());
+            agreed.session(settings.compression_min_size)
+        });
+        Ok((response, Pass { caller, deflate, place }))
     }
 }
 
@@ -382,7 +389,7 @@ async fn run_session<S: AsyncRead + AsyncWrite + Unpin>(
     shared: Arc<Shared>,
     peer: IpAddr,
 ) {
-    let Admitted { stream, already_read, caller, mut place } = admitted;
+    let Admitted { stream, already_read, pass: Pass { caller, deflate, mut place } } = admitted;
     let hub = &shared.hub;
     let user = caller.as_ref().and_then(|caller| caller.subject.clone());
     let about = About::new(Kind::WebSocket, Some(peer), user);
@@ -399,7 +406,7 @@ async fn run_session<S: AsyncRead + AsyncWrite + Unpin>(
         outbox.set_deadline(Some((Instant::now() + after, Closing { code: 4401, reason })));
         hub.pulse.schedule(&outbox, Due::Deadline, after);
     }
-    let ended = Session::new(stream, already_read, shared, outbox, caller).await;
+    let ended = Session::new(stream, already_read, shared, outbox, caller, deflate).await;
     place.reason = match ended.code {
         1000 | 1001 | 1005 => "closed",
         1012 => "restart",

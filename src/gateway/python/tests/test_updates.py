@@ -71,6 +71,18 @@ class FromARealGateway(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual((message["type"], message["data"]["code"]), ("error", "invalid_update_type"))
                 break
 
+    async def test_compression_is_agreed_and_messages_are_whole(self) -> None:
+        model = f"python-{uuid.uuid4()}"
+        async with asyncio.timeout(PATIENCE), Updates(WEBSOCKET, [model], types=["new_forecast"]) as updates:
+            async for message in updates:
+                if message["type"] == "subscribed":
+                    (extension,) = updates._socket.protocol.extensions
+                    self.assertEqual(extension.name, "permessage-deflate")
+                    self.assertTrue(extension.remote_no_context_takeover and extension.local_no_context_takeover)
+                    await tell(model, *range(40))
+                elif message["type"] == "forecast_update" and message["data"]["predicted_value"] == 39:
+                    break
+
     async def test_a_refusal_is_final(self) -> None:
         with self.assertRaises(Refused) as refused:
             async with asyncio.timeout(PATIENCE):

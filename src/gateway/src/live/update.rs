@@ -1,5 +1,6 @@
 //! One update and its encodings: each is made once, when the first client wants it, and shared by all.
 
+use crate::websocket::deflate::Deflate;
 use crate::websocket::frame::{self, Opcode};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -98,13 +99,25 @@ pub struct Update {
     span: Option<Box<Mutex<Option<Span>>>>,
 }
 
+/// A frame of an update that is the same for every client that gets it in this form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// JSON.
+    Text,
+    /// MessagePack.
+    Binary,
+    /// JSON, for a client that gets this as the newest value there is: it does not stand where the update stood.
+    NewestText,
+    /// MessagePack, likewise.
+    NewestBinary,
+}
+
 #[derive(Debug, Default)]
 struct Encodings {
-    text: OnceLock<Bytes>,
-    binary: OnceLock<Bytes>,
+    frames: [OnceLock<Bytes>; 4],
+    /// The same compressed, once a client wants that.
+    deflated: OnceLock<Box<[OnceLock<Bytes>; 4]>>,
     event: OnceLock<Bytes>,
-    newest_text: OnceLock<Bytes>,
-    newest_binary: OnceLock<Bytes>,
 }
 
 #[derive(Deserialize)]
@@ -224,28 +237,25 @@ impl Update {
         matches!(self.kind, UpdateType::Anomaly | UpdateType::Alert)
     }
 
-    /// A whole WebSocket frame with the message as JSON text.
-    pub fn text_frame(&self) -> Bytes {
-        self.encodings().text.get_or_init(|| self.text_at(Some(&self.position))).clone()
+    /// A whole WebSocket frame, compressed where that is agreed and worth it; made once for all clients.
+    pub fn frame(&self, form: Form, deflate: Option<Deflate>) -> Bytes {
+        let encodings = self.encodings();
+        let plain = encodings.frames[form as usize].get_or_init(|| match form {
+            Form::Text => self.text_at(Some(&self.position)),
+            Form::Binary => self.binary_at(Some(&self.position)),
+            Form::NewestText => self.text_at(None),
+            Form::NewestBinary => self.binary_at(None),
+        });
+        match deflate {
+            Some(deflate) if deflate.is_worth(plain) => {
+                let deflated = encodings.deflated.get_or_init(Box::default);
+                deflated[form as usize].get_or_init(|| deflate.apply(plain)).clone()
+            }
+            _ => plain.clone(),
+        }
     }
 
-    /// A whole WebSocket frame with the message as MessagePack.
-    pub fn binary_frame(&self) -> Bytes {
-        self.encodings().binary.get_or_init(|| self.binary_at(Some(&self.position))).clone()
-    }
-
-    /// As [`Update::text_frame`], for a client that gets this as the newest value there is: it does not stand where the
-    /// update stood.
-    pub fn newest_text_frame(&self) -> Bytes {
-        self.encodings().newest_text.get_or_init(|| self.text_at(None)).clone()
-    }
-
-    /// As [`Update::binary_frame`], likewise.
-    pub fn newest_binary_frame(&self) -> Bytes {
-        self.encodings().newest_binary.get_or_init(|| self.binary_at(None)).clone()
-    }
-
-    /// As [`Update::text_frame`], for a client that stands elsewhere.
+    /// As [`Form::Text`], for a client that stands elsewhere.
     pub fn text_at(&self, position: Option<&str>) -> Bytes {
         let mut message = Vec::with_capacity(self.value.len() + self.name.len() + 160);
         message.extend_from_slice(b"{\"type\":\"");
@@ -272,7 +282,7 @@ impl Update {
         frame::frame(Opcode::Text, &message)
     }
 
-    /// As [`Update::binary_frame`], likewise.
+    /// As [`Form::Binary`], likewise.
     pub fn binary_at(&self, position: Option<&str>) -> Bytes {
         let data: serde_json::Value = serde_json::from_slice(&self.value).unwrap_or_default();
         let mut message = serde_json::Map::new();
@@ -370,10 +380,10 @@ pub(crate) mod tests {
         let mut update = Update::read(&record(OutputKind::Forecast, 7, &value)).unwrap();
         update.position = "here".into();
         assert_eq!((update.kind, &*update.name), (UpdateType::Forecast, "a\"b"));
-        let sent = message(&update.text_frame());
+        let sent = message(&update.frame(Form::Text, None));
         assert_eq!(sent, json!({"type":"forecast_update","model_id":"a\"b","position":"here","data":value}));
         assert_eq!(
-            message(&update.newest_text_frame()),
+            message(&update.frame(Form::NewestText, None)),
             json!({"type":"forecast_update","model_id":"a\"b","data":value})
         );
         assert!(update.server_sent_event().starts_with(b"id: here\ndata: {"));

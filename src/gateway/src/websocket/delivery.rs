@@ -1,12 +1,13 @@
 //! What a session's client gets: answers, the newest values, what it missed, a gap, updates; in this order.
 
+use super::deflate::Deflate;
 use super::protocol::{self, Format};
 use super::resume::Pending;
 use super::session::{Phase, ROUNDS, Session, Waiting};
 use crate::live::outbox::{Closing, Heartbeat};
 use crate::live::pulse::heartbeat;
 use crate::live::replay::Goes;
-use crate::live::update::Update;
+use crate::live::update::{Form, Update};
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -18,14 +19,32 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Frames that go out in one system call.
 const FRAMES_A_WRITE: usize = 64;
 
-fn encoded(format: Format, update: &Update, goes: Goes) -> Option<Bytes> {
-    Some(match (format, goes) {
-        (_, Goes::Not) => return None,
-        (Format::Json, Goes::AsItIs) => update.text_frame(),
-        (Format::MessagePack, Goes::AsItIs) => update.binary_frame(),
-        (Format::Json, Goes::At(position)) => update.text_at(Some(&position)),
-        (Format::MessagePack, Goes::At(position)) => update.binary_at(Some(&position)),
-    })
+/// How a client's frames are written.
+#[derive(Clone, Copy)]
+struct Written {
+    format: Format,
+    deflate: Option<Deflate>,
+}
+
+impl Written {
+    fn newest(self, update: &Update) -> Bytes {
+        let form = match self.format {
+            Format::Json => Form::NewestText,
+            Format::MessagePack => Form::NewestBinary,
+        };
+        update.frame(form, self.deflate)
+    }
+
+    /// What is made for one client alone is not compressed: many come back at once, and each stands elsewhere.
+    fn update(self, update: &Update, goes: Goes) -> Option<Bytes> {
+        Some(match (self.format, goes) {
+            (_, Goes::Not) => return None,
+            (Format::Json, Goes::AsItIs) => update.frame(Form::Text, self.deflate),
+            (Format::MessagePack, Goes::AsItIs) => update.frame(Form::Binary, self.deflate),
+            (Format::Json, Goes::At(position)) => update.text_at(Some(&position)),
+            (Format::MessagePack, Goes::At(position)) => update.binary_at(Some(&position)),
+        })
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -44,21 +63,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.phase != Phase::Open {
             return !frames.is_empty();
         }
+        let written = Written { format: self.format, deflate: self.deflate };
         while frames.len() < FRAMES_A_WRITE
             && let Some(waiting) = self.backlog.pop_front()
         {
             self.updates_before_ping = self.updates_before_ping.saturating_sub(1);
             match waiting {
-                Waiting::Newest(update) if self.format == Format::Json => {
-                    frames.push(update.newest_text_frame());
-                }
-                Waiting::Newest(update) => frames.push(update.newest_binary_frame()),
-                Waiting::Replayed(update) => {
-                    frames.extend(encoded(self.format, &update, Goes::AsItIs));
-                }
+                Waiting::Newest(update) => frames.push(written.newest(&update)),
+                Waiting::Replayed(update) => frames.extend(written.update(&update, Goes::AsItIs)),
                 Waiting::Missed(update) => {
                     let goes = self.standing.step(&update);
-                    frames.extend(encoded(self.format, &update, goes));
+                    frames.extend(written.update(&update, goes));
                 }
             }
         }
@@ -85,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return;
             }
             let goes = standing.step(&update);
-            frames.extend(encoded(format, &update, goes));
+            frames.extend(written.update(&update, goes));
         });
         if let Some(mut gap) = taken.gap {
             gap.names.retain(|name| &**name == "*" || caller.is_none_or(|caller| caller.may_see_model(name)));

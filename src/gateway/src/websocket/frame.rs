@@ -3,6 +3,7 @@
 //! Ours rather than a library's for two reasons: a server's frame is not masked, so one encoding of an update is the
 //! same bytes for every client and can be shared; and a connection that says nothing needs no buffer at all.
 
+use super::deflate::{COMPRESSED, inflate};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// What a frame carries.
@@ -64,6 +65,9 @@ pub enum FrameError {
     /// 1007.
     #[error("text is not UTF-8")]
     NotUtf8,
+    /// 1007.
+    #[error("a message that is marked as compressed is not")]
+    NotDeflate,
     /// 1002.
     #[error("{0}")]
     Protocol(&'static str),
@@ -74,7 +78,7 @@ impl FrameError {
     pub fn close_code(self) -> u16 {
         match self {
             FrameError::TooBig => 1009,
-            FrameError::NotUtf8 => 1007,
+            FrameError::NotUtf8 | FrameError::NotDeflate => 1007,
             FrameError::Protocol(_) => 1002,
         }
     }
@@ -87,12 +91,15 @@ const FRAGMENTS_MAX: u32 = 4_096;
 #[derive(Debug)]
 pub struct Decoder {
     message_bytes_max: usize,
+    /// Messages may be compressed.
+    deflate: bool,
     fragments: Option<Box<Fragments>>,
 }
 
 #[derive(Debug)]
 struct Fragments {
     text: bool,
+    compressed: bool,
     frames: u32,
     payload: BytesMut,
 }
@@ -100,7 +107,12 @@ struct Fragments {
 impl Decoder {
     /// A decoder that refuses messages of more than `message_bytes_max` bytes, before it buffers them.
     pub fn new(message_bytes_max: usize) -> Self {
-        Decoder { message_bytes_max, fragments: None }
+        Decoder { message_bytes_max, deflate: false, fragments: None }
+    }
+
+    /// The same where permessage-deflate was agreed. The limit holds for a message as it comes and as it is.
+    pub fn with_deflate(self) -> Self {
+        Decoder { deflate: true, ..self }
     }
 
     /// Takes the next whole message off the front of `buffer`; `None` when there is no whole one yet. A payload is
@@ -125,6 +137,12 @@ impl Decoder {
     }
 
     fn check(&self, header: &Header) -> Result<(), FrameError> {
+        if header.compressed && !self.deflate {
+            return Err(FrameError::Protocol("reserved bits are set, and no extension was agreed"));
+        }
+        if header.compressed && !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+            return Err(FrameError::Protocol("only the first frame of a message says that it is compressed"));
+        }
         if header.opcode.is_control() {
             return Ok(());
         }
@@ -148,11 +166,13 @@ impl Decoder {
             Opcode::Pong => Some(Message::Pong),
             Opcode::Close => Some(Message::Close(close_code(&payload)?)),
             Opcode::Text | Opcode::Binary if header.finished => {
-                Some(whole_message(header.opcode == Opcode::Text, payload.freeze())?)
+                let text = header.opcode == Opcode::Text;
+                Some(self.whole_message(text, header.compressed, payload.freeze())?)
             }
             Opcode::Text | Opcode::Binary => {
                 let text = header.opcode == Opcode::Text;
-                self.fragments = Some(Box::new(Fragments { text, frames: 1, payload }));
+                let compressed = header.compressed;
+                self.fragments = Some(Box::new(Fragments { text, compressed, frames: 1, payload }));
                 None
             }
             Opcode::Continuation => {
@@ -163,7 +183,8 @@ impl Decoder {
                 }
                 fragments.payload.extend_from_slice(&payload);
                 if header.finished {
-                    Some(whole_message(fragments.text, fragments.payload.freeze())?)
+                    let Fragments { text, compressed, payload, .. } = *fragments;
+                    Some(self.whole_message(text, compressed, payload.freeze())?)
                 } else {
                     self.fragments = Some(fragments);
                     None
@@ -171,14 +192,15 @@ impl Decoder {
             }
         })
     }
-}
 
-fn whole_message(text: bool, payload: Bytes) -> Result<Message, FrameError> {
-    if !text {
-        return Ok(Message::Binary(payload));
+    fn whole_message(&self, text: bool, compressed: bool, payload: Bytes) -> Result<Message, FrameError> {
+        let payload = if compressed { inflate(&payload, self.message_bytes_max)? } else { payload };
+        if !text {
+            return Ok(Message::Binary(payload));
+        }
+        std::str::from_utf8(&payload).map_err(|_| FrameError::NotUtf8)?;
+        Ok(Message::Text(payload))
     }
-    std::str::from_utf8(&payload).map_err(|_| FrameError::NotUtf8)?;
-    Ok(Message::Text(payload))
 }
 
 fn close_code(payload: &[u8]) -> Result<Option<u16>, FrameError> {
@@ -198,6 +220,7 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, FrameError> {
 
 struct Header {
     finished: bool,
+    compressed: bool,
     opcode: Opcode,
     mask: [u8; 4],
     bytes: usize,
@@ -207,9 +230,10 @@ struct Header {
 impl Header {
     fn parse(buffer: &[u8]) -> Result<Option<Header>, FrameError> {
         let [first, second, rest @ ..] = buffer else { return Ok(None) };
-        if first & 0x70 != 0 {
+        if first & 0x30 != 0 {
             return Err(FrameError::Protocol("reserved bits are set, and no extension was agreed"));
         }
+        let compressed = first & COMPRESSED != 0;
         let opcode = Opcode::from_bits(first & 0x0f).ok_or(FrameError::Protocol("unknown opcode"))?;
         let finished = first & 0x80 != 0;
         if second & 0x80 == 0 {
@@ -235,7 +259,7 @@ impl Header {
             Some(mask) => *mask,
             None => return Ok(None),
         };
-        Ok(Some(Header { finished, opcode, mask, bytes: 2 + length_bytes + 4, payload_bytes }))
+        Ok(Some(Header { finished, compressed, opcode, mask, bytes: 2 + length_bytes + 4, payload_bytes }))
     }
 }
 
@@ -363,12 +387,27 @@ mod tests {
     fn what_the_protocol_forbids_is_told_by_code() {
         let code = |bytes: &[u8]| decode_all(&mut Decoder::new(100), bytes).unwrap_err().close_code();
         assert_eq!(code(&[0x81, 0x01, b'a']), 1002, "not masked");
-        assert_eq!(code(&client_frame(0xc1, b"a", [0; 4])), 1002, "reserved bit");
+        for reserved in [0xc1, 0xa1, 0x91] {
+            assert_eq!(code(&client_frame(reserved, b"a", [0; 4])), 1002, "reserved bit");
+        }
         assert_eq!(code(&client_frame(0x83, b"a", [0; 4])), 1002, "unknown opcode");
         assert_eq!(code(&client_frame(0x80, b"a", [0; 4])), 1002, "continuation of nothing");
         assert_eq!(code(&client_frame(0x09, b"a", [0; 4])), 1002, "ping in pieces");
         assert_eq!(code(&client_frame(0x88, &[0x03, 0xed], [0; 4])), 1002, "1005 may not be sent");
         assert_eq!(code(&client_frame(0x81, &[0xff], [0; 4])), 1007, "not UTF-8");
+    }
+
+    #[test]
+    fn only_the_first_frame_of_a_message_is_marked_as_compressed() {
+        let decode = |bytes: &[u8]| decode_all(&mut Decoder::new(100).with_deflate(), bytes);
+        let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        assert_eq!(decode(&client_frame(0xc1, &hello, [7; 4])), Ok(vec![Message::Text("Hello".into())]));
+        assert_eq!(decode(&client_frame(0x81, b"a", [7; 4])), Ok(vec![Message::Text("a".into())]));
+        assert!(matches!(decode(&client_frame(0xc9, b"", [0; 4])), Err(FrameError::Protocol(_))), "a ping");
+        let mut stream = client_frame(0x41, &hello[..3], [0; 4]);
+        stream.extend(client_frame(0xc0, &hello[3..], [0; 4]));
+        assert!(matches!(decode(&stream), Err(FrameError::Protocol(_))), "a continuation");
+        assert_eq!(decode(&client_frame(0xc2, &[0xff; 9], [0; 4])), Err(FrameError::NotDeflate));
     }
 
     #[test]

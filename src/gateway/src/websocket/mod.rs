@@ -31,6 +31,7 @@
 //! that reads it; alerts without a model by their series, else by the name of their rule; metrics to all who ask.
 //! Subscribing again adds types to a name; `unsubscribe` takes the types that it names, or all.
 
+pub mod deflate;
 mod delivery;
 pub mod frame;
 pub mod handshake;

@@ -4,6 +4,7 @@
 //! It is one future polled by hand rather than an actor of the framework or a pair of tasks, for the memory of an idle
 //! connection: no buffer while nothing is said, no timer (the pulse has them), no second task.
 
+use super::deflate::Deflate;
 use super::frame::{Decoder, Message, Opcode, close_frame, frame};
 use super::protocol::{self, Complaint, Format};
 use super::resume::Pending;
@@ -114,6 +115,8 @@ pub struct Session<S> {
     pub(super) outbox: Arc<Outbox>,
     pub(super) caller: Option<Arc<Caller>>,
     pub(super) format: Format,
+    /// What of what it is sent may be compressed.
+    pub(super) deflate: Option<Deflate>,
     pub(super) phase: Phase,
     decoder: Decoder,
     input: BytesMut,
@@ -149,22 +152,25 @@ pub struct Ended {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A session over `socket`; `already_read` are bytes that came with the handshake. Without a `caller` it waits
-    /// for an `auth` message until the deadline that its maker has set.
+    /// for an `auth` message until the deadline that its maker has set. `deflate` is what the handshake agreed on.
     pub fn new(
         socket: S,
         already_read: Bytes,
         shared: Arc<Shared>,
         outbox: Arc<Outbox>,
         caller: Option<Arc<Caller>>,
+        deflate: Option<Deflate>,
     ) -> Self {
+        let decoder = Decoder::new(shared.limits.message_bytes_max);
         let input = if already_read.is_empty() { BytesMut::new() } else { BytesMut::from(&already_read[..]) };
         Session {
-            decoder: Decoder::new(shared.limits.message_bytes_max),
+            decoder: if deflate.is_some() { decoder.with_deflate() } else { decoder },
             socket,
             shared,
             outbox,
             caller,
             format: Format::Json,
+            deflate,
             phase: Phase::Open,
             input,
             output: VecDeque::new(),
@@ -186,7 +192,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     pub(super) fn reply(&mut self, message: &serde_json::Value) {
         let frame = self.format.frame(message);
-        self.push_reply(frame);
+        self.push_reply(match self.deflate {
+            Some(deflate) => deflate.apply(&frame),
+            None => frame,
+        });
     }
 
     fn push_reply(&mut self, frame: Bytes) {

@@ -13,6 +13,7 @@ mod health_and_metrics_answer;
 mod house;
 mod it_ends_in_order;
 mod keys_are_published;
+mod messages_are_compressed;
 mod messages_are_described;
 mod models_are_changed;
 mod pages_are_served;
