@@ -147,14 +147,14 @@ impl Hub {
         state.sessions.remove(&outbox.id);
     }
 
-    /// Adds `types` for each pattern, and gives what the client gets at once, in one step with it, so that no update
-    /// falls between and none comes twice: without `from` the newest forecast of each model that is meant (and that
-    /// `may` be seen), else what came after it.
+    /// Adds `types` for each pattern, and the aggregates of `series`, and gives what the client gets at once, in one
+    /// step with it, so that no update falls between and none comes twice: without `from` the newest forecast of each
+    /// model that is meant (and that `may` be seen), else what came after it.
     pub fn subscribe(
         &self,
         outbox: &Arc<Outbox>,
-        patterns: &[Pattern],
-        types: u8,
+        (patterns, types): (&[Pattern], u8),
+        series: &[Arc<str>],
         from: Option<&Position>,
         may: impl Fn(&str) -> bool,
     ) -> Entered {
@@ -162,8 +162,11 @@ impl Hub {
         for pattern in patterns {
             state.index.add(pattern, types, outbox);
         }
+        for series in series {
+            state.index.add(&Pattern::Exact(series.clone()), UpdateType::Aggregation.bit(), outbox);
+        }
         let at_once = match from {
-            Some(from) => state.missed_since(from, types),
+            Some(from) => state.missed_since(from, types, names(patterns, types, series).as_deref()),
             None => AtOnce::Newest(state.newest(outbox, patterns, types, may)),
         };
         Entered { head: state.head.encode(), at_once }
@@ -183,7 +186,7 @@ impl Hub {
         let mut state = self.state();
         state.streams.push((series.into(), outbox.clone()));
         match from {
-            Some(from) => state.missed_since(from, UpdateType::Aggregation.bit()),
+            Some(from) => state.missed_since(from, UpdateType::Aggregation.bit(), None),
             None => AtOnce::Newest(Vec::new()),
         }
     }
@@ -318,7 +321,7 @@ impl Hub {
 pub enum AtOnce {
     /// The newest forecasts, in no order.
     Newest(Vec<Arc<Update>>),
-    /// What was missed, in its order: of every name, and of the types wanted and perhaps others of their topics.
+    /// What was missed, in its order: of the names wanted and perhaps others, and likewise of the types.
     Missed(Vec<Arc<Update>>),
     /// What was missed has to be read from Kafka, or at least compared with it.
     Elsewhere(Vec<Stretch>),
@@ -333,6 +336,18 @@ pub struct Entered {
     pub at_once: AtOnce,
 }
 
+/// All names that can be meant; `None` where there is no telling: by patterns, and for metrics, which are everybody's.
+fn names(patterns: &[Pattern], types: u8, series: &[Arc<str>]) -> Option<Vec<Arc<str>>> {
+    if types & UpdateType::Metrics.bit() != 0 {
+        return None;
+    }
+    let exact = patterns.iter().map(|pattern| match pattern {
+        Pattern::Exact(name) => Some(name.clone()),
+        Pattern::Prefix(_) => None,
+    });
+    exact.chain(series.iter().cloned().map(Some)).collect()
+}
+
 /// Whether one of `types` comes from this topic.
 fn is_wanted(types: u8, topic: OutputKind) -> bool {
     let of_topic = match topic {
@@ -345,8 +360,9 @@ fn is_wanted(types: u8, topic: OutputKind) -> bool {
 }
 
 impl State {
-    fn missed_since(&self, from: &Position, types: u8) -> AtOnce {
-        if let Some(missed) = self.recent.since(from, &self.head, |topic| is_wanted(types, topic)) {
+    /// What came after `from`: of these names, or of all.
+    fn missed_since(&self, from: &Position, types: u8, names: Option<&[Arc<str>]>) -> AtOnce {
+        if let Some(missed) = self.recent.since(from, &self.head, |topic| is_wanted(types, topic), names) {
             return AtOnce::Missed(missed);
         }
         // Every partition that one of the two knows: the other's may be new, or not read yet.

@@ -3,6 +3,7 @@
 
 use super::position::Position;
 use super::update::Update;
+use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tidecast_ports::OutputKind;
@@ -25,12 +26,15 @@ pub struct Recent {
     /// The number of the first of `updates`; the others follow.
     first: u64,
     partitions: BTreeMap<(OutputKind, i32), Partition>,
+    /// The numbers of each name's updates: many clients come back at once, each for a few names of very many.
+    by_name: HashMap<Arc<str>, VecDeque<u64>, foldhash::fast::RandomState>,
 }
 
 impl Recent {
     /// Empty.
     pub fn new(bytes_max: usize) -> Self {
-        Recent { bytes_max, bytes: 0, updates: VecDeque::new(), first: 0, partitions: BTreeMap::new() }
+        let (updates, partitions, by_name) = (VecDeque::new(), BTreeMap::new(), HashMap::default());
+        Recent { bytes_max, bytes: 0, updates, first: 0, partitions, by_name }
     }
 
     /// A record came, whether or not it became an update.
@@ -45,6 +49,7 @@ impl Recent {
         if let Some(partition) = self.partitions.get_mut(&update.place()) {
             partition.places.push_back((update.offset, number));
         }
+        self.by_name.entry(update.name.clone()).or_default().push_back(number);
         self.bytes += update.weight();
         self.updates.push_back(update.clone());
         while self.bytes > self.bytes_max
@@ -56,16 +61,23 @@ impl Recent {
                 partition.complete_from = oldest.offset + 1;
                 partition.places.pop_front();
             }
+            if let Some(numbers) = self.by_name.get_mut(&oldest.name) {
+                numbers.pop_front();
+                if numbers.is_empty() {
+                    self.by_name.remove(&oldest.name);
+                }
+            }
         }
     }
 
-    /// Everything that `from` has not seen of the kinds wanted, oldest first. `None` where some of it is not here any
-    /// more, or `from` has seen what has not come here yet.
+    /// Everything that `from` has not seen of the kinds wanted, oldest first; of these `names`, or of all. `None` where
+    /// some of it is not here any more, or `from` has seen what has not come here yet.
     pub fn since(
         &self,
         from: &Position,
         head: &Position,
         wanted: impl Fn(OutputKind) -> bool,
+        names: Option<&[Arc<str>]>,
     ) -> Option<Vec<Arc<Update>>> {
         let mut start = self.first + self.updates.len() as u64;
         for (kind, partition, next) in from.partitions().filter(|(kind, ..)| wanted(*kind)) {
@@ -83,11 +95,21 @@ impl Recent {
                 start = start.min(*first);
             }
         }
-        let skip = usize::try_from(start - self.first).unwrap_or(usize::MAX);
-        let missed = self.updates.iter().skip(skip).filter(|update| {
+        let place = |number: u64| usize::try_from(number - self.first).unwrap_or(usize::MAX);
+        let is_missed = |update: &&Arc<Update>| {
             wanted(update.place().0) && !from.covers(update.place().0, update.place().1, update.offset)
-        });
-        Some(missed.cloned().collect())
+        };
+        let Some(names) = names else {
+            return Some(self.updates.iter().skip(place(start)).filter(is_missed).cloned().collect());
+        };
+        let mut numbers: Vec<u64> = Vec::new();
+        for all in names.iter().filter_map(|name| self.by_name.get(name)) {
+            numbers.extend(all.range(all.partition_point(|number| *number < start)..));
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        let missed = numbers.iter().filter_map(|number| self.updates.get(place(*number)));
+        Some(missed.filter(is_missed).cloned().collect())
     }
 }
 
@@ -98,7 +120,7 @@ mod tests {
     use serde_json::json;
 
     fn fill(recent: &mut Recent, head: &mut Position, partition: i32, offset: i64) {
-        let value = json!({"model_id": "m"});
+        let value = json!({"model_id": format!("m{}", offset % 3)});
         let mut record = record(OutputKind::Forecast, offset, &value);
         record.partition = partition;
         recent.came(OutputKind::Forecast, partition, offset);
@@ -122,17 +144,27 @@ mod tests {
             }
         }
         let all = |_| true;
-        assert_eq!(offsets(recent.since(&from, &head, all)).unwrap(), [(0, 8), (1, 80), (0, 9), (1, 90)]);
+        assert_eq!(
+            offsets(recent.since(&from, &head, all, None)).unwrap(),
+            [(0, 8), (1, 80), (0, 9), (1, 90)]
+        );
         from.advance(OutputKind::Forecast, 1, 85);
-        assert_eq!(offsets(recent.since(&from, &head, all)).unwrap(), [(0, 8), (0, 9), (1, 90)]);
-        assert_eq!(offsets(recent.since(&head, &head, all)).unwrap(), []);
-        assert_eq!(recent.since(&Position::default(), &head, all).map(|found| found.len()), None, "older");
+        assert_eq!(offsets(recent.since(&from, &head, all, None)).unwrap(), [(0, 8), (0, 9), (1, 90)]);
+        assert_eq!(offsets(recent.since(&head, &head, all, None)).unwrap(), []);
+        assert_eq!(
+            recent.since(&Position::default(), &head, all, None).map(|found| found.len()),
+            None,
+            "older"
+        );
         assert!(
-            recent.since(&Position::default(), &head, |kind| kind == OutputKind::Alert).unwrap().is_empty()
+            recent
+                .since(&Position::default(), &head, |kind| kind == OutputKind::Alert, None)
+                .unwrap()
+                .is_empty()
         );
         let mut ahead = head.clone();
         ahead.advance(OutputKind::Forecast, 0, 100);
-        assert!(recent.since(&ahead, &head, all).is_none(), "this gateway is behind");
+        assert!(recent.since(&ahead, &head, all, None).is_none(), "this gateway is behind");
     }
 
     #[test]
@@ -145,8 +177,28 @@ mod tests {
         }
         assert!(recent.bytes <= 2_000);
         let kept = recent.updates.len();
-        assert!(recent.since(&positions[99 - kept], &head, |_| true).is_some());
-        assert!(recent.since(&positions[98 - kept], &head, |_| true).is_none());
+        assert!(recent.since(&positions[99 - kept], &head, |_| true, None).is_some());
+        assert!(recent.since(&positions[98 - kept], &head, |_| true, None).is_none());
         assert_eq!(recent.partitions[&(OutputKind::Forecast, 0)].places.len(), kept);
+        assert_eq!(recent.by_name.values().map(VecDeque::len).sum::<usize>(), kept);
+    }
+
+    #[test]
+    fn by_names_it_is_what_all_would_be_without_the_others() {
+        let (mut recent, mut head) = (Recent::new(20_000), Position::default());
+        let mut positions = Vec::new();
+        for offset in 0..200 {
+            fill(&mut recent, &mut head, (offset % 4) as i32, offset);
+            positions.push(head.clone());
+        }
+        for names in [&["m1"][..], &["m2", "m0", "m2"], &["nobody"], &[]] {
+            let arcs: Vec<Arc<str>> = names.iter().map(|name| Arc::from(*name)).collect();
+            for from in &positions {
+                let all = recent.since(from, &head, |_| true, None);
+                let by_all = all.map(|all| all.into_iter().filter(|u| names.contains(&&*u.name)).collect());
+                let by_name = recent.since(from, &head, |_| true, Some(&arcs));
+                assert_eq!(offsets(by_name), offsets(by_all), "{names:?}");
+            }
+        }
     }
 }

@@ -131,16 +131,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for (model, series) in series {
             if let Some(subscription) = self.subscriptions.get_mut(&Pattern::Exact(model)) {
                 subscription.series = Some(series.clone());
-                of_models.push(Pattern::Exact(series));
+                of_models.push(series);
             }
         }
         let hub = self.shared.hub.clone();
-        if !of_models.is_empty() {
-            hub.subscribe(&self.outbox, &of_models, UpdateType::Aggregation.bit(), None, |_| true);
-        }
         let may = |model: &str| caller.may_see_model(model);
         let Entered { head, at_once } =
-            hub.subscribe(&self.outbox, &patterns, types, asked.from.as_ref(), may);
+            hub.subscribe(&self.outbox, (&patterns, types), &of_models, asked.from.as_ref(), may);
         match at_once {
             AtOnce::Newest(newest) => {
                 let resumed = asked.resumes.then_some(false);
@@ -211,7 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let caller = self.caller.clone().expect("checked: there is a caller");
         let may = |model: &str| caller.may_see_model(model);
         let hub = self.shared.hub.clone();
-        let entered = hub.subscribe(&self.outbox, &asked.patterns(), asked.types(), None, may);
+        let entered = hub.subscribe(&self.outbox, (&asked.patterns(), asked.types()), &[], None, may);
         if let AtOnce::Newest(newest) = entered.at_once {
             self.backlog.extend(newest.into_iter().map(Waiting::Newest));
         }
