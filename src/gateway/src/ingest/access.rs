@@ -72,14 +72,14 @@ impl Access {
         true
     }
 
-    /// Whether a check has ended; `Err` is the code to close with.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), u16>> {
+    /// Whether a check has ended, and who it is; `Err` is the code to close with.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Caller>, u16>> {
         let Some(checking) = &mut self.checking else { return Poll::Pending };
         let Poll::Ready(checked) = checking.as_mut().poll(cx) else { return Poll::Pending };
         self.checking = None;
-        Poll::Ready(checked.map(|caller| {
+        Poll::Ready(checked.inspect(|caller| {
             self.known = true;
-            self.ends = end_of(&caller);
+            self.ends = end_of(caller);
         }))
     }
 }

@@ -6,6 +6,8 @@
 use super::access::Access;
 use super::rate::{EventRate, Over};
 use crate::access::Caller;
+use crate::gate::Peer;
+use crate::live::roster::{About, Kind, SenderPlace};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::services::App;
@@ -23,6 +25,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tidecast_ports::IngestError;
@@ -64,10 +67,13 @@ pub(crate) async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -
     }
     let shows_credit =
         request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "credit=true"));
+    let peer = request.extensions().get::<Peer>().map(|Peer(address)| *address);
     let task = app.clone();
     app.tasks.spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            Connection::new(TokioIo::new(upgraded), task, caller, shows_credit).await;
+            let user = caller.as_ref().and_then(|caller| caller.subject.clone());
+            let place = task.services.hub.join_sender(About::new(Kind::Ingest, peer, user));
+            Connection::new(TokioIo::new(upgraded), task, caller, place, shows_credit).await;
         }
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
@@ -100,6 +106,8 @@ struct Connection<S> {
     app: Arc<App>,
     metrics: Metrics,
     access: Access,
+    /// In the list of who is connected.
+    place: SenderPlace,
     decoder: Decoder,
     input: BytesMut,
     phase: Phase,
@@ -122,22 +130,22 @@ struct Connection<S> {
     close_sent: bool,
 }
 
-impl<S> Drop for Connection<S> {
-    fn drop(&mut self) {
-        self.metrics.ingest_connections.dec();
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn new(socket: S, app: Arc<App>, caller: Option<Arc<Caller>>, shows_credit: bool) -> Self {
+    fn new(
+        socket: S,
+        app: Arc<App>,
+        caller: Option<Arc<Caller>>,
+        place: SenderPlace,
+        shows_credit: bool,
+    ) -> Self {
         let metrics = app.metrics().clone();
-        metrics.ingest_connections.inc();
         let now = Instant::now();
         let settings = app.settings();
         let mut connection = Connection {
             socket,
             metrics,
             access: Access::new(caller.as_deref(), now),
+            place,
             decoder: Decoder::new(settings.kafka.max_request_size as usize),
             input: BytesMut::new(),
             phase: Phase::Open,
@@ -259,6 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match result {
                 Ok(()) => accepted += 1,
                 Err(rejection) => {
+                    self.place.figures.refused.fetch_add(1, Relaxed);
                     self.refuse(rejection.reason.as_str(), &rejection.detail, index + place as u64)
                 }
             }
@@ -266,6 +275,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if accepted > 0 {
             let batch = Batch { events: accepted, bytes, index, sent: Instant::now() };
             self.bytes_on_the_way += bytes;
+            self.place.figures.on_the_way.fetch_add(accepted, Relaxed);
+            self.place.figures.bytes_on_the_way.fetch_add(bytes as u64, Relaxed);
             self.on_the_way.push_back(Box::pin(async move { (batch, acknowledged.await) }));
         }
     }
@@ -275,9 +286,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while let Poll::Ready(Some((batch, result))) = Pin::new(&mut self.on_the_way).poll_next(cx) {
             progress = true;
             self.bytes_on_the_way -= batch.bytes;
+            let figures = &self.place.figures;
+            figures.on_the_way.fetch_sub(batch.events, Relaxed);
+            figures.bytes_on_the_way.fetch_sub(batch.bytes as u64, Relaxed);
             match result {
                 Ok(()) => {
                     self.accepted += batch.events;
+                    figures.accepted.store(self.accepted, Relaxed);
                     self.metrics.ingest_accepted.with_label_values(&["websocket"]).inc_by(batch.events);
                     self.metrics.ingest_seconds.observe(batch.sent.elapsed().as_secs_f64());
                 }
@@ -375,7 +390,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let mut progress = self.poll_acknowledged(cx);
             if let Poll::Ready(checked) = self.access.poll(cx) {
-                checked.unwrap_or_else(|code| self.end(code));
+                match checked {
+                    Ok(caller) => self.place.is_of(caller.subject.clone()),
+                    Err(code) => self.end(code),
+                }
                 progress = true;
             }
             let may_read =

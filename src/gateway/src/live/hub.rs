@@ -11,7 +11,7 @@ use super::outbox::{Offered, Outbox};
 use super::position::Position;
 use super::pulse::{CLOSE_PATIENCE, Due, Pulse};
 use super::recent::Recent;
-use super::roster::{About, Member, SessionItem};
+use super::roster::{About, Member, Sender, SenderFigures, SenderPlace, SessionItem};
 use super::update::{Update, UpdateType};
 use crate::metrics::Metrics;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,6 +71,7 @@ struct State {
     index: Index,
     streams: Vec<(Arc<str>, Arc<Outbox>)>,
     sessions: hashbrown::HashMap<u64, Member>,
+    senders: hashbrown::HashMap<u64, Sender>,
     latest: Latest,
     seen: SeenIds,
     alerts: RecentAlerts,
@@ -99,6 +100,7 @@ impl Hub {
                 index: Index::default(),
                 streams: Vec::new(),
                 sessions: hashbrown::HashMap::new(),
+                senders: hashbrown::HashMap::new(),
                 latest: Latest::new(LATEST_BYTES_MAX),
                 seen: SeenIds::new(SEEN_IDS_MAX),
                 alerts: RecentAlerts::new(ALERTS_MAX, ALERT_BYTES_MAX),
@@ -208,10 +210,27 @@ impl Hub {
         }
     }
 
+    /// A place in the list for a client that sends events; nothing is delivered to it.
+    pub fn join_sender(self: &Arc<Self>, about: About) -> SenderPlace {
+        let id = self.next_client.fetch_add(1, Ordering::Relaxed);
+        let figures = Arc::new(SenderFigures::default());
+        self.state().senders.insert(id, Sender { about, figures: figures.clone() });
+        self.metrics.ingest_connections.inc();
+        SenderPlace { hub: self.clone(), id, figures }
+    }
+
+    pub(super) fn sender_left(&self, id: u64) {
+        self.state().senders.remove(&id);
+        self.metrics.ingest_connections.dec();
+    }
+
     /// More became known of a client.
     pub fn describe(&self, client: u64, change: impl FnOnce(&mut About)) {
-        if let Some(member) = self.state().sessions.get_mut(&client) {
-            change(&mut member.about);
+        let mut state = self.state();
+        let State { sessions, senders, .. } = &mut *state;
+        let session = sessions.get_mut(&client).map(|member| &mut member.about);
+        if let Some(about) = session.or_else(|| senders.get_mut(&client).map(|sender| &mut sender.about)) {
+            change(about);
         }
     }
 
@@ -225,6 +244,7 @@ impl Hub {
         let count = |id| subscriptions.get(id).copied().unwrap_or(0);
         let mut items: Vec<SessionItem> =
             state.sessions.iter().map(|(id, member)| member.item(count(id))).collect();
+        items.extend(state.senders.iter().map(|(id, sender)| sender.item(*id)));
         drop(state);
         items.sort_unstable_by_key(|item| item.id);
         items

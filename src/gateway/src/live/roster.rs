@@ -1,9 +1,11 @@
 //! Who is connected: what is known of each client besides its queue.
 
+use super::hub::Hub;
 use super::outbox::Outbox;
 use serde::Serialize;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tidecast_event::EventTime;
 
 /// How a client is connected.
@@ -14,6 +16,8 @@ pub enum Kind {
     WebSocket,
     /// `/stream/metrics`.
     Sse,
+    /// `/ws/ingest`: sends events, and gets no updates.
+    Ingest,
 }
 
 /// A client, as it is known to the hub.
@@ -59,16 +63,20 @@ pub struct SessionItem {
     pub user: Option<String>,
     /// RFC 3339.
     pub connected_at: String,
-    /// `json` or `msgpack`; `null` for server-sent events.
+    /// `json` or `msgpack`; `null` for server-sent events, and for senders, who may send both.
     pub format: Option<&'static str>,
     /// Names and patterns that it asked for.
     pub subscriptions: usize,
-    /// Updates that wait for it.
+    /// Updates that wait for it; of a sender, events that are on their way to Kafka.
     pub queued: usize,
     /// Their bytes, about.
     pub queued_bytes: usize,
     /// Updates that were not sent because it was too slow, since it connected.
     pub skipped: u64,
+    /// Of a sender: events that Kafka has, since it connected.
+    pub accepted: Option<u64>,
+    /// Of a sender: events that were refused.
+    pub refused: Option<u64>,
 }
 
 impl Member {
@@ -86,6 +94,71 @@ impl Member {
             queued: waiting.updates,
             queued_bytes: waiting.bytes,
             skipped: waiting.skipped,
+            accepted: None,
+            refused: None,
         }
+    }
+}
+
+/// How a sender of events gets on; written by its connection.
+#[derive(Debug, Default)]
+pub struct SenderFigures {
+    /// Events on their way to Kafka.
+    pub on_the_way: AtomicU64,
+    /// Their bytes.
+    pub bytes_on_the_way: AtomicU64,
+    /// Events that Kafka has.
+    pub accepted: AtomicU64,
+    /// Events that were refused.
+    pub refused: AtomicU64,
+}
+
+/// A sender of events in the hub's list.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub about: About,
+    pub figures: Arc<SenderFigures>,
+}
+
+impl Sender {
+    pub fn item(&self, id: u64) -> SessionItem {
+        let About { kind, address, user, connected, .. } = &self.about;
+        let figure = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        let count = |value: &AtomicU64| usize::try_from(figure(value)).unwrap_or(usize::MAX);
+        SessionItem {
+            id,
+            kind: *kind,
+            address: address.map(|address| address.to_string()),
+            user: user.as_ref().map(ToString::to_string),
+            connected_at: connected.to_rfc3339(),
+            format: None,
+            subscriptions: 0,
+            queued: count(&self.figures.on_the_way),
+            queued_bytes: count(&self.figures.bytes_on_the_way),
+            skipped: 0,
+            accepted: Some(figure(&self.figures.accepted)),
+            refused: Some(figure(&self.figures.refused)),
+        }
+    }
+}
+
+/// A sender's place in the list, which it has until this is dropped.
+pub struct SenderPlace {
+    pub(super) hub: Arc<Hub>,
+    pub(super) id: u64,
+    /// To be kept up to date.
+    pub figures: Arc<SenderFigures>,
+}
+
+impl SenderPlace {
+    /// Who it is became known.
+    pub fn is_of(&self, user: Option<Arc<str>>) {
+        self.hub.describe(self.id, |about| about.user = user);
+    }
+}
+
+impl Drop for SenderPlace {
+    fn drop(&mut self) {
+        self.hub.sender_left(self.id);
     }
 }

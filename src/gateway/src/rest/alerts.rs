@@ -3,7 +3,7 @@
 use super::extract::{Name, PageQuery, Params, Who, Whole, checked_limit, encode, page_of};
 use super::schemas;
 use crate::access::Caller;
-use crate::audit::{AuditEntry, ENTRIES};
+use crate::audit::{AuditEntry, CHANGES, ENTRIES};
 use crate::problem::Problem;
 use crate::services::App;
 use axum::Json;
@@ -258,30 +258,62 @@ pub(crate) async fn delete_silence(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Which changes.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Changes {
+    /// Most items to give, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Only what was done so, such as `model.replace`; `model.*` for everything done to models.
+    action: Option<String>,
+    /// Keeps those whose action, path or subject contains this, ignoring case.
+    search: Option<String>,
+}
+
+/// Whether an entry's action is one that is asked for. The error is one that no action can ever match.
+fn actions(wanted: Option<String>) -> Result<impl Fn(&str) -> bool, Problem> {
+    let family = wanted.as_deref().and_then(|wanted| wanted.strip_suffix('*')).map(str::to_owned);
+    let matches = move |action: &str| match (&family, &wanted) {
+        (Some(family), _) => action.starts_with(&**family),
+        (None, Some(wanted)) => action == wanted,
+        (None, None) => true,
+    };
+    if !CHANGES.iter().any(|(.., action)| matches(action)) {
+        let known: Vec<&str> = CHANGES.iter().map(|(.., action)| *action).collect();
+        let detail = format!("there are {}, and a `*` at the end matches any rest", known.join(", "));
+        return Err(Problem::parameter("action", detail));
+    }
+    Ok(matches)
+}
+
 /// Changes that were made over REST, newest first: who, what, before and after.
-#[utoipa::path(get, path = "/api/audit", tag = "overview", params(PageQuery), responses(
+#[utoipa::path(get, path = "/api/audit", tag = "overview", params(Changes), responses(
     (status = 200, description = "A page of changes", body = schemas::AuditPage),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn audit(
     State(app): State<Arc<App>>,
-    Params(page): Params<PageQuery>,
+    Params(Changes { limit, cursor, action, search }): Params<Changes>,
 ) -> Result<Response, Problem> {
-    let page = page.page()?;
-    let limit = checked_limit(page.limit)?;
-    let search = page.search.unwrap_or_default().to_lowercase();
+    let limit = checked_limit(limit)?;
+    let is_asked_for = actions(action)?;
+    let search = search.unwrap_or_default().to_lowercase();
     let wanted = |entry: &AuditEntry| {
         let subject = entry.subject.as_deref().unwrap_or_default();
-        [entry.action.as_str(), entry.path.as_str(), subject]
-            .iter()
-            .any(|text| text.to_lowercase().contains(&search))
+        is_asked_for(&entry.action)
+            && [entry.action.as_str(), entry.path.as_str(), subject]
+                .iter()
+                .any(|text| text.to_lowercase().contains(&search))
     };
     let entries = app.services.notes.below(ENTRIES);
     let found = entries
         .into_iter()
         .rev()
         .filter_map(|(_, value)| serde_json::from_slice::<AuditEntry>(&value).ok())
-        .filter(|entry| page.cursor.as_ref().is_none_or(|cursor| entry.id < *cursor) && wanted(entry));
+        .filter(|entry| cursor.as_ref().is_none_or(|cursor| entry.id < *cursor) && wanted(entry));
     let page = page_of(found, limit, |entry| entry.id.clone());
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }

@@ -69,6 +69,18 @@ async fn every_change_is_written_down_with_who_what_before_and_after_and_without
     assert_eq!(rest["items"][0]["before"], Value::Null);
     let (_, found) = call(&house, "GET", "/api/audit?search=ANNA", &root, None).await;
     assert_eq!(found["items"].as_array().unwrap().len(), 2);
+    for (asked, expected) in [("rule.replace", 1), ("rule.*", 3), ("*", 3), ("model.create", 0)] {
+        let (status, found) = call(&house, "GET", &format!("/api/audit?action={asked}"), &root, None).await;
+        assert_eq!((status, found["items"].as_array().unwrap().len()), (200, expected), "{asked}");
+    }
+    let (_, found) = call(&house, "GET", "/api/audit?action=rule.*&search=root", &root, None).await;
+    assert_eq!(actions(&found), [("rule.delete".to_owned(), "root".to_owned())]);
+    let (status, problem) = call(&house, "GET", "/api/audit?action=rule.paint", &root, None).await;
+    assert_eq!((status, &problem["field"]), (400, &json!("action")));
+    assert!(
+        problem["detail"].as_str().unwrap().contains("rule.replace"),
+        "it names those there are: {problem}"
+    );
     assert_eq!(
         call(&house, "GET", "/api/audit", &anna, None).await.0,
         403,

@@ -1,7 +1,8 @@
 //! `/api/sessions`: who is connected, and how well they follow.
 
-use crate::house::{House, forecast};
+use crate::house::{House, event, forecast};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use tidecast_ports::OutputKind;
 
 async fn sessions(house: &House, query: &str) -> Vec<Value> {
@@ -59,4 +60,28 @@ async fn a_slow_client_is_shown_with_what_it_missed() {
         skipped = shown[0]["skipped"].as_u64().unwrap();
         assert!(shown[0]["queued_bytes"].as_u64().unwrap() <= 30_000, "{shown:?}");
     }
+}
+
+#[tokio::test]
+async fn who_sends_events_is_shown_with_what_kafka_has_of_them() {
+    let house = House::open().await;
+    let mut sender = house.connect_ingest().await;
+    sender.say(&event("a")).await;
+    sender.say(&json!({"no": "event"})).await;
+    let mut heard = BTreeSet::new();
+    while heard.len() < 2 {
+        heard.insert(sender.hear().await["type"].to_string());
+    }
+    let reader = house.connect().await;
+    let shown = sessions(&house, "").await;
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    let of = |name: &str| shown[0][name].clone();
+    assert_eq!((of("kind"), of("address"), of("user")), (json!("ingest"), json!("127.0.0.1"), Value::Null));
+    assert_eq!((of("accepted"), of("refused"), of("queued")), (json!(1), json!(1), json!(0)));
+    assert_eq!((of("format"), of("subscriptions"), of("queued_bytes")), (Value::Null, json!(0), json!(0)));
+    assert_eq!((&shown[1]["kind"], &shown[1]["accepted"]), (&json!("websocket"), &Value::Null));
+    drop((sender, reader));
+    house.wait_for_metric("websocket_connections_active", |n| n == 0.0).await;
+    house.wait_for_metric("ingest_connections_active", |n| n == 0.0).await;
+    assert_eq!(sessions(&house, "").await, [] as [Value; 0]);
 }
