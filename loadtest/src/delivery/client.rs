@@ -3,7 +3,7 @@
 use super::dialect::{Dialect, Place, Said};
 use super::record::{Mark, Marks, Models};
 use super::wire::{self, CLOSE, PING, PONG, TEXT};
-use memchr::{memchr, memmem};
+use memchr::memchr;
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
 
@@ -157,7 +157,7 @@ impl Client {
             match frame.opcode {
                 TEXT => {
                     marks.each(frame.payload, |mark| brought.marks.push(mark));
-                    self.read_lines(dialect, frame.payload, brought);
+                    self.read_lines(dialect, marks, frame.payload, brought);
                 }
                 CLOSE => {
                     let code = frame.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
@@ -174,14 +174,14 @@ impl Client {
         used
     }
 
-    fn read_lines(&mut self, dialect: Dialect, payload: &[u8], brought: &mut Brought) {
+    fn read_lines(&mut self, dialect: Dialect, marks: &Marks, payload: &[u8], brought: &mut Brought) {
         let mut rest = payload;
         while !rest.is_empty() {
             let end = memchr(b'\n', rest).unwrap_or(rest.len());
             let line = &rest[..end];
             rest = rest.get(end + 1..).unwrap_or_default();
             if dialect.is_update(line) {
-                self.note_position(dialect, line);
+                self.note_position(dialect, marks, line);
                 continue;
             }
             match dialect.read(line, &mut self.place) {
@@ -208,13 +208,11 @@ impl Client {
     }
 
     /// An update of ours says where the client stands that has it.
-    fn note_position(&mut self, dialect: Dialect, line: &[u8]) {
-        const BEFORE: &[u8] = b"\"position\":\"";
+    fn note_position(&mut self, dialect: Dialect, marks: &Marks, line: &[u8]) {
         if dialect != Dialect::Tidecast {
             return;
         }
-        let head = &line[..line.len().min(160)];
-        let Some(from) = memmem::find(head, BEFORE).map(|at| at + BEFORE.len()) else { return };
+        let Some(from) = marks.position(line) else { return };
         let Some(length) = memchr(b'"', &line[from..]) else { return };
         self.place.position.clear();
         self.place.position.extend_from_slice(&line[from..from + length]);

@@ -41,6 +41,14 @@ struct Sender {
     input: Vec<u8>,
     sent: u64,
     accepted: u64,
+    refused: u64,
+}
+
+/// Events that were refused, and what was said to the first.
+#[derive(Default, Debug)]
+struct Refused {
+    events: u64,
+    first: Option<String>,
 }
 
 /// Sends for so long, waits for the rest, and checks.
@@ -52,10 +60,19 @@ pub(super) fn run(kafka: &Kafka, address: SocketAddr, topic: &str, lasts: Durati
         let mut stream = TcpStream::connect(address)?;
         poll.registry().register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
         let (output, input) = (hello.clone(), Vec::new());
-        senders.push(Sender { stream, is_open: false, output, at: 0, input, sent: 0, accepted: 0 });
+        senders.push(Sender {
+            stream,
+            is_open: false,
+            output,
+            at: 0,
+            input,
+            sent: 0,
+            accepted: 0,
+            refused: 0,
+        });
     }
     let start = Instant::now();
-    let (mut made, mut refused, mut last) = (0u64, 0u64, start);
+    let (mut made, mut refused, mut last) = (0u64, Refused::default(), start);
     let mut events = Events::with_capacity(CLIENTS * 2);
     let mut line = Vec::with_capacity(160);
     loop {
@@ -65,7 +82,7 @@ pub(super) fn run(kafka: &Kafka, address: SocketAddr, topic: &str, lasts: Durati
             let sender = &mut senders[event.token().0];
             if event.is_readable() {
                 let before = sender.accepted;
-                refused += sender.receive()?;
+                sender.receive(&mut refused)?;
                 if sender.accepted > before {
                     last = Instant::now();
                 }
@@ -78,15 +95,20 @@ pub(super) fn run(kafka: &Kafka, address: SocketAddr, topic: &str, lasts: Durati
                 sender.flush()?;
             }
         }
-        if is_over && senders.iter().all(|sender| sender.accepted + refused >= sender.sent) {
+        if is_over && senders.iter().all(|sender| sender.accepted + sender.refused >= sender.sent) {
             break;
         }
         if last.elapsed() > PATIENCE {
-            bail!("no acknowledgement for {PATIENCE:?}");
+            let open = senders.iter().filter(|sender| sender.accepted + sender.refused < sender.sent).count();
+            bail!("no acknowledgement for {PATIENCE:?}; {open} clients wait for one; refused: {refused:?}");
         }
     }
     let took = last - start;
     let accepted: u64 = senders.iter().map(|sender| sender.accepted).sum();
+    if let Some(first) = &refused.first {
+        eprintln!("events refused; the first: {first}");
+    }
+    let refused = refused.events;
     let (missing, doubled) = count(&outlet(kafka, topic, false, Offset::Beginning)?, made)?;
     Ok(Ingested {
         events: accepted,
@@ -125,8 +147,8 @@ impl Sender {
         Ok(true)
     }
 
-    /// Takes acknowledgements; how many events were refused.
-    fn receive(&mut self) -> Result<u64> {
+    /// Takes acknowledgements and refusals.
+    fn receive(&mut self, refused: &mut Refused) -> Result<()> {
         let mut scratch = [0; 16 << 10];
         loop {
             match self.stream.read(&mut scratch) {
@@ -138,13 +160,13 @@ impl Sender {
         }
         if !self.is_open {
             match welcome(&self.input) {
-                None => return Ok(0),
+                None => return Ok(()),
                 Some(Err(line)) => bail!("/ws/ingest: {line}"),
                 Some(Ok(end)) => drop(self.input.drain(..end)),
             }
             self.is_open = true;
         }
-        let (mut used, mut refused) = (0, 0);
+        let mut used = 0;
         while let Some(wire::Frame { opcode, payload, bytes }) = frame(&self.input[used..]) {
             used += bytes;
             if opcode == CLOSE {
@@ -154,11 +176,27 @@ impl Sender {
             match message["data"]["accepted"].as_u64() {
                 Some(accepted) if accepted < self.accepted => bail!("an acknowledgement went back"),
                 Some(accepted) => self.accepted = accepted,
-                None => refused += 1,
+                None => {
+                    let events = refused_by(&message);
+                    self.refused += events;
+                    refused.events += events;
+                    refused.first.get_or_insert_with(|| message["data"].to_string());
+                }
             }
         }
         self.input.drain(..used);
-        Ok(refused)
+        Ok(())
+    }
+}
+
+/// How many events an answer refuses: one, or where Kafka did not take them as many as it says first.
+fn refused_by(message: &Value) -> u64 {
+    let (code, words) = (&message["data"]["code"], message["data"]["message"].as_str().unwrap_or_default());
+    match code.as_str() {
+        Some("unavailable") => words.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(1),
+        // Those are told of a connection that goes on.
+        Some("rate_limited" | "answers_dropped") => 0,
+        _ => 1,
     }
 }
 

@@ -70,11 +70,12 @@ pub(super) fn write(mark: &Mark, out: &mut Vec<u8>) {
 /// Finds marks in frames.
 pub(super) struct Marks {
     finder: Finder<'static>,
+    position: Finder<'static>,
 }
 
 impl Default for Marks {
     fn default() -> Self {
-        Marks { finder: Finder::new(br#""of":1"#) }
+        Marks { finder: Finder::new(br#""of":1"#), position: Finder::new(br#""position":""#) }
     }
 }
 
@@ -83,6 +84,12 @@ fn digits(bytes: &[u8]) -> u64 {
 }
 
 impl Marks {
+    /// Where the position begins that an update of ours carries before its data.
+    pub fn position(&self, line: &[u8]) -> Option<usize> {
+        let head = &line[..line.len().min(160)];
+        self.position.find(head).map(|at| at + self.position.needle().len())
+    }
+
     /// Every mark in a payload, in order.
     pub fn each(&self, payload: &[u8], mut each: impl FnMut(Mark)) {
         let mut rest = payload;

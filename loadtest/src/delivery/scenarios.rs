@@ -115,8 +115,8 @@ pub(super) fn measure(kafka: &Kafka, server: &Server, options: &Options) -> Resu
     let subscribed_kb = (resident_mb(pid, "VmRSS") - before) * kb;
 
     say("updates for all");
-    let feed = Feed::start(kafka, &server.topic, PARTITIONS, models, options.deliveries / SHARED_BY)?;
     let plain = Plain::start(kafka, &server.topic, models)?;
+    let feed = Feed::start(kafka, &server.topic, PARTITIONS, models, options.deliveries / SHARED_BY)?;
     crowd.read(SETTLE, |_| false)?;
     let calm = watch(&mut crowd, server, options.seconds, || {})?;
 
@@ -153,8 +153,8 @@ pub(super) fn measure(kafka: &Kafka, server: &Server, options: &Options) -> Resu
     let mut crowd = Crowd::new((server.dialect, server.address), busy_models, wants, false)?;
     crowd.connect(PATIENCE)?;
     crowd.subscribe(PATIENCE)?;
-    let feed = Feed::start(kafka, &server.topic, PARTITIONS, busy_models, BUSY_RATE)?;
     let plain = Plain::start(kafka, &server.topic, busy_models)?;
+    let feed = Feed::start(kafka, &server.topic, PARTITIONS, busy_models, BUSY_RATE)?;
     crowd.read(SETTLE, |_| false)?;
     let busy = watch(&mut crowd, server, options.seconds, || {})?;
     let records = feed.stop()?;
