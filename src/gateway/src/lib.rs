@@ -27,7 +27,8 @@ mod tickets;
 mod tls;
 pub mod websocket;
 
-pub use auth::{Fetch, Fetching};
+pub use auth::{Authenticator, Fetch, Fetching, Unusable};
+pub use ingest::http::cut_events;
 pub use listeners::Listeners;
 pub use live::Hub;
 pub use metrics::Metrics;

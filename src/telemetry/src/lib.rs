@@ -14,4 +14,4 @@ pub use logging::{Telemetry, TelemetryError, start};
 pub use process::{Usage, usage};
 pub use registry::{Build, registry};
 pub use render::{OPENMETRICS, Render, Rendered, TEXT, render, renderer};
-pub use traces::{TRACE_TARGET, deliver, receive, stage, traceparent};
+pub use traces::{TRACE_TARGET, deliver, extract, receive, stage, traceparent};

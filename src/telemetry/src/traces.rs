@@ -79,7 +79,7 @@ where
 }
 
 /// The context that a record's `traceparent` header names (W3C, 55 characters); `None` for one that names none.
-fn extract(header: &[u8]) -> Option<Context> {
+pub fn extract(header: &[u8]) -> Option<Context> {
     // The propagator also takes what was cut short.
     let header = std::str::from_utf8(header).ok().filter(|header| header.len() == HEADER_BYTES)?;
     let carrier = HashMap::from([(HEADER.to_owned(), header.to_owned())]);

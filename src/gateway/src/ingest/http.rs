@@ -29,18 +29,17 @@ pub(crate) fn now_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
 
-/// Cuts a body into events, bytes as they came.
-fn split(body: &Whole) -> Result<Vec<Bytes>, Problem> {
-    let bytes = &body.bytes;
+/// Cuts a body into events, bytes as they came: one, an array, or one a line.
+pub fn cut_events(bytes: &Bytes, content_type: &str) -> Result<Vec<Bytes>, Problem> {
     let first = bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace());
     let lines = || {
         let whole = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         whole.filter(|line| !line.is_empty()).map(|line| bytes.slice_ref(line)).collect::<Vec<_>>()
     };
-    if body.content_type.contains("ndjson") || body.content_type.contains("jsonl") {
+    if content_type.contains("ndjson") || content_type.contains("jsonl") {
         return Ok(lines());
     }
-    if body.content_type.contains("msgpack") {
+    if content_type.contains("msgpack") {
         return Ok(vec![bytes.clone()]);
     }
     match first {
@@ -93,7 +92,7 @@ pub(crate) async fn events(
             "the token's topics do not include the events topic",
         ));
     }
-    let events = split(&body)?;
+    let events = cut_events(&body.bytes, &body.content_type)?;
     drop(body);
     if events.is_empty() {
         return Err(Problem::new(
@@ -299,7 +298,7 @@ mod tests {
     use super::*;
 
     fn cut(content_type: &str, body: &'static [u8]) -> Vec<Bytes> {
-        split(&Whole { bytes: Bytes::from_static(body), content_type: content_type.into() }).unwrap()
+        cut_events(&Bytes::from_static(body), content_type).unwrap()
     }
 
     #[test]

@@ -35,3 +35,23 @@ fn positions() {
 fn events() {
     run("events", exercises::events);
 }
+
+#[test]
+fn compressed_frames() {
+    run("compressed", exercises::compressed);
+}
+
+#[test]
+fn batches() {
+    run("batches", exercises::batches);
+}
+
+#[test]
+fn tokens() {
+    run("tokens", exercises::tokens);
+}
+
+#[test]
+fn traceparents() {
+    run("traceparents", exercises::traceparents);
+}
