@@ -226,12 +226,12 @@ fn main() -> ExitCode {
             let topic = if fill_or_ingest == "fill" { TOPIC } else { "kafka-speed-in" };
             let mut options = cluster.options().clone();
             if fill_or_ingest == "fill" {
-                options.producer.batch_bytes = 262_144;
+                options.producer.batch_bytes = Some(262_144);
                 options.producer.linger = Duration::from_millis(20);
                 options.producer.compression = "none".into();
             }
             if let Some(size) = std::env::var("BATCH_BYTES").ok().and_then(|size| size.parse().ok()) {
-                options.producer.batch_bytes = size;
+                options.producer.batch_bytes = Some(size);
             }
             let cluster = Cluster::new(options);
             let admin = KafkaAdmin::new(&cluster).unwrap();

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Least bound of one batch of outputs to a partition.
 const OUTPUT_BATCH_BYTES: usize = 1 << 20;
+/// Bound of one batch of anything else, where the settings choose none.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// SASL, where the cluster asks for it.
 #[derive(Clone)]
@@ -43,8 +45,8 @@ pub struct Tls {
 pub struct ProducerTuning {
     /// `none`, `gzip`, `snappy`, `lz4` or `zstd`.
     pub compression: String,
-    /// A batch is sent at this size, bytes.
-    pub batch_bytes: usize,
+    /// A batch is sent at this size, bytes; `None`: as large as what came within `linger`, to a bound of its own.
+    pub batch_bytes: Option<usize>,
     /// Or after this wait. A producer that commits waits 2 ms at most: its commit waits for it.
     pub linger: Duration,
     /// The greatest record, bytes.
@@ -69,7 +71,7 @@ impl Default for ProducerTuning {
     fn default() -> Self {
         ProducerTuning {
             compression: "snappy".into(),
-            batch_bytes: 16_384,
+            batch_bytes: None,
             linger: Duration::from_millis(10),
             max_request_bytes: 1_048_576,
             request_timeout: Duration::from_secs(30),
@@ -107,7 +109,7 @@ impl ClusterOptions {
             log_level: kafka.log_level.clone(),
             producer: ProducerTuning {
                 compression: kafka.compression_type.clone(),
-                batch_bytes: kafka.batch_size as usize,
+                batch_bytes: kafka.batch_size.map(|bytes| bytes as usize),
                 linger: kafka.linger,
                 max_request_bytes: kafka.max_request_size as usize,
                 request_timeout: kafka.request_timeout,
@@ -263,10 +265,11 @@ impl Cluster {
             ProducerKind::Free => tuning.linger,
             _ => tuning.linger.min(Duration::from_micros(500)),
         };
-        // Outputs come many at once and are waited for together: small batches would only make more requests.
+        // A batch goes when its time has come, as large as it is then: a small bound makes nothing sooner, only more
+        // requests where much comes. Outputs come many at once and are waited for together.
         let batch_bytes = match kind {
-            ProducerKind::Free => tuning.batch_bytes,
-            _ => tuning.batch_bytes.max(OUTPUT_BATCH_BYTES),
+            ProducerKind::Free => tuning.batch_bytes.unwrap_or(BATCH_BYTES),
+            _ => tuning.batch_bytes.unwrap_or_default().max(OUTPUT_BATCH_BYTES),
         };
         config
             .set("partitioner", "murmur2_random")
