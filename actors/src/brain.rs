@@ -12,7 +12,7 @@ pub trait Brain: Send {
     /// Where it is in its life.
     fn state(&self) -> State;
     /// Takes an observation.
-    fn observe(&mut self, y: f64) -> Observed;
+    fn observe(&mut self, y: f64, exogenous: &[f64]) -> Observed;
     /// The fit under way, when its outcome is not here.
     fn take_fit(&self) -> Option<FitJob>;
     /// Hands in an outcome.
@@ -39,8 +39,8 @@ impl Brain for StreamModel {
     fn state(&self) -> State {
         StreamModel::state(self)
     }
-    fn observe(&mut self, y: f64) -> Observed {
-        StreamModel::observe(self, y)
+    fn observe(&mut self, y: f64, exogenous: &[f64]) -> Observed {
+        StreamModel::observe_with(self, y, exogenous)
     }
     fn take_fit(&self) -> Option<FitJob> {
         StreamModel::take_fit(self)
@@ -97,7 +97,7 @@ impl BrainMaker for StreamModels {
             history: spec.history.iter().map(|value| value.unwrap_or(f64::NAN)).collect(),
             seed: seed_of(&spec.model_id),
         };
-        Ok(Box::new(StreamModel::new(config)))
+        Ok(Box::new(StreamModel::with_exogenous(config, &[], spec.exogenous.len())))
     }
 
     fn restore(&self, record: &[u8]) -> Result<Box<dyn Brain>, DecodeError> {

@@ -2,11 +2,13 @@
 //!
 //! A pure table with a generation number; stages compare the number per batch and reconcile when it has moved.
 
+use crate::wire;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tidecast_config::{ModelSpec, RuleSpec, SeriesRef};
+use tidecast_event::OutputId;
 
 /// Who registered a thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +98,7 @@ impl Catalog {
             if !spec.enabled {
                 continue;
             }
+            index.has_exogenous |= !spec.exogenous.is_empty();
             let family = index.families.entry(family.clone()).or_default();
             let list = if spec.is_template() {
                 &mut family.templates
@@ -125,6 +128,7 @@ fn change<T>(table: &RwLock<Arc<Table<T>>>, name: &str, to: Option<Registered<T>
 #[derive(Debug, Default)]
 pub struct ModelIndex {
     families: BTreeMap<String, FamilyModels>,
+    has_exogenous: bool,
 }
 
 /// The models of one family of series.
@@ -145,10 +149,22 @@ pub struct Wanted {
     pub version: u64,
 }
 
+impl Wanted {
+    /// Of the model as registered: another one begins anew.
+    pub fn fingerprint(&self) -> u128 {
+        OutputId::of(&[&wire::json(&*self.spec)]).0
+    }
+}
+
 impl ModelIndex {
     /// No model has a series: nothing has to be looked up.
     pub fn is_empty(&self) -> bool {
         self.families.is_empty()
+    }
+
+    /// Some model looks at other series too.
+    pub fn has_exogenous(&self) -> bool {
+        self.has_exogenous
     }
 
     /// The models of one series.

@@ -9,6 +9,7 @@ use crate::fit_pool::FitPool;
 use crate::messages::{ForecastEvent, ForecasterMessage, ForecastingMessage, ModelOutput};
 use crate::metrics::ModelMetrics;
 use crate::registry::{ModelEntry, Registry};
+use crate::regressors::{GivenUp, Regressors, counts};
 use crate::wire;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct ForecasterArguments {
     pub metrics: Arc<ModelMetrics>,
     /// For counting forecasts.
     pub registry: Arc<Registry>,
+    /// Windows of its exogenous series.
+    pub regressors: Arc<Regressors>,
     /// An update or a forecast that takes longer is told of.
     pub max_latency: Duration,
 }
@@ -64,6 +67,7 @@ pub struct Progress {
 pub struct ForecasterState {
     with: ForecasterArguments,
     fitting: Option<oneshot::Receiver<FitOutcome>>,
+    given_up: GivenUp,
 }
 
 impl Actor for Forecaster {
@@ -76,8 +80,9 @@ impl Actor for Forecaster {
         _: ActorRef<Self::Msg>,
         with: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let mut state = ForecasterState { with, fitting: None };
+        let mut state = ForecasterState { with, fitting: None, given_up: GivenUp::default() };
         state.submit_fit();
+        state.tell_summary();
         state.tell_status();
         Ok(state)
     }
@@ -121,7 +126,7 @@ impl ForecasterState {
         let spec = self.with.entry.spec.clone();
         self.fill_gap(window.window_start, advance, &spec.field).await;
         let value = window.field(&spec.field).filter(|value| value.is_finite());
-        let observed = self.step(value.unwrap_or(f64::NAN)).await;
+        let observed = self.step(value.unwrap_or(f64::NAN), window.window_start.0).await;
         self.with.progress = Progress {
             window_start: Some(window.window_start.0),
             window_end: window.window_end.0,
@@ -178,17 +183,22 @@ impl ForecasterState {
     async fn fill_gap(&mut self, start: EventTime, advance: i64, field: &str) {
         let Some(last) = self.with.progress.window_start.filter(|_| advance > 0) else { return };
         let missing = ((start.0 - last) / advance - 1).clamp(0, GAP_MAX);
-        let counts = field == "event_count" || field.ends_with(".count") || field.ends_with(".sum");
-        for _ in 0..missing {
-            self.step(if counts { 0.0 } else { f64::NAN }).await;
+        let value = if counts(field) { 0.0 } else { f64::NAN };
+        for nth in 1..=missing {
+            self.step(value, last + nth * advance).await;
         }
     }
 
-    /// One observation, with the fit that has to be in place before it.
-    async fn step(&mut self, value: f64) -> tidecast_forecast::stream::Observed {
+    /// One observation, that of the window that begins at `start`, with the fit that has to be in place before it and what
+    /// the exogenous series were in that window.
+    async fn step(&mut self, value: f64, start: i64) -> tidecast_forecast::stream::Observed {
         self.collect_fit().await;
+        let exogenous = match &*self.with.entry.spec.exogenous {
+            [] => Vec::new(),
+            regressors => self.with.regressors.row(regressors, start, &mut self.given_up).await,
+        };
         let started = Instant::now();
-        let observed = self.with.brain.observe(value);
+        let observed = self.with.brain.observe(value, &exogenous);
         self.took(started);
         self.submit_fit();
         if matches!(self.with.brain.state(), ModelLife::Fitting) {
@@ -228,6 +238,7 @@ impl ForecasterState {
         // A fit that panicked leaves the sender dropped: the model then goes on by itself and says so.
         if let Ok(outcome) = result.await {
             self.with.brain.install(outcome);
+            self.tell_summary();
             if self.with.brain.failure().is_some() {
                 self.with.metrics.inference_failures.inc();
             }
@@ -307,6 +318,12 @@ impl ForecasterState {
     fn encode(&self) -> Vec<u8> {
         let record = (self.with.progress, self.with.brain.encode());
         bincode::serde::encode_to_vec(record, bincode::config::standard()).unwrap_or_default()
+    }
+
+    /// What the newest fit found. Parameters change with fits alone, so not with every window.
+    fn tell_summary(&self) {
+        let summary = self.with.brain.summary().and_then(|summary| serde_json::to_value(summary).ok());
+        self.with.entry.set_status(|status| status.summary = summary);
     }
 
     fn tell_status(&self) {

@@ -7,6 +7,7 @@ use crate::messages::PublisherMessage;
 use crate::metrics::PipelineMetrics;
 use crate::rebuild::Rebuild;
 use crate::registry::Registry;
+use crate::regressors::Regressors;
 use crate::rule_book::RuleBook;
 use crate::suspects::Suspects;
 use crate::tally::Tally;
@@ -27,6 +28,8 @@ pub struct House {
     pub book: Arc<RuleBook>,
     /// What there is.
     pub registry: Arc<Registry>,
+    /// What models have as exogenous series.
+    pub regressors: Arc<Regressors>,
     /// Makes models.
     pub brains: Arc<dyn BrainMaker>,
     /// Fits models.

@@ -27,6 +27,7 @@ pub mod partials_intake;
 pub mod publisher;
 pub mod rebuild;
 pub mod registry;
+pub mod regressors;
 pub mod repartition;
 pub mod reporter;
 pub mod rule_book;

@@ -123,6 +123,7 @@ impl Tree {
             life,
             catalog: house.catalog.clone(),
             registry: house.registry.clone(),
+            regressors: house.regressors.clone(),
             brains: house.brains.clone(),
             fits: house.fits.clone(),
             metrics: house.metrics.clone(),

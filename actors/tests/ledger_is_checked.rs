@@ -74,6 +74,7 @@ async fn readiness_names_the_stage_until_it_adds_up_again() {
         catalog: Arc::default(),
         book: Arc::default(),
         registry: Arc::default(),
+        regressors: Arc::default(),
         brains: Arc::new(StreamModels),
         fits: FitPool::new(1),
         metrics: metrics.clone(),

@@ -17,9 +17,9 @@ impl Brain for Brittle {
     fn state(&self) -> State {
         self.0.state()
     }
-    fn observe(&mut self, y: f64) -> Observed {
+    fn observe(&mut self, y: f64, exogenous: &[f64]) -> Observed {
         assert!(!(self.1 && y == 13.0), "thirteen is too much");
-        self.0.observe(y)
+        self.0.observe(y, exogenous)
     }
     fn take_fit(&self) -> Option<FitJob> {
         self.0.take_fit()

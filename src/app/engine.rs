@@ -148,6 +148,7 @@ impl Engine {
             catalog,
             book,
             registry: Arc::default(),
+            regressors: Arc::default(),
             brains: Arc::new(StreamModels),
             fits: FitPool::new(std::thread::available_parallelism().map_or(1, usize::from)),
             metrics: pipeline,

@@ -14,13 +14,14 @@ use tidecast_actors::catalog::Catalog;
 use tidecast_actors::control::Control;
 use tidecast_actors::elsewhere::{Elsewhere, Overhear};
 use tidecast_actors::nursery::Nursery;
+use tidecast_actors::regressors::FarRegressors;
 use tidecast_actors::repartition;
 use tidecast_actors::rule_book::RuleBook;
 use tidecast_actors::stats::Stats;
 use tidecast_actors::submissions::Submissions;
 use tidecast_config::{ConfigError, ListenerName, Role, Settings};
 use tidecast_gateway::{AdminServices, Hub, Listeners, Metrics, Services};
-use tidecast_kafka::{Cluster, Publishing, PublishingHistory, SingleSender, TopicSpec};
+use tidecast_kafka::{Cluster, LiveOptions, Publishing, PublishingHistory, SingleSender, TopicSpec};
 use tidecast_ports::LiveSink;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -166,7 +167,12 @@ impl Service {
 
         let (fail, failure) = oneshot::channel();
         let live = hub.map(|next| Arc::new(Overhear { elsewhere, next }) as Arc<dyn LiveSink>);
-        let start = Start { settings, publishing, tables, live, bring_up };
+        let far = settings.has_role(Role::Worker).then(|| FarRegressors {
+            regressors: house.regressors.clone(),
+            catalog: house.catalog.clone(),
+            next: live.clone(),
+        });
+        let start = Start { settings, publishing, tables, live, far, bring_up };
         let watch = tokio::spawn(watch(start, stopping.clone(), fail));
         Ok(Service { serves, stopping, listening, watch, failure, engine, _outward: outward })
     }
@@ -204,7 +210,10 @@ struct Start {
     settings: Arc<Settings>,
     publishing: Publishing,
     tables: Arc<Tables>,
+    /// Who reads all output topics; nobody in a process without clients.
     live: Option<Arc<dyn LiveSink>>,
+    /// Who hears windows for models; nobody in a process without models.
+    far: Option<FarRegressors>,
     bring_up: BringUp,
 }
 
@@ -239,9 +248,30 @@ impl Start {
             );
             tokio::time::sleep(RETRY).await;
         }
-        if let Some(live) = self.live.take() {
-            tidecast_kafka::LiveReader::start(cluster, &self.settings, live)?;
+        match (self.live.take(), self.far.take()) {
+            (Some(live), far) => {
+                let hears = far.map_or(live, |far| Arc::new(far) as Arc<dyn LiveSink>);
+                tidecast_kafka::LiveReader::start(cluster, &self.settings, hears)?;
+            }
+            (None, Some(far)) => {
+                drop(tokio::spawn(hear_windows(cluster.clone(), self.settings.clone(), far)))
+            }
+            (None, None) => {}
         }
         self.bring_up.start_reading().await
+    }
+}
+
+/// Reads the closed windows of other processes from the day on which a model has one as an exogenous series.
+async fn hear_windows(cluster: Cluster, settings: Arc<Settings>, far: FarRegressors) {
+    far.regressors.follow(&far.catalog);
+    while !far.regressors.are_wanted() {
+        tokio::time::sleep(RETRY).await;
+        far.regressors.follow(&far.catalog);
+    }
+    let options = LiveOptions::windows_of(&settings);
+    let started = tidecast_kafka::LiveReader::start_with(&cluster, options, Arc::new(far));
+    if let Err(error) = started {
+        tracing::error!(%error, "windows of other processes are not read: exogenous series may be missing");
     }
 }

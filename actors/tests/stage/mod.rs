@@ -13,6 +13,7 @@ use tidecast_actors::forecasting::{Forecasting, ForecastingArguments};
 use tidecast_actors::messages::{BatchOutput, ClosedWindow, ForecastingMessage, ModelRecord};
 use tidecast_actors::metrics::PipelineMetrics;
 use tidecast_actors::registry::Registry;
+use tidecast_actors::regressors::Regressors;
 use tidecast_config::ModelSpec;
 use tidecast_event::{Aggregate, EventTime, TopicPartition};
 use tidecast_mailbox::restart::Policy;
@@ -27,6 +28,7 @@ pub struct Stage {
     pub mailbox: Mailbox<ForecastingMessage>,
     pub registry: Arc<Registry>,
     pub catalog: Arc<Catalog>,
+    pub regressors: Arc<Regressors>,
     pub out: mpsc::Receiver<Box<BatchOutput>>,
 }
 
@@ -41,6 +43,7 @@ pub async fn start(
         register(&catalog, model, 1);
     }
     let registry = Arc::new(Registry::default());
+    let regressors = Arc::new(Regressors::default());
     let meters = Meters::default();
     let (sender, out) = mpsc::channel(64);
     let arguments = ForecastingArguments {
@@ -48,6 +51,7 @@ pub async fn start(
         life: 0,
         catalog: catalog.clone(),
         registry: registry.clone(),
+        regressors: regressors.clone(),
         brains,
         fits: FitPool::new(2),
         metrics: PipelineMetrics::new(&Prometheus::new()).expect("metrics are well formed"),
@@ -62,7 +66,7 @@ pub async fn start(
     };
     let (actor, _) = Actor::spawn(None, Forecasting, arguments).await.expect("the stage starts");
     let mailbox = Mailbox::new(actor, Capacity { messages: 16, meter: meters.of("forecasting") });
-    Stage { mailbox, registry, catalog, out }
+    Stage { mailbox, registry, catalog, regressors, out }
 }
 
 /// Registers a model, or changes it.

@@ -3,7 +3,7 @@
 use crate::error::{ConfigError, Fault, Origin};
 use crate::kind::Kind;
 use crate::model_order::{Order, order_of, seasonal_order_of};
-use crate::series::{SeriesSpec, is_name};
+use crate::series::{SeriesSpec, WindowSpec, is_name};
 use crate::series_ref::{Regressor, SeriesRef};
 use crate::table::{Key, Values};
 use crate::written::{Node, Raw, quoted};
@@ -65,7 +65,12 @@ pub(crate) const MODEL_KEYS: &[Key] = &[
         None,
         "forecast again that often, without a new window",
     ),
-    Key::new("exogenous", Kind::Texts, None, "regressors of SARIMAX, `family:key/field` each"),
+    Key::new(
+        "exogenous",
+        Kind::Texts,
+        None,
+        "regressors of SARIMAX, `family:key/field` each (in a template, key `*` is the model's own), joined by window",
+    ),
     Key::new("metadata", Kind::Object, None, "carried along in every forecast"),
     Key::new("enabled", Kind::Flag, Some("true"), "whether it forecasts"),
 ];
@@ -226,14 +231,17 @@ impl ModelSpec {
 
     /// Checks the model against the families of series that there are.
     pub fn check_series(&self, series: &[SeriesSpec]) -> Result<(), Fault> {
+        let mut own = None;
         if let Some(wanted) = &self.series {
             let family = family(series, wanted, "series")?;
             check_field(family, &self.field, "field")?;
+            own = Some(family);
         }
         for (index, regressor) in self.exogenous.iter().enumerate() {
             let setting = format!("exogenous[{index}]");
             let family = family(series, &regressor.series, &setting)?;
             check_field(family, &regressor.field, &setting)?;
+            own.map_or(Ok(()), |own| check_join(own, family, &setting))?;
         }
         Ok(())
     }
@@ -360,6 +368,24 @@ fn family<'a>(series: &'a [SeriesSpec], wanted: &SeriesRef, setting: &str) -> Re
         let found = format!("a series of the family {}, which there is not", quoted(&wanted.family));
         Fault::new(setting, found, format!("one of {}", known.join(", ")))
     })
+}
+
+/// Windows are joined by their start, when the model's own closes: both have to be cut alike, and the other's to be closed
+/// by then.
+fn check_join(own: &SeriesSpec, other: &SeriesSpec, setting: &str) -> Result<(), Fault> {
+    if own.window != other.window {
+        let found = format!("series {}, whose windows are others than those of {}", other.name, own.name);
+        return Err(Fault::new(setting, found, "a series with the same window"));
+    }
+    if matches!(own.window, WindowSpec::Session { .. }) {
+        let found = format!("series {} in sessions, which begin anywhere", other.name);
+        return Err(Fault::new(setting, found, "series in tumbling or hopping windows"));
+    }
+    if other.lateness > own.lateness {
+        let found = format!("series {}, whose windows close later than those of {}", other.name, own.name);
+        return Err(Fault::new(setting, found, "a series whose lateness is no longer"));
+    }
+    Ok(())
 }
 
 fn check_field(family: &SeriesSpec, field: &str, setting: &str) -> Result<(), Fault> {

@@ -83,6 +83,10 @@ pub(crate) fn seasonal_order_of(
     match (values.node("seasonal_order"), model.is_seasonal_arima()) {
         (Some(given), true) => {
             let order = numbers("seasonal_order", given, TAKES, SEASONAL_MOST)?;
+            // "No season" as others write it.
+            if model == ModelType::Sarimax && order[..3] == [0, 0, 0] && order[3] < 2 {
+                return Ok(None);
+            }
             if order[3] < 2 {
                 let found = order[3].to_string();
                 return Err(ConfigError::new(

@@ -53,6 +53,14 @@ impl LiveOptions {
             traceparent: settings.telemetry.otlp_endpoint.is_some(),
         }
     }
+
+    /// Closed windows alone.
+    pub fn windows_of(settings: &tidecast_config::Settings) -> Self {
+        let mut options = Self::from_settings(settings);
+        options.topics.retain(|(_, kind)| *kind == OutputKind::Aggregate);
+        options.traceparent = false;
+        options
+    }
 }
 
 /// The running reader. It ends with [`LiveReader::stop`] or the process, not when this value is dropped.

@@ -29,7 +29,7 @@ impl Model {
 
     fn step(&mut self, value: f64) {
         self.settle();
-        self.brain.observe(value);
+        self.brain.observe(value, &[]);
         self.settle();
     }
 

@@ -255,6 +255,7 @@ impl Process {
             catalog: Arc::new(catalog(&world.plan)),
             book: Arc::new(book(&world.plan)),
             registry: Arc::default(),
+            regressors: Arc::default(),
             brains: Arc::new(StreamModels),
             fits: FitPool::at(workplace, 2),
             metrics,

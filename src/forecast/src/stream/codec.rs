@@ -3,7 +3,7 @@
 use super::StreamModel;
 
 /// Version of the record; a reader refuses any other.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Most bytes a record may claim: far above any model, far below what would hurt.
 const BYTES_MAX: usize = 64 << 20;
 

@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exogenous {
     count: usize,
+    /// Those that the fit in use has, by place.
+    used: Vec<u16>,
     rows: std::collections::VecDeque<Box<[f64]>>,
 }
 
 impl Exogenous {
     /// For `count` series.
     pub fn new(count: usize) -> Exogenous {
-        Exogenous { count, rows: std::collections::VecDeque::new() }
+        Exogenous { count, used: Vec::new(), rows: std::collections::VecDeque::new() }
     }
 
     /// Adds a row, dropping the oldest beyond `keep`. A value not given, or not finite, is its last one, or 0.
@@ -38,9 +40,20 @@ impl Exogenous {
         self.rows.get(at).map_or(&[], |row| row)
     }
 
-    /// The newest row.
-    pub fn last(&self) -> &[f64] {
-        self.rows.back().map_or(&[], |row| row)
+    /// Follows a new fit.
+    pub fn set_used(&mut self, used: Vec<u16>) {
+        self.used = used;
+    }
+
+    /// Those that the fit in use has, by place.
+    pub fn used(&self) -> &[u16] {
+        &self.used
+    }
+
+    /// What the fit in use takes beside kept observation `at`.
+    pub fn for_fit(&self, at: usize) -> Vec<f64> {
+        let row = self.rows.get(at);
+        self.used.iter().filter_map(|place| row?.get(usize::from(*place)).copied()).collect()
     }
 
     /// The series as columns over kept observations `from..end`.
@@ -51,6 +64,9 @@ impl Exogenous {
     /// Whether decoded rows fit `kept` observations.
     pub fn is_consistent(&self, kept: usize) -> bool {
         let whole = |row: &[f64]| row.len() == self.count && row.iter().all(|v| v.is_finite());
+        if self.used.iter().any(|place| usize::from(*place) >= self.count) {
+            return false;
+        }
         if self.count == 0 {
             self.rows.is_empty()
         } else {

@@ -19,6 +19,8 @@ pub struct FitJob {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FitOutcome {
     pub(super) fitted: Result<Fitted, FitError>,
+    /// Exogenous series that the fit has, by place: one that said nothing yet is left out.
+    pub(super) used: Vec<u16>,
     pub(super) calibration: Option<Conformal>,
     pub(super) effective_at: u64,
 }
@@ -41,14 +43,38 @@ impl FitJob {
 
     /// Fits. A pure function of the job, bounded by the budget of evaluations.
     pub fn run(self) -> FitOutcome {
-        let fitted = self.spec.fit_with(&self.history, &self.exogenous, &mut Budget::default());
+        let (fitted, used) = self.fit();
         let calibration = match (&fitted, self.calibrate) {
             (Ok(_), Some((horizon, level))) => {
                 Some(conformal::calibrate(&self.spec, &self.history, horizon, level))
             }
             _ => None,
         };
-        FitOutcome { fitted, calibration, effective_at: self.effective_at }
+        FitOutcome { fitted, used, calibration, effective_at: self.effective_at }
+    }
+
+    /// Fits with all exogenous series; where that cannot be (one has not varied yet, or two say the same), with those
+    /// that can be added one after the other.
+    fn fit(&self) -> (Result<Fitted, FitError>, Vec<u16>) {
+        let of = |used: &[u16]| {
+            let columns: Vec<Vec<f64>> =
+                used.iter().map(|place| self.exogenous[usize::from(*place)].clone()).collect();
+            self.spec.fit_with(&self.history, &columns, &mut Budget::default())
+        };
+        let all: Vec<u16> = (0..self.exogenous.len() as u16).collect();
+        let whole = of(&all);
+        if all.is_empty() || whole.is_ok() {
+            return (whole, all);
+        }
+        let (mut best, mut used) = (of(&[]), Vec::new());
+        for place in all {
+            used.push(place);
+            match of(&used) {
+                Ok(fitted) => best = Ok(fitted),
+                Err(_) => drop(used.pop()),
+            }
+        }
+        (best, used)
     }
 }
 

@@ -271,9 +271,18 @@ impl StreamModel {
         self.accuracy.value()
     }
 
-    /// Parameters and criteria of the fit in use.
+    /// Parameters and criteria of the fit in use; `x1`, `x2`, ... are the exogenous series by their places.
     pub fn summary(&self) -> Option<Summary> {
-        self.fitted.as_ref().map(Predict::summary)
+        let mut summary = self.fitted.as_ref().map(Predict::summary)?;
+        // The fit counts those that it has.
+        for (nth, place) in self.exogenous.used().iter().enumerate().rev() {
+            for of in [&mut summary.params, &mut summary.std_errors] {
+                if let Some(value) = of.remove(&format!("x{}", nth + 1)) {
+                    of.insert(format!("x{}", place + 1), value);
+                }
+            }
+        }
+        Some(summary)
     }
 
     /// What the configuration named, with its season.
@@ -353,7 +362,7 @@ impl StreamModel {
             }
         }
         let Some(fitted) = &mut self.fitted else { return };
-        fitted.update_with(y, self.exogenous.last());
+        fitted.update_with(y, &self.exogenous.for_fit(self.recent.len() - 1));
         self.look_ahead(learn);
     }
 
@@ -408,9 +417,10 @@ impl StreamModel {
             }
             Ok(mut fitted) => {
                 self.failure = None;
+                self.exogenous.set_used(outcome.used);
                 let since = (self.observations - asked.after) as usize;
                 for at in self.recent.len() - since..self.recent.len() {
-                    fitted.update_with(self.recent[at], self.exogenous.at(at));
+                    fitted.update_with(self.recent[at], &self.exogenous.for_fit(at));
                 }
                 let first = self.fitted.replace(fitted).is_none();
                 if first && let Some(calibration) = outcome.calibration {

@@ -161,3 +161,28 @@ fn an_exogenous_series_explains_what_it_explains() {
     let summary = model.summary().unwrap();
     assert!((summary.params["x1"] - 3.0).abs() < 0.05, "{:?}", summary.params);
 }
+
+#[test]
+fn an_exogenous_series_that_says_nothing_yet_is_left_out_until_it_does() {
+    let weather = |t: u64| ((t * 31) % 17) as f64;
+    let config = StreamConfig {
+        spec: "ARIMA(1,0,0)".parse().unwrap(),
+        season: 1,
+        // Nothing is known of the weather of these.
+        history: (0..60).map(value).collect(),
+        ..config("ETS", 0)
+    };
+    let mut model = StreamModel::with_exogenous(config, &[], 2);
+    if let Some(job) = model.take_fit() {
+        model.install(job.run());
+    }
+    assert_eq!(model.state(), State::Live, "{:?}", model.failure());
+    assert!(model.forecast(3, 0.95).is_some());
+    for t in 60..400 {
+        // The first never varies.
+        model.observe_with(value(t) + 3.0 * weather(t), &[5.0, weather(t)]);
+        model = StreamModel::decode(&model.encode()).unwrap();
+    }
+    let params = model.summary().unwrap().params;
+    assert!((params["x2"] - 3.0).abs() < 0.1 && !params.contains_key("x1"), "{params:?}");
+}
