@@ -181,7 +181,8 @@ impl Tables {
         });
         // Each is read back before it counts, which takes a while: all of them together.
         let sown = try_join_all(seeds);
-        let built_in: Vec<RuleSpec> = tidecast_rules::built_in()
+        let mail = settings.smtp.as_ref().is_some_and(|smtp| !smtp.to.is_empty());
+        let built_in: Vec<RuleSpec> = tidecast_rules::built_in(mail)
             .iter()
             .map(RuleSpec::from_json)
             .collect::<Result<_, _>>()

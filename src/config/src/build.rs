@@ -81,6 +81,7 @@ impl Settings {
                 enable_auto_scaling: values.flag("monitoring.enable_auto_scaling"),
                 publishing_history_days: values.int("monitoring.publishing_history_days"),
             },
+            smtp: smtp(&values)?,
             telemetry: telemetry(&values),
             series,
             models: list("models", &values, ModelSpec::read, &mut origins)?,
@@ -143,7 +144,7 @@ fn kafka(values: &Values) -> Result<Kafka, ConfigError> {
             key_password: values.secret("kafka.ssl_key_password"),
             check_hostname: values.flag("kafka.ssl_check_hostname"),
         },
-        batch_size: values.int("kafka.batch_size"),
+        batch_size: values.is_given("kafka.batch_size").then(|| values.int("kafka.batch_size")),
         linger: values.millis("kafka.linger_ms"),
         max_request_size: values.int("kafka.max_request_size"),
         request_timeout: values.millis("kafka.request_timeout_ms"),
@@ -252,6 +253,65 @@ fn auth(values: &Values) -> Result<Option<Auth>, ConfigError> {
         leeway: Duration::from_secs(values.int("auth.leeway_seconds")),
         jwks_refresh: Duration::from_secs(values.int("auth.jwks_refresh_seconds")),
     }))
+}
+
+/// A mail server with a sender, or neither: half of it would be found out by the first alert that nobody got.
+fn smtp(values: &Values) -> Result<Option<Smtp>, ConfigError> {
+    let Some(host) = values.opt_text("smtp.host") else {
+        let others = ["port", "security", "username", "password", "cafile", "from", "to", "timeout_seconds"];
+        let given = others.iter().map(|key| format!("smtp.{key}")).find(|path| values.is_given(path));
+        return match given {
+            Some(path) => Err(values.refuse(&path, "a value without smtp.host", "both or neither")),
+            None => Ok(None),
+        };
+    };
+    let (security, port) = match values.text("smtp.security").as_str() {
+        "tls" => (SmtpSecurity::Tls, 465),
+        "none" => (SmtpSecurity::None, 25),
+        _ => (SmtpSecurity::StartTls, 587),
+    };
+    let credentials = match (values.opt_text("smtp.username"), values.secret("smtp.password")) {
+        (Some(username), Some(password)) => Some((username, password)),
+        (None, None) => None,
+        (username, _) => {
+            let given = if username.is_some() { "smtp.username" } else { "smtp.password" };
+            return Err(values.refuse(given, "one of username and password", "both or neither"));
+        }
+    };
+    const ADDRESS: &str = "a mail address such as alerts@example.com or Tidecast <alerts@example.com>";
+    let from = values.opt_text("smtp.from").ok_or_else(|| {
+        ConfigError::new("smtp.from", &values.origin("smtp.host"), "nothing with smtp.host", ADDRESS)
+    })?;
+    let to = values.texts("smtp.to");
+    let senders = std::iter::once(("smtp.from", &from)).chain(to.iter().map(|to| ("smtp.to", to)));
+    for (path, address) in senders {
+        if !is_mail_address(address) {
+            return Err(values.refuse(path, crate::written::quoted(address), ADDRESS));
+        }
+    }
+    Ok(Some(Smtp {
+        host,
+        port: values.opt_int("smtp.port").and_then(|port| u16::try_from(port).ok()).unwrap_or(port),
+        security,
+        credentials,
+        cafile: values.opt_text("smtp.cafile").map(PathBuf::from),
+        from,
+        to,
+        timeout: values.duration("smtp.timeout_seconds"),
+    }))
+}
+
+/// Something on both sides of one `@`, perhaps within `Name <…>`; the rest is the mail library's to judge.
+fn is_mail_address(text: &str) -> bool {
+    let address = match text.strip_suffix('>') {
+        Some(inner) => inner.rsplit('<').next().unwrap_or_default(),
+        None => text,
+    };
+    let odd = |c: char| c.is_whitespace() || c.is_control() || ",;<>".contains(c);
+    let sides = address.rsplit_once('@');
+    !text.contains(char::is_control)
+        && sides.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+        && !address.contains(odd)
 }
 
 fn telemetry(values: &Values) -> Telemetry {

@@ -3,7 +3,7 @@
 use crate::build::acks;
 use crate::error::ConfigError;
 use crate::kafka_settings::{Acks, SecurityProtocol};
-use crate::settings::{AuthKeys, Listener, ListenerName, Settings};
+use crate::settings::{AuthKeys, Listener, ListenerName, Settings, SmtpSecurity};
 use crate::table::Values;
 use crate::written::quoted;
 use secrecy::ExposeSecret;
@@ -230,6 +230,15 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
             ));
         }
     }
+    match &settings.smtp {
+        Some(smtp) if smtp.security == SmtpSecurity::None && smtp.credentials.is_some() => warnings.push(
+            "smtp.security none sends the mail server's password unencrypted: use starttls or tls".to_owned(),
+        ),
+        None if settings.rules.iter().any(|rule| names(&rule.action, "send_alert")) => warnings.push(
+            "a rule has the action send_alert and there is no smtp.host: its mails are not sent".to_owned(),
+        ),
+        _ => {}
+    }
     if settings.kafka.log_payload {
         warnings.push("kafka.log_payload writes events into the log: not for private data".to_owned());
     }
@@ -240,4 +249,14 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
         );
     }
     warnings
+}
+
+/// Whether the text is somewhere in the value: an action is a name, an object or a list of these.
+fn names(json: &serde_json::Value, text: &str) -> bool {
+    match json {
+        serde_json::Value::String(found) => found == text,
+        serde_json::Value::Array(items) => items.iter().any(|item| names(item, text)),
+        serde_json::Value::Object(fields) => fields.values().any(|value| names(value, text)),
+        _ => false,
+    }
 }

@@ -23,8 +23,8 @@ pub struct Kafka {
     pub sasl: Option<Sasl>,
     /// Files of TLS; used when the protocol is an SSL one.
     pub ssl: Ssl,
-    /// Bytes of a batch.
-    pub batch_size: u32,
+    /// Bytes of a batch, where somebody chose them.
+    pub batch_size: Option<u32>,
     /// Wait for a batch to fill.
     pub linger: Duration,
     /// Bytes of the largest request.

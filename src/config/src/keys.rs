@@ -106,7 +106,7 @@ pub(crate) const KEYS: &[Key] = &[
         "kafka.batch_size",
         Kind::Int { min: 1, max: 2_147_483_647 },
         Some("16384"),
-        "bytes of a batch of one partition",
+        "bytes of a batch of one partition; where it is not set, up to 256 KiB are gathered within `linger_ms`",
     )
     .variables(&["KAFKA_BATCH_SIZE"]),
     Key::new("kafka.linger_ms", Kind::Int { min: 0, max: 900_000 }, Some("10"), "wait for a batch to fill")
@@ -391,6 +391,41 @@ pub(crate) const KEYS: &[Key] = &[
         count(3_650),
         Some("90"),
         "days for which publishing figures are kept, by hour and topic",
+    ),
+    // Mail
+    Key::new(
+        "smtp.host",
+        Kind::Host,
+        None,
+        "mail server of the rules' action `send_alert`; without one no mail is sent",
+    ),
+    Key::new(
+        "smtp.port",
+        Kind::Int { min: 1, max: 65_535 },
+        None,
+        "port; 587 with starttls, 465 with tls, 25 with none where absent",
+    ),
+    Key::new(
+        "smtp.security",
+        Kind::Choice(&["starttls", "tls", "none"]),
+        Some("starttls"),
+        "starttls: encrypted before anything is said, or not at all; tls: from the first byte; none: as plain text",
+    ),
+    Key::new("smtp.username", Kind::Text, None, "user at the mail server, where it asks for one"),
+    Key::new("smtp.password", Kind::Secret, None, "the user's password"),
+    Key::new("smtp.cafile", Kind::Text, None, "PEM file of authorities to trust beside the system's"),
+    Key::new("smtp.from", Kind::Text, None, "sender: `alerts@example.com` or `Tidecast <alerts@example.com>`"),
+    Key::new(
+        "smtp.to",
+        Kind::Texts,
+        Some(""),
+        "recipients of rules that name none, and of critical anomalies",
+    ),
+    Key::new(
+        "smtp.timeout_seconds",
+        Kind::Seconds { min: 0.1, max: 600.0 },
+        Some("10"),
+        "for each of the server's answers; then the mail is tried again",
     ),
     // Telemetry
     Key::new("telemetry.log_level", Kind::Choice(LEVELS), Some("info"), "least severity that is logged"),

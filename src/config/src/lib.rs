@@ -34,6 +34,6 @@ pub use series::{EmptyWindows, MAX_FUTURE, SeriesSpec, WindowSpec};
 pub use series_ref::{Regressor, SeriesRef};
 pub use settings::{
     Admin, Auth, AuthKeys, Ingest, Limits, Listener, ListenerName, LogFormat, Monitoring, OtlpProtocol,
-    RealtimeMl, Role, Settings, State, Telemetry, TlsFiles, Topics, WebSocket,
+    RealtimeMl, Role, Settings, Smtp, SmtpSecurity, State, Telemetry, TlsFiles, Topics, WebSocket,
 };
 pub use sources::Sources;

@@ -41,6 +41,8 @@ pub struct Settings {
     pub realtime_ml: RealtimeMl,
     /// The system's own metrics.
     pub monitoring: Monitoring,
+    /// The mail server of `send_alert`; `None`: no mail is sent.
+    pub smtp: Option<Smtp>,
     /// Logs and traces.
     pub telemetry: Telemetry,
     /// `[[series]]`, or the two of the contract where there is none.
@@ -263,6 +265,38 @@ pub struct Monitoring {
     pub publishing_history_days: i64,
 }
 
+/// A mail server, and who writes to whom.
+#[derive(Debug, Clone)]
+pub struct Smtp {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How the connection is kept from other eyes.
+    pub security: SmtpSecurity,
+    /// User and password, where the server asks for them.
+    pub credentials: Option<(String, SecretString)>,
+    /// Authorities to trust beside the system's.
+    pub cafile: Option<PathBuf>,
+    /// Sender, `address` or `Name <address>`.
+    pub from: String,
+    /// Recipients where a rule names none.
+    pub to: Vec<String>,
+    /// For each answer of the server.
+    pub timeout: Duration,
+}
+
+/// How a connection to a mail server is kept from other eyes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    /// Encrypted by STARTTLS, or not used.
+    StartTls,
+    /// Encrypted from the first byte.
+    Tls,
+    /// Plain text.
+    None,
+}
+
 /// Logs and traces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Telemetry {
@@ -364,6 +398,8 @@ impl Settings {
         ] {
             files.extend(file.as_ref().map(|file| (setting, file)));
         }
+        let mail_authorities = self.smtp.as_ref().and_then(|smtp| smtp.cafile.as_ref());
+        files.extend(mail_authorities.map(|file| ("smtp.cafile", file)));
         match self.auth.as_ref().map(|auth| &auth.keys) {
             Some(AuthKeys::PublicKeyFile(file)) => files.push(("auth.public_key_file", file)),
             Some(AuthKeys::JwksFile(file)) => files.push(("auth.jwks_file", file)),

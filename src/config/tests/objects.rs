@@ -223,6 +223,19 @@ fn a_model_has_to_fit_the_series_there_are() {
     assert_eq!(check(json!({"field": "dep_delay.p95"})).unwrap_err().field, "field");
     let fault = check(json!({"model_type": "SARIMAX", "exogenous": ["weather:JFK/temp.avg"]})).unwrap_err();
     assert_eq!(fault.field, "exogenous[0]");
+    // Windows are joined by their start, when the model's own closes.
+    let sarimax = json!({"model_type": "SARIMAX", "series": "departures:JFK", "exogenous": ["by_type:rain/event_count"]});
+    let joined =
+        |series: &[SeriesSpec]| ModelSpec::from_json(&with(sarimax.clone())).unwrap().check_series(series);
+    assert!(joined(&series).is_ok());
+    let mut later = series.clone();
+    later[1].lateness += Duration::from_secs(1);
+    let mut longer = series.clone();
+    longer[1].window = WindowSpec::Tumbling { size: Duration::from_secs(60) };
+    for (series, word) in [(later, "close later"), (longer, "windows are others")] {
+        let fault = joined(&series).unwrap_err();
+        assert!(fault.field == "exogenous[0]" && fault.found.contains(word), "{fault}");
+    }
     let text = "[[models]]\nmodel_id = \"m\"\nmodel_type = \"ETS\"\nseries = \"nowhere:x\"\n";
     let message = load(text).unwrap_err();
     assert!(

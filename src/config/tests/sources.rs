@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tidecast_config::{Acks, AuthKeys, Listener, Settings, Sources};
+use tidecast_config::{Acks, AuthKeys, Listener, Settings, SmtpSecurity, Sources};
 
 fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
     variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -27,7 +27,7 @@ fn nothing_written_gives_the_contracts_defaults() {
     assert_eq!(kafka.bootstrap_servers, ["localhost:9092"]);
     assert_eq!((kafka.group_id.as_str(), kafka.exactly_once), ("tidecast", true));
     assert_eq!((kafka.compression_type.as_str(), kafka.security_protocol.as_str()), ("snappy", "PLAINTEXT"));
-    assert_eq!((kafka.batch_size, kafka.linger), (16_384, Duration::from_millis(10)));
+    assert_eq!((kafka.batch_size, kafka.linger), (None, Duration::from_millis(10)));
     assert_eq!((kafka.max_request_size, kafka.request_timeout), (1_048_576, Duration::from_secs(30)));
     assert_eq!((kafka.enable_idempotence, kafka.acks, kafka.max_in_flight_requests), (true, Acks::All, 5));
     assert_eq!((kafka.max_retries, kafka.retry_backoff), (3, Duration::from_millis(100)));
@@ -150,7 +150,7 @@ fn every_alias_reaches_its_setting() {
     );
     assert_eq!(kafka.ssl.keyfile.as_ref().unwrap().to_str(), Some("key.pem"));
     assert!(!kafka.ssl.check_hostname && kafka.log_payload);
-    assert_eq!((kafka.batch_size, kafka.max_request_size, kafka.max_retries), (1, 3000, 7));
+    assert_eq!((kafka.batch_size, kafka.max_request_size, kafka.max_retries), (Some(1), 3000, 7));
     assert_eq!((kafka.acks, kafka.max_in_flight_requests, kafka.log_level.as_str()), (Acks::All, 3, "debug"));
     assert_eq!(settings.websocket.listener.address(), "localhost:1234");
     let shown = format!("{settings:?}");
@@ -369,4 +369,36 @@ fn lists_of_tables_and_whole_sections_come_from_variables_as_json() {
     assert_eq!((settings.topics.partitions, settings.topics.events.as_str()), (8, "in"));
     let message = refusal(&from_environment(&[("STREAMING_SERIES", "[{")]));
     assert!(message.contains("series") && message.contains("STREAMING_SERIES"), "{message}");
+}
+
+#[test]
+fn a_mail_server_is_whole_or_not_there() {
+    let smtp = |lines: &str| from_file(&format!("[smtp]\n{lines}"));
+    let whole = "host = \"mail.example.com\"\nfrom = \"Tidecast <alerts@example.com>\"\n";
+    let settings = Settings::load(&smtp(whole)).unwrap().smtp.unwrap();
+    assert_eq!((settings.port, settings.security, settings.to.len()), (587, SmtpSecurity::StartTls, 0));
+    for (security, port) in [("tls", 465), ("none", 25)] {
+        let settings = Settings::load(&smtp(&format!("{whole}security = \"{security}\""))).unwrap();
+        assert_eq!(settings.smtp.unwrap().port, port);
+    }
+    assert!(Settings::load(&Sources::default()).unwrap().smtp.is_none());
+    for (lines, setting) in [
+        ("host = \"h\"", "smtp.from"),
+        ("from = \"a@b\"", "smtp.from"),
+        ("host = \"h\"\nfrom = \"nobody\"", "smtp.from"),
+        ("host = \"h\"\nfrom = \"a@b\"\nto = [\"a@b\", \"c d@e\"]", "smtp.to"),
+        ("host = \"h\"\nfrom = \"a@b\"\nusername = \"u\"", "smtp.username"),
+        ("host = \"h\"\nfrom = \"a@b\"\npassword = \"canary\"", "smtp.password"),
+        ("host = \"h\"\nfrom = \"a@b\"\nsecurity = \"ssl\"", "smtp.security"),
+    ] {
+        let message = refusal(&smtp(lines));
+        assert!(message.contains(setting) && !message.contains("canary"), "{lines}: {message}");
+    }
+    let login = format!("{whole}username = \"u\"\npassword = \"canary\"\nsecurity = \"none\"");
+    let settings = Settings::load(&smtp(&login)).unwrap();
+    assert!(!format!("{settings:?}").contains("canary"));
+    assert!(settings.warnings().iter().any(|line| line.contains("smtp.security none")));
+    let rule = "[[rules]]\nname = \"r\"\nevent_type = \"*\"\ncondition = \"true\"\naction = [\"log\", \"send_alert\"]";
+    let warnings = Settings::load(&from_file(rule)).unwrap().warnings();
+    assert!(warnings.iter().any(|line| line.contains("smtp.host")), "{warnings:?}");
 }

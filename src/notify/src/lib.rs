@@ -1,14 +1,16 @@
-//! What rules ask of the world outside: the only outgoing HTTP of the house, and the files of `save_to_file`.
+//! What rules ask of the world outside: the only outgoing HTTP and mail of the house, and the files of `save_to_file`.
 //!
 //! Orders wait in a bounded queue, most urgent first. When it is full the newest of the least urgent is dropped and
 //! counted: nothing outside slows the stream.
 
 mod files;
 mod http;
+mod mail;
 mod resolve;
 
 use files::Files;
 use http::Http;
+use mail::Mail;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +63,7 @@ pub struct Notifier {
     metrics: Metrics,
     files: Files,
     http: Http,
+    mail: Option<Mail>,
 }
 
 impl Notifier {
@@ -74,6 +77,7 @@ impl Notifier {
             metrics: Metrics::new(registry)?,
             files: Files::new(settings.state.dir.join("saved")),
             http: Http::new(private_addresses)?,
+            mail: settings.smtp.as_ref().map(Mail::new).transpose()?,
         });
         for _ in 0..HANDS {
             let weak = Arc::downgrade(&notifier);
@@ -125,6 +129,12 @@ impl Notifier {
                 Action::SlackNotify { url, channel, timeout } => {
                     self.http.slack(url, channel.as_deref(), *timeout, &order.rule, &order.event).await
                 }
+                Action::SendAlert { to, subject } => match &self.mail {
+                    Some(mail) => mail.send(to, subject.as_deref(), &order.rule, &order.event).await,
+                    None => Err(OrderError::Never(
+                        "there is no mail server: set smtp.host and smtp.from".to_owned(),
+                    )),
+                },
                 other => Err(OrderError::Never(format!("{} is not carried out here", other.name()))),
             };
             match done {
@@ -155,6 +165,9 @@ pub enum StartError {
     /// A metric's name is taken.
     #[error("metrics of actions: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// A setting of the mail server that cannot be used.
+    #[error("{0}")]
+    Mail(String),
     /// No TLS or no resolver.
     #[error("the client for webhooks: {0}")]
     Client(String),

@@ -226,8 +226,9 @@ fn single(place: &str, name: &str, object: &Map<String, Json>) -> Result<Action,
         "send_alert" => {
             fields.only(&["to", "subject"])?;
             let to = fields.texts("to")?;
-            if let Some(wrong) = to.iter().find(|address| !address.contains('@')) {
-                return Err(fields.fault("to", &format!("{wrong:?}"), "a list of e-mail addresses"));
+            if let Some(wrong) = to.iter().find(|address| !is_mail_address(address)) {
+                let allowed = "mail addresses such as ops@example.com or Operations <ops@example.com>";
+                return Err(fields.fault("to", &format!("{wrong:?}"), allowed));
             }
             Action::SendAlert { to, subject: fields.text("subject")?.map(str::to_owned) }
         }
@@ -268,6 +269,19 @@ fn is_file_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
         && name.len() <= 255
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// One address, perhaps within `Name <…>`: what a mail's header is made of has no line of its own to add.
+fn is_mail_address(text: &str) -> bool {
+    let address = match text.strip_suffix('>') {
+        Some(named) => named.rsplit('<').next().unwrap_or_default(),
+        None => text,
+    };
+    let sides = address.rsplit_once('@').filter(|(name, host)| !name.is_empty() && !host.is_empty());
+    sides.is_some()
+        && text.len() <= 1_000
+        && !text.contains(char::is_control)
+        && !address.contains(|c: char| c.is_whitespace() || ",;<>".contains(c))
 }
 
 /// The fields of one action's object.

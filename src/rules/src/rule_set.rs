@@ -21,8 +21,13 @@ pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
 }
 
-/// The rules that are there from the start, as `POST /api/rules` would have them.
-pub fn built_in() -> Vec<Json> {
+/// The rules that are there from the start, as `POST /api/rules` would have them. Critical anomalies are told by mail too
+/// where `mail` says that there is somebody to write to.
+pub fn built_in(mail: bool) -> Vec<Json> {
+    let told = match mail {
+        true => json!([{"type": "log", "level": "warn"}, "publish", "send_alert"]),
+        false => json!([{"type": "log", "level": "warn"}, "publish"]),
+    };
     vec![
         json!({"name": "log_all_events", "event_type": "*", "condition": "true",
             "action": {"type": "log", "level": "debug"}, "priority_filter": null, "enabled": true}),
@@ -30,7 +35,7 @@ pub fn built_in() -> Vec<Json> {
             "action": {"type": "save_to_file", "file": "anomalies.jsonl"}, "priority_filter": null, "enabled": true}),
         json!({"name": "alert_critical_anomalies", "event_type": "ANOMALY_DETECTED",
             "condition": "priority == EventPriority.CRITICAL",
-            "action": [{"type": "log", "level": "warn"}, "publish"], "priority_filter": null, "enabled": true}),
+            "action": told, "priority_filter": null, "enabled": true}),
         json!({"name": "update_performance_metrics", "event_type": "FORECAST_GENERATED", "condition": "true",
             "action": "update_metrics", "priority_filter": null, "enabled": true}),
     ]
