@@ -63,6 +63,8 @@ pub struct PublisherArguments {
     pub metrics: PipelineMetrics,
     /// Where the producer is used, for its calls block.
     pub workplace: Workplace,
+    /// Told when a producer can be made that could not before: it is tried at once.
+    pub try_now: Arc<Notify>,
 }
 
 /// The actor's state: the way to its thread.
@@ -179,6 +181,10 @@ impl Worker {
                 received = self.inbox.recv() => Some(received),
                 // Something was acknowledged: what was held back may go.
                 () = self.reports.notified() => None,
+                () = self.with.try_now.notified() => {
+                    self.retry_at = Instant::now();
+                    None
+                }
                 () = tokio::time::sleep(wait) => None,
             };
             match received {

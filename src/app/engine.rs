@@ -33,7 +33,7 @@ use tidecast_mailbox::{Capacity, Mailbox, Meters};
 use tidecast_ports::source::BatchPool;
 use tidecast_ports::{Tracer, Tracing};
 use tidecast_store::FolderStore;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Outputs that may wait at the publisher, of all partitions together, and their bytes.
@@ -88,6 +88,8 @@ pub struct BringUp {
     house: Arc<House>,
     topology: Option<Topology>,
     topics_ready: CancellationToken,
+    /// Wakes the publisher, which waits for the topics.
+    topics_there: Arc<Notify>,
     is_connected: watch::Receiver<bool>,
     source: Option<Source>,
     control: SourceControl,
@@ -123,7 +125,7 @@ impl Engine {
         let failover = Arc::new(Failover::default());
         let (snapshots, snapshots_ended) =
             SnapshotQueue::start(store.clone(), pipeline.clone(), Workplace::Threads)?;
-        let topics_ready = CancellationToken::new();
+        let (topics_ready, topics_there) = (CancellationToken::new(), Arc::new(Notify::new()));
         let make = producer_maker(&settings, &cluster, &control, &publishing, topics_ready.clone());
         let (connected, is_connected) = watch::channel(false);
         let arguments = PublisherArguments {
@@ -132,6 +134,7 @@ impl Engine {
             snapshots,
             metrics: pipeline.clone(),
             workplace: Workplace::Threads,
+            try_now: topics_there.clone(),
         };
         let (publisher, _) = ractor::Actor::spawn(None, Publisher, arguments).await?;
         let publisher = Mailbox::weighing(
@@ -181,6 +184,7 @@ impl Engine {
             house: house.clone(),
             topology: topology.clone(),
             topics_ready,
+            topics_there,
             is_connected,
             source: worker.then_some(source),
             control: control.clone(),
@@ -271,6 +275,7 @@ impl BringUp {
             topology.source_trouble(None);
         }
         self.topics_ready.cancel();
+        self.topics_there.notify_one();
         // The group is joined while tables are read and the producer is made: all of these are waits.
         if let (Some(source), Some(topology)) = (self.source.take(), &self.topology) {
             let thread = source.start(topology.handler())?;

@@ -183,6 +183,9 @@ impl KafkaPublisher {
         let timeout = cluster.options().producer.request_timeout.max(Duration::from_secs(5));
         let transactional = matches!(kind, ProducerKind::Transactional(_));
         if transactional {
+            // The client's search for the coordinator looks again after half a second where no broker is connected yet. A
+            // question that fails is told by what follows.
+            let _ = producer.client().fetch_metadata(Some(&topics.aggregates), timeout);
             producer
                 .init_transactions(timeout)
                 .map_err(|error| failure("transactions cannot be begun", &error))?;

@@ -240,6 +240,7 @@ impl Process {
         let failover = Arc::new(Failover::default());
         let of = life.clone();
         let arguments = PublisherArguments {
+            try_now: Arc::default(),
             make: Arc::new(move || Ok(Box::new(SimProducer::connect(&of)?))),
             events: failover.clone(),
             snapshots,
