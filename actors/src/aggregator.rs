@@ -19,11 +19,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidecast_event::TopicPartition;
-use tidecast_mailbox::{Envelope, Mailbox};
+use tidecast_mailbox::{Envelope, Mailbox, Reply};
 use tidecast_ports::source::{BatchPool, Wake};
 use tidecast_ports::{RecordBatch, Tracing};
 use tokio::time::Instant;
 
+/// How long what only says how far the input was read may wait for more of it: the stages after this one are then passed once
+/// for many small batches.
+const HOLD: Duration = Duration::from_millis(10);
 /// Records taken between two looks at what came of them.
 const RECORDS: usize = 256;
 /// Windows and records that make a piece of a batch go on by itself: weeks of history read at once would else be one
@@ -85,6 +88,11 @@ pub struct AggregatorState {
     /// Offsets of records that are to be set apart.
     condemned: BTreeSet<i64>,
     followed: Followed,
+    myself: Reply<AggregatorMessage>,
+    /// When something was sent on last.
+    sent: Instant,
+    /// Held back for a moment.
+    held: Option<Box<BatchOutput>>,
 }
 
 impl Actor for Aggregator {
@@ -94,7 +102,7 @@ impl Actor for Aggregator {
 
     async fn pre_start(
         &self,
-        _: ActorRef<Self::Msg>,
+        myself: ActorRef<Self::Msg>,
         with: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let replay = with.decisions.from(with.start).cloned().collect();
@@ -113,6 +121,9 @@ impl Actor for Aggregator {
             committed: with.speak_from,
             condemned: with.suspects.condemned(&with.partition),
             followed: Followed::default(),
+            myself: Mailbox::reply_address(&myself),
+            sent: Instant::now(),
+            held: None,
             with,
         };
         state.with.intake.tell_metrics();
@@ -140,6 +151,11 @@ impl Actor for Aggregator {
                 state.replay_decisions(i64::MAX).await?;
                 state.close_idle().await?;
                 state.tell_rebuild(Some(position));
+            }
+            AggregatorMessage::LetGo => {
+                if let Some(held) = state.held.take() {
+                    state.send(held).await?;
+                }
             }
             AggregatorMessage::Tick => {
                 state.tell_metrics();
@@ -295,6 +311,27 @@ impl AggregatorState {
 
     async fn emit(&mut self, mut output: Box<BatchOutput>) -> Result<(), ActorProcessingErr> {
         output.metadata = self.decisions.to_metadata();
+        let held = self.held.take();
+        if let Some(held) = &held {
+            output.follow(held);
+        }
+        if !output.is_bare() || self.sent.elapsed() >= HOLD {
+            return self.send(output).await;
+        }
+        self.held = Some(output);
+        if held.is_none() {
+            let myself = self.myself.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(HOLD).await;
+                // The partition may have gone meanwhile.
+                let _ = myself.send(AggregatorMessage::LetGo);
+            });
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, output: Box<BatchOutput>) -> Result<(), ActorProcessingErr> {
+        self.sent = Instant::now();
         self.with.forecasting.send(ForecastingMessage::Batch(output)).await.map_err(ActorProcessingErr::from)
     }
 

@@ -23,6 +23,7 @@ pub mod letters;
 pub mod messages;
 pub mod metrics;
 pub mod nursery;
+mod pacing;
 pub mod partials_intake;
 pub mod publisher;
 pub mod rebuild;

@@ -8,6 +8,7 @@
 
 use crate::messages::{BatchOutput, PublisherMessage};
 use crate::metrics::PipelineMetrics;
+use crate::pacing::Pacing;
 use crate::snapshots::{Snapshot, SnapshotQueue};
 use crate::trace::Trace;
 use crate::workplace::{Step, Workplace};
@@ -22,10 +23,6 @@ use tidecast_ports::{PublishError, Publisher as Producer, Recover};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-/// From the first uncommitted output to its commit, unless a commit takes longer.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(25);
-/// The same while a backlog is read: fewer and larger requests leave the broker more time for reading.
-const BACKLOG_COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// With nothing to commit: between two looks at whether a producer has to be made.
 const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 /// Outputs handed to the thread and not yet taken: the actor's own mailbox bounds what waits behind them.
@@ -132,9 +129,7 @@ struct Worker {
     life_min: u64,
     offsets: BTreeMap<TopicPartition, (i64, String)>,
     staged: u64,
-    first_staged: Option<Instant>,
-    /// Something staged is waited for: not all of it is of a backlog.
-    urgent: bool,
+    pacing: Pacing,
     snapshots: Vec<Snapshot>,
     waiting: Vec<oneshot::Sender<()>>,
     polled: Vec<Instant>,
@@ -155,8 +150,7 @@ impl Worker {
             life_min: 0,
             offsets: BTreeMap::new(),
             staged: 0,
-            first_staged: None,
-            urgent: true,
+            pacing: Pacing::new(Instant::now()),
             snapshots: Vec::new(),
             waiting: Vec::new(),
             polled: Vec::new(),
@@ -173,8 +167,9 @@ impl Worker {
                 self.connect().await;
             }
             let wait = self
-                .first_staged
-                .map_or(IDLE_INTERVAL, |first| self.commit_interval().saturating_sub(first.elapsed()))
+                .pacing
+                .due()
+                .map_or(IDLE_INTERVAL, |due| due.saturating_duration_since(Instant::now()))
                 .min(again.take().unwrap_or(IDLE_INTERVAL));
             let received = tokio::select! {
                 biased;
@@ -198,7 +193,7 @@ impl Worker {
             if let Some(producer) = &mut self.producer {
                 again = producer.poll();
             }
-            let due = self.first_staged.is_some_and(|first| first.elapsed() >= self.commit_interval());
+            let due = self.pacing.due().is_some_and(|due| Instant::now() >= due);
             if due || !self.waiting.is_empty() {
                 self.commit(false).await;
             }
@@ -206,19 +201,14 @@ impl Worker {
         self.commit(true).await;
     }
 
-    fn commit_interval(&self) -> Duration {
-        if self.urgent { COMMIT_INTERVAL } else { BACKLOG_COMMIT_INTERVAL }
-    }
-
     /// Something came to be staged: the first of a commit, or after others.
-    fn stage_urgent(&mut self, urgent: bool) {
-        let urgent = urgent || (self.first_staged.is_some() && self.urgent);
-        self.first_staged.get_or_insert_with(Instant::now);
-        if urgent != self.urgent {
-            self.urgent = urgent;
-            if let Some(producer) = &mut self.producer {
-                producer.backlog(!urgent);
-            }
+    fn staged(&mut self, outputs: bool, backlog: bool) {
+        let before = self.pacing.is_backlog();
+        self.pacing.staged(Instant::now(), outputs, backlog);
+        if self.pacing.is_backlog() != before
+            && let Some(producer) = &mut self.producer
+        {
+            producer.backlog(!before);
         }
     }
 
@@ -248,13 +238,13 @@ impl Worker {
             // Once anybody has seen what a decision led to, whoever takes over has to decide the same: it is
             // committed first, as one whose outputs are still to be told.
             self.offsets.insert(output.partition.clone(), (offset, metadata));
-            self.first_staged.get_or_insert_with(Instant::now);
+            self.staged(true, false);
             self.commit(true).await;
             if !self.is_wanted(&output) {
                 return;
             }
         }
-        self.stage_urgent(!output.backlog);
+        self.staged(!output.records.is_empty() && !output.silent, output.backlog);
         if let Some(mut trace) = output.trace.take() {
             trace.enter("publish");
             trace.mark(&mut output.records);
@@ -285,9 +275,10 @@ impl Worker {
 
     /// Commits what is staged. `certain`: when it returns, it is done.
     async fn commit(&mut self, certain: bool) {
-        if self.first_staged.take().is_none() && self.waiting.is_empty() {
+        if !self.pacing.is_staged() && self.waiting.is_empty() {
             return;
         }
+        self.pacing.commit(Instant::now());
         if self.staged > 0 || !self.offsets.is_empty() {
             if !self.ready().await {
                 return;
@@ -347,7 +338,7 @@ impl Worker {
             Ok(mut producer) => {
                 let reports = self.reports.clone();
                 producer.wake_with(Arc::new(move || reports.notify_one()));
-                producer.backlog(!self.urgent);
+                producer.backlog(self.pacing.is_backlog());
                 self.producer = Some(producer);
                 self.retry = RETRY_FIRST;
                 self.with.metrics.connected.set(1.0);
@@ -381,7 +372,7 @@ impl Worker {
         self.producer = None;
         self.offsets.clear();
         self.staged = 0;
-        self.first_staged = None;
+        self.pacing.forget();
         self.snapshots.clear();
         self.waiting.clear();
         self.polled.clear();

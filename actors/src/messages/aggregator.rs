@@ -12,6 +12,8 @@ pub enum AggregatorMessage {
     CaughtUp(i64),
     /// A moment has passed: quiet partitions may be due to close.
     Tick,
+    /// What was held back goes on.
+    LetGo,
     /// A snapshot is wanted.
     Snapshot,
     /// Told once everything before it is committed.

@@ -125,6 +125,24 @@ pub struct ForecastEvent {
 }
 
 impl BatchOutput {
+    /// Says nothing but that input was read so far.
+    pub fn is_bare(&self) -> bool {
+        self.records.is_empty()
+            && self.closed.is_empty()
+            && self.decision.is_none()
+            && self.snapshot.is_none()
+            && self.drained.is_none()
+            && self.trace.is_none()
+            && self.next_offset.is_some()
+            && !self.silent
+    }
+
+    /// Takes the place of a bare one of the same partition before it.
+    pub fn follow(&mut self, bare: &BatchOutput) {
+        self.polled_at = self.polled_at.min(bare.polled_at);
+        self.input_records += bare.input_records;
+    }
+
     /// An output with nothing in it yet.
     pub fn new(partition: TopicPartition, life: u64, next_offset: Option<i64>) -> Self {
         BatchOutput {

@@ -118,7 +118,7 @@ impl SourceLoop {
             let (from, sink) = self.handler.assigned(partition, assigned)?;
             Ok((from, sink, log_start, log_end))
         });
-        let (from, mut sink, log_start, log_end) = match begun {
+        let (from, sink, log_start, log_end) = match begun {
             Ok(begun) => begun,
             Err(why) => {
                 tracing::warn!(%partition, why, retry_seconds = self.options.retry.as_secs_f64(), "partition not started");
@@ -135,12 +135,13 @@ impl SourceLoop {
             self.fatal = Some(SourceError::Fatal(format!("{partition} has no queue")));
             return;
         };
-        let wakeup = Arc::clone(&self.wakeup);
-        sink.wake_with(Arc::new(move || wakeup.wake()));
         let assigned =
             offset_list(partition, from).and_then(|assignment| self.consumer.incremental_assign(&assignment));
         match assigned {
-            Ok(()) => self.set_state(partition, State::Reading(Reader::new(queue, sink, from))),
+            Ok(()) => self.set_state(
+                partition,
+                State::Reading(Reader::new(queue, sink, from, Arc::clone(&self.wakeup))),
+            ),
             Err(error) => {
                 tracing::warn!(%partition, error = explain(&error), "partition not started");
                 self.set_state(partition, State::Retry(Instant::now() + self.options.retry));

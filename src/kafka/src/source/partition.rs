@@ -3,7 +3,10 @@
 use super::SourceOptions;
 use super::context::SourceContext;
 use crate::native::{PartitionQueue, Scratch};
+use crate::wakeup::Wakeup;
 use rdkafka::error::RDKafkaErrorCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidecast_ports::{PartitionSink, RecordBatch};
 
@@ -50,6 +53,8 @@ pub(crate) enum Step {
 pub(crate) struct Reader {
     queue: PartitionQueue<SourceContext>,
     sink: Box<dyn PartitionSink>,
+    /// The sink is to wake the source when it has room.
+    waits_for_room: Arc<AtomicBool>,
     /// The next offset to be handed over.
     pub next: i64,
     pub leader_epoch: i32,
@@ -63,10 +68,24 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub fn new(queue: PartitionQueue<SourceContext>, sink: Box<dyn PartitionSink>, from: i64) -> Self {
+    pub fn new(
+        queue: PartitionQueue<SourceContext>,
+        mut sink: Box<dyn PartitionSink>,
+        from: i64,
+        wakeup: Arc<Wakeup>,
+    ) -> Self {
+        let waits_for_room = Arc::new(AtomicBool::new(false));
+        let waits = Arc::clone(&waits_for_room);
+        // A sink tells of room after each batch: only where that is waited for is it worth a wake.
+        sink.wake_with(Arc::new(move || {
+            if waits.swap(false, Ordering::AcqRel) {
+                wakeup.wake();
+            }
+        }));
         Reader {
             queue,
             sink,
+            waits_for_room,
             next: from,
             leader_epoch: -1,
             refused: None,
@@ -83,7 +102,11 @@ impl Reader {
             return Step::Idle;
         }
         if !self.sink.has_room() {
-            return Step::Blocked;
+            self.waits_for_room.store(true, Ordering::Release);
+            // It may have got some in between.
+            if !self.sink.has_room() {
+                return Step::Blocked;
+            }
         }
         if let Some(batch) = self.refused.take() {
             return self.deliver(batch);
@@ -136,6 +159,7 @@ impl Reader {
             Ok(()) => Step::Moved,
             Err(batch) => {
                 self.refused = Some(batch);
+                self.waits_for_room.store(true, Ordering::Release);
                 Step::Blocked
             }
         }

@@ -23,6 +23,9 @@ use tidecast_ports::SourceHandler;
 const MAIN_QUEUE_EVERY: Duration = Duration::from_millis(100);
 /// Events of the main queue (log lines, errors, rebalances) served in one look.
 const MAIN_QUEUE_EVENTS: usize = 64;
+/// Between two looks at partitions that had nothing more to give: what comes within it goes on together. A record that comes
+/// after a longer silence does not wait.
+const GATHER: Duration = Duration::from_millis(2);
 /// A sink without room that wakes nobody is asked again after this.
 const BLOCKED_WAIT: Duration = Duration::from_millis(2);
 /// Closing gives up on the brokers after this: what had to be committed is committed by then.
@@ -102,6 +105,9 @@ impl SourceLoop {
                 step => {
                     let until = self.sleep_until(main_queue_at, step == Step::Blocked);
                     self.wakeup.wait(until.saturating_duration_since(Instant::now()));
+                    if step == Step::Idle {
+                        std::thread::sleep(GATHER.saturating_sub(now.elapsed()));
+                    }
                 }
             }
         }
