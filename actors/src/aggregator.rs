@@ -127,6 +127,12 @@ impl Actor for Aggregator {
             with,
         };
         state.with.intake.tell_metrics();
+        let mut output = state.output(state.next_offset);
+        state.with.intake.begin(&mut output);
+        if !output.records.is_empty() {
+            output.next_offset = None;
+            state.emit(output).await?;
+        }
         Ok(state)
     }
 

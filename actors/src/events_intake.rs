@@ -344,6 +344,17 @@ fn read(bytes: &[u8]) -> Result<Record, String> {
 }
 
 impl Intake for EventsIntake {
+    fn begin(&mut self, output: &mut BatchOutput) {
+        // One that was added to the topic while others were read: downstream would learn of it by its first window, when
+        // it may have closed that by the others.
+        if self.newest == EventTime::MIN {
+            self.parts
+                .iter()
+                .flat_map(|part| part.routes.iter().flatten())
+                .for_each(|route| route.begin(output));
+        }
+    }
+
     fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) {
         for record in &batch.records[records] {
             self.one(batch, record, output);

@@ -8,6 +8,9 @@ use tidecast_ports::{RecordBatch, RecordMeta};
 
 /// The state at the top of a partition's tree.
 pub trait Intake: Send {
+    /// Says what others have to know before the first record is taken.
+    fn begin(&mut self, _output: &mut BatchOutput) {}
+
     /// Takes records of a batch in order. What follows from them is added to `output`.
     fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput);
 

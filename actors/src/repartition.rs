@@ -108,6 +108,11 @@ impl Route {
         });
     }
 
+    /// Tells downstream of a partition that has read nothing yet, so that it is waited for until it has, or counts as idle.
+    pub fn begin(&self, output: &mut BatchOutput) {
+        self.mark(output);
+    }
+
     /// The partition's newest event time is now this: tells downstream when windows may have closed. To be called after
     /// the partials that it closed.
     pub fn watermark(&mut self, newest: EventTime, output: &mut BatchOutput) {
