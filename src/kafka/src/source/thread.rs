@@ -26,6 +26,9 @@ const MAIN_QUEUE_EVENTS: usize = 64;
 /// Between two looks at partitions that had nothing more to give: what comes within it goes on together. A record that comes
 /// after a longer silence does not wait.
 const GATHER: Duration = Duration::from_millis(2);
+/// Records between two such looks from which on there is enough to do without waiting for more: they would only grow cold in
+/// the caches.
+const MANY: i64 = 512;
 /// A sink without room that wakes nobody is asked again after this.
 const BLOCKED_WAIT: Duration = Duration::from_millis(2);
 /// Closing gives up on the brokers after this: what had to be committed is committed by then.
@@ -44,6 +47,8 @@ pub(super) struct SourceLoop {
     pub(super) trouble: Option<Trouble>,
     pub(super) fatal: Option<SourceError>,
     pub(super) lookup: Option<Lookup>,
+    /// Records handed over since nothing more waited.
+    pub(super) taken: i64,
 }
 
 /// Lets the consumer close by itself when the loop unwinds.
@@ -72,6 +77,7 @@ impl SourceLoop {
             trouble: None,
             fatal: None,
             lookup: None,
+            taken: 0,
         }
     }
 
@@ -105,7 +111,7 @@ impl SourceLoop {
                 step => {
                     let until = self.sleep_until(main_queue_at, step == Step::Blocked);
                     self.wakeup.wait(until.saturating_duration_since(Instant::now()));
-                    if step == Step::Idle {
+                    if std::mem::take(&mut self.taken) < MANY && step == Step::Idle {
                         std::thread::sleep(GATHER.saturating_sub(now.elapsed()));
                     }
                 }
@@ -252,7 +258,7 @@ impl SourceLoop {
         let mut failed = Vec::new();
         for (partition, owned) in &mut self.partitions {
             let State::Reading(reader) = &mut owned.state else { continue };
-            let epoch = reader.leader_epoch;
+            let (epoch, from) = (reader.leader_epoch, reader.next);
             match reader.step(&mut self.scratch, &self.options, now) {
                 Step::Moved => moved = true,
                 Step::Idle => {}
@@ -260,6 +266,7 @@ impl SourceLoop {
                 Step::Failed(code, words) => failed.push((partition.clone(), reader.next, code, words)),
             }
             epochs |= reader.leader_epoch != epoch;
+            self.taken += reader.next - from;
         }
         for (partition, next, code, words) in failed {
             self.partition_failed(&partition, next, code, &words);
