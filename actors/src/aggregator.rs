@@ -154,6 +154,8 @@ impl Actor for Aggregator {
             }
             AggregatorMessage::CaughtUp(position) => {
                 state.caught_up = true;
+                // What the log has after the last record are markers of transactions, which nobody gets.
+                state.lag.set(0);
                 state.replay_decisions(i64::MAX).await?;
                 state.close_idle().await?;
                 state.tell_rebuild(Some(position));
