@@ -2,16 +2,16 @@
 
 use crate::{OrderError, StartError, json};
 use lettre::address::Envelope;
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Mailboxes, Message};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{Error as SmtpError, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use secrecy::ExposeSecret;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, SystemTime};
 use tidecast_config::{Smtp, SmtpSecurity};
+use tidecast_event::OutputId;
 use tidecast_rules::RuleEvent;
 
 /// Connections to the server at once; what is more waits for one of them.
@@ -133,9 +133,8 @@ impl Mail {
             subject.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUBJECT).collect();
         let whole = json(rule, event);
         // The same event of the same rule is the same mail, whoever sends it again: mail programs show it once.
-        let mut hash = DefaultHasher::new();
-        (whole.to_string(), &line).hash(&mut hash);
-        let id = format!("<{:016x}@{}>", hash.finish(), self.from.email.domain());
+        let id = OutputId::of(&[b"mail", whole.to_string().as_bytes(), line.as_bytes()]);
+        let id = format!("<{id}@{}>", self.from.email.domain());
         let model = event.model_id.as_deref().unwrap_or("-");
         let body = format!(
             "{}\n\nRule:      {rule}\nEvent:     {}\nPriority:  {}\nModel:     {model}\nTime:      {}\n\n{:#}\n",
@@ -145,18 +144,18 @@ impl Mail {
             alert.timestamp,
             whole["data"],
         );
-        let header = |name: &'static str, value: &str| {
-            HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
-        };
-        Message::builder()
+        // RFC 3834: nobody's absence notice answers it.
+        let automatic =
+            HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
+        to.iter()
+            .cloned()
+            .fold(Message::builder(), MessageBuilder::to)
             .from(self.from.clone())
-            .mailbox(lettre::message::header::To::from(Mailboxes::from_iter(to.iter().cloned())))
             .subject(line)
             .date(SystemTime::now())
             .message_id(Some(id))
-            // RFC 3834: nobody's absence notice answers it.
-            .raw_header(header("Auto-Submitted", "auto-generated"))
-            .header(lettre::message::header::ContentType::TEXT_PLAIN)
+            .raw_header(automatic)
+            .header(ContentType::TEXT_PLAIN)
             .body(body)
             .map_err(|error| OrderError::Never(format!("the mail could not be written: {error}")))
     }
