@@ -205,19 +205,12 @@ fn topics(values: &Values) -> Topics {
 
 fn listener(values: &Values, section: &'static str) -> Result<Listener, ConfigError> {
     let path = |key: &str| format!("{section}.{key}");
-    let files = ["tls_certfile", "tls_keyfile"].map(|key| values.opt_text(&path(key)).map(PathBuf::from));
-    let tls = match files {
-        [Some(certificate), Some(key)] => Some(TlsFiles { certificate, key }),
-        [None, None] => None,
-        [certificate, _] => {
-            let (given, other) = match certificate {
-                Some(_) => ("tls_certfile", "tls_keyfile"),
-                None => ("tls_keyfile", "tls_certfile"),
-            };
-            let found = format!("a file without {}", path(other));
-            return Err(values.refuse(&path(given), found, "both or neither"));
-        }
-    };
+    let [certificate, key] = ["tls_certfile", "tls_keyfile"].map(path);
+    check::both_or_neither(values, "a file", [&certificate, &key])?;
+    let tls = values
+        .opt_text(&certificate)
+        .zip(values.opt_text(&key))
+        .map(|(certificate, key)| TlsFiles { certificate: certificate.into(), key: key.into() });
     Ok(Listener { host: values.text(&path("host")), port: values.int(&path("port")), tls })
 }
 
@@ -270,14 +263,8 @@ fn smtp(values: &Values) -> Result<Option<Smtp>, ConfigError> {
         "none" => (SmtpSecurity::None, 25),
         _ => (SmtpSecurity::StartTls, 587),
     };
-    let credentials = match (values.opt_text("smtp.username"), values.secret("smtp.password")) {
-        (Some(username), Some(password)) => Some((username, password)),
-        (None, None) => None,
-        (username, _) => {
-            let given = if username.is_some() { "smtp.username" } else { "smtp.password" };
-            return Err(values.refuse(given, "one of username and password", "both or neither"));
-        }
-    };
+    check::both_or_neither(values, "a value", ["smtp.username", "smtp.password"])?;
+    let credentials = values.opt_text("smtp.username").zip(values.secret("smtp.password"));
     const ADDRESS: &str = "a mail address such as alerts@example.com or Tidecast <alerts@example.com>";
     let from = values.opt_text("smtp.from").ok_or_else(|| {
         ConfigError::new("smtp.from", &values.origin("smtp.host"), "nothing with smtp.host", ADDRESS)

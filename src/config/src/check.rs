@@ -72,11 +72,7 @@ fn security(values: &Values) -> Result<(), ConfigError> {
     {
         return unused(path, "SSL or SASL_SSL");
     }
-    for (one, other) in [(files[1], files[2]), (files[2], files[1])] {
-        if values.is_given(one) && !values.is_given(other) {
-            return Err(values.refuse(one, format!("a file without {other}"), "both or neither"));
-        }
-    }
+    both_or_neither(values, "a file", [files[1], files[2]])?;
     if values.is_given("kafka.ssl_key_password") && !values.is_given("kafka.ssl_keyfile") {
         return Err(values.refuse(
             "kafka.ssl_key_password",
@@ -85,6 +81,19 @@ fn security(values: &Values) -> Result<(), ConfigError> {
         ));
     }
     Ok(())
+}
+
+/// Two settings that mean nothing one without the other; `what` each of them is.
+pub(crate) fn both_or_neither(values: &Values, what: &str, pair: [&str; 2]) -> Result<(), ConfigError> {
+    match pair.map(|path| values.is_given(path)) {
+        [true, false] => {
+            Err(values.refuse(pair[0], format!("{what} without {}", pair[1]), "both or neither"))
+        }
+        [false, true] => {
+            Err(values.refuse(pair[1], format!("{what} without {}", pair[0]), "both or neither"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Among everything else.
