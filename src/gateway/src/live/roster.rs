@@ -41,6 +41,24 @@ impl About {
         let connected = EventTime::from_millis(crate::ingest::http::now_ms());
         About { kind, address, user, connected, is_binary: false }
     }
+
+    /// What is told of every client; nothing waits and nothing was asked for.
+    fn item(&self, id: u64) -> SessionItem {
+        SessionItem {
+            id,
+            kind: self.kind,
+            address: self.address.map(|address| address.to_string()),
+            user: self.user.as_ref().map(ToString::to_string),
+            connected_at: self.connected.to_rfc3339(),
+            format: None,
+            subscriptions: 0,
+            queued: 0,
+            queued_bytes: 0,
+            skipped: 0,
+            accepted: None,
+            refused: None,
+        }
+    }
 }
 
 /// A client in the hub's list.
@@ -81,21 +99,15 @@ pub struct SessionItem {
 
 impl Member {
     pub fn item(&self, subscriptions: usize) -> SessionItem {
-        let About { kind, address, user, connected, is_binary } = &self.about;
+        let About { kind, is_binary, .. } = self.about;
         let waiting = self.outbox.waiting();
         SessionItem {
-            id: self.outbox.id,
-            kind: *kind,
-            address: address.map(|address| address.to_string()),
-            user: user.as_ref().map(ToString::to_string),
-            connected_at: connected.to_rfc3339(),
-            format: (*kind == Kind::WebSocket).then_some(if *is_binary { "msgpack" } else { "json" }),
+            format: (kind == Kind::WebSocket).then_some(if is_binary { "msgpack" } else { "json" }),
             subscriptions,
             queued: waiting.updates,
             queued_bytes: waiting.bytes,
             skipped: waiting.skipped,
-            accepted: None,
-            refused: None,
+            ..self.about.item(self.outbox.id)
         }
     }
 }
@@ -122,22 +134,14 @@ pub(super) struct Sender {
 
 impl Sender {
     pub fn item(&self, id: u64) -> SessionItem {
-        let About { kind, address, user, connected, .. } = &self.about;
         let figure = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         let count = |value: &AtomicU64| usize::try_from(figure(value)).unwrap_or(usize::MAX);
         SessionItem {
-            id,
-            kind: *kind,
-            address: address.map(|address| address.to_string()),
-            user: user.as_ref().map(ToString::to_string),
-            connected_at: connected.to_rfc3339(),
-            format: None,
-            subscriptions: 0,
             queued: count(&self.figures.on_the_way),
             queued_bytes: count(&self.figures.bytes_on_the_way),
-            skipped: 0,
             accepted: Some(figure(&self.figures.accepted)),
             refused: Some(figure(&self.figures.refused)),
+            ..self.about.item(id)
         }
     }
 }

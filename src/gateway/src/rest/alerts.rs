@@ -4,6 +4,7 @@ use super::extract::{Name, PageQuery, Params, Who, Whole, checked_limit, encode,
 use super::schemas;
 use crate::access::Caller;
 use crate::audit::{AuditEntry, CHANGES, ENTRIES};
+use crate::live::index::Pattern;
 use crate::problem::Problem;
 use crate::services::App;
 use axum::Json;
@@ -273,20 +274,15 @@ pub(crate) struct Changes {
     search: Option<String>,
 }
 
-/// Whether an entry's action is one that is asked for. The error is one that no action can ever match.
-fn actions(wanted: Option<String>) -> Result<impl Fn(&str) -> bool, Problem> {
-    let family = wanted.as_deref().and_then(|wanted| wanted.strip_suffix('*')).map(str::to_owned);
-    let matches = move |action: &str| match (&family, &wanted) {
-        (Some(family), _) => action.starts_with(&**family),
-        (None, Some(wanted)) => action == wanted,
-        (None, None) => true,
-    };
-    if !CHANGES.iter().any(|(.., action)| matches(action)) {
+/// The actions that are asked for. The error is one that no action can ever match.
+fn actions(wanted: Option<String>) -> Result<Pattern, Problem> {
+    let wanted = wanted.map_or_else(Pattern::all, |wanted| Pattern::parse(&wanted));
+    if !CHANGES.iter().any(|(.., action)| wanted.matches(action)) {
         let known: Vec<&str> = CHANGES.iter().map(|(.., action)| *action).collect();
         let detail = format!("there are {}, and a `*` at the end matches any rest", known.join(", "));
         return Err(Problem::parameter("action", detail));
     }
-    Ok(matches)
+    Ok(wanted)
 }
 
 /// Changes that were made over REST, newest first: who, what, before and after.
@@ -299,11 +295,11 @@ pub(crate) async fn audit(
     Params(Changes { limit, cursor, action, search }): Params<Changes>,
 ) -> Result<Response, Problem> {
     let limit = checked_limit(limit)?;
-    let is_asked_for = actions(action)?;
+    let actions = actions(action)?;
     let search = search.unwrap_or_default().to_lowercase();
     let wanted = |entry: &AuditEntry| {
         let subject = entry.subject.as_deref().unwrap_or_default();
-        is_asked_for(&entry.action)
+        actions.matches(&entry.action)
             && [entry.action.as_str(), entry.path.as_str(), subject]
                 .iter()
                 .any(|text| text.to_lowercase().contains(&search))

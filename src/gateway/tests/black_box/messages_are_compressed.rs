@@ -94,6 +94,11 @@ impl Raw {
         tokio::time::timeout(PATIENCE, read).await.expect("nothing came")
     }
 
+    async fn is_closed_with(&mut self, code: u16) {
+        let close = self.next().await;
+        assert_eq!((close.first, &close.payload[..2]), (0x88, &code.to_be_bytes()[..]));
+    }
+
     async fn subscribe(&mut self) {
         self.send(0x81, br#"{"type":"subscribe"}"#).await;
         assert_eq!(self.next().await.message()["type"], "subscribed");
@@ -113,8 +118,7 @@ async fn nothing_is_agreed_unless_it_is_set() {
     let mut client = Raw::connect(house.websocket, Some(OFFER)).await;
     assert_eq!(client.agreed, None);
     client.send(0xc1, &deflate(br#"{"type":"ping"}"#)).await;
-    let close = client.next().await;
-    assert_eq!((close.first, &close.payload[..2]), (0x88, &1002u16.to_be_bytes()[..]));
+    client.is_closed_with(1002).await;
 }
 
 #[tokio::test]
@@ -176,8 +180,7 @@ async fn clients_may_compress_too_in_one_frame_or_several() {
     client.send(0x81, br#"{"type":"ping"}"#).await;
     assert_eq!(client.next().await.message()["type"], "heartbeat", "and need not");
     client.send(0xc1, &[0xff; 20]).await;
-    let close = client.next().await;
-    assert_eq!((close.first, &close.payload[..2]), (0x88, &1007u16.to_be_bytes()[..]));
+    client.is_closed_with(1007).await;
 }
 
 #[tokio::test]
@@ -187,8 +190,7 @@ async fn a_bomb_is_closed_with_1009() {
     let bomb = deflate(&vec![b' '; 50 << 20]);
     assert!(bomb.len() < 60_000, "it is within the limit as it comes: {} bytes", bomb.len());
     client.send(0xc1, &bomb).await;
-    let close = client.next().await;
-    assert_eq!((close.first, &close.payload[..2]), (0x88, &1009u16.to_be_bytes()[..]));
+    client.is_closed_with(1009).await;
     // Nobody else is troubled.
     let mut other = Raw::connect(house.websocket, Some(OFFER)).await;
     other.subscribe().await;
