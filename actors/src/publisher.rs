@@ -20,7 +20,7 @@ use tidecast_event::TopicPartition;
 use tidecast_mailbox::{Envelope, Permit};
 use tidecast_ports::publish::CommitOffset;
 use tidecast_ports::{PublishError, Publisher as Producer, Recover};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// With nothing to commit: between two looks at whether a producer has to be made.
@@ -60,8 +60,8 @@ pub struct PublisherArguments {
     pub metrics: PipelineMetrics,
     /// Where the producer is used, for its calls block.
     pub workplace: Workplace,
-    /// Told when a producer can be made that could not before: it is tried at once.
-    pub try_now: Arc<Notify>,
+    /// Changes when a producer can be made that could not before: it is tried at once.
+    pub try_now: watch::Receiver<bool>,
 }
 
 /// The actor's state: the way to its thread.
@@ -176,7 +176,7 @@ impl Worker {
                 received = self.inbox.recv() => Some(received),
                 // Something was acknowledged: what was held back may go.
                 () = self.reports.notified() => None,
-                () = self.with.try_now.notified() => {
+                Ok(()) = self.with.try_now.changed() => {
                     self.retry_at = Instant::now();
                     None
                 }

@@ -33,8 +33,7 @@ use tidecast_mailbox::{Capacity, Mailbox, Meters};
 use tidecast_ports::source::BatchPool;
 use tidecast_ports::{Tracer, Tracing};
 use tidecast_store::FolderStore;
-use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 /// Outputs that may wait at the publisher, of all partitions together, and their bytes.
 const PUBLISHER_MAILBOX: usize = 64;
@@ -87,9 +86,7 @@ pub struct BringUp {
     pub cluster: Cluster,
     house: Arc<House>,
     topology: Option<Topology>,
-    topics_ready: CancellationToken,
-    /// Wakes the publisher, which waits for the topics.
-    topics_there: Arc<Notify>,
+    topics_ready: watch::Sender<bool>,
     is_connected: watch::Receiver<bool>,
     source: Option<Source>,
     control: SourceControl,
@@ -125,8 +122,8 @@ impl Engine {
         let failover = Arc::new(Failover::default());
         let (snapshots, snapshots_ended) =
             SnapshotQueue::start(store.clone(), pipeline.clone(), Workplace::Threads)?;
-        let (topics_ready, topics_there) = (CancellationToken::new(), Arc::new(Notify::new()));
-        let make = producer_maker(&settings, &cluster, &control, &publishing, topics_ready.clone());
+        let (topics_ready, topics_are_ready) = watch::channel(false);
+        let make = producer_maker(&settings, &cluster, &control, &publishing, topics_are_ready.clone());
         let (connected, is_connected) = watch::channel(false);
         let arguments = PublisherArguments {
             make,
@@ -134,7 +131,7 @@ impl Engine {
             snapshots,
             metrics: pipeline.clone(),
             workplace: Workplace::Threads,
-            try_now: topics_there.clone(),
+            try_now: topics_are_ready,
         };
         let (publisher, _) = ractor::Actor::spawn(None, Publisher, arguments).await?;
         let publisher = Mailbox::weighing(
@@ -184,7 +181,6 @@ impl Engine {
             house: house.clone(),
             topology: topology.clone(),
             topics_ready,
-            topics_there,
             is_connected,
             source: worker.then_some(source),
             control: control.clone(),
@@ -274,8 +270,7 @@ impl BringUp {
         if let Some(topology) = &self.topology {
             topology.source_trouble(None);
         }
-        self.topics_ready.cancel();
-        self.topics_there.notify_one();
+        self.topics_ready.send_replace(true);
         // The group is joined while tables are read and the producer is made: all of these are waits.
         if let (Some(source), Some(topology)) = (self.source.take(), &self.topology) {
             let thread = source.start(topology.handler())?;
@@ -331,7 +326,7 @@ fn producer_maker(
     cluster: &Cluster,
     control: &SourceControl,
     publishing: &Publishing,
-    topics_ready: CancellationToken,
+    topics_are_ready: watch::Receiver<bool>,
 ) -> ProducerMaker {
     let guarantee = if settings.kafka.exactly_once {
         // With a lasting name, a restarted instance fences its own earlier self at once; without, each process has a name
@@ -346,7 +341,7 @@ fn producer_maker(
     let topics = OutputTopics::from_settings(&settings.topics);
     let (cluster, control, publishing) = (cluster.clone(), control.clone(), publishing.clone());
     Arc::new(move || {
-        if !topics_ready.is_cancelled() {
+        if !*topics_are_ready.borrow() {
             return Err(tidecast_ports::PublishError {
                 recover: tidecast_ports::Recover::Retry,
                 message: "waiting for Kafka and the topics".to_owned(),

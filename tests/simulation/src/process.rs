@@ -240,7 +240,7 @@ impl Process {
         let failover = Arc::new(Failover::default());
         let of = life.clone();
         let arguments = PublisherArguments {
-            try_now: Arc::default(),
+            try_now: tokio::sync::watch::channel(true).1,
             make: Arc::new(move || Ok(Box::new(SimProducer::connect(&of)?))),
             events: failover.clone(),
             snapshots,
