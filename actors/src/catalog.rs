@@ -2,12 +2,13 @@
 //!
 //! A pure table with a generation number; stages compare the number per batch and reconcile when it has moved.
 
+use crate::by_series::BySeries;
 use crate::wire;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use tidecast_config::{ModelSpec, RuleSpec, SeriesRef};
+use tidecast_config::{ModelSpec, Regressor, RuleSpec};
 use tidecast_event::OutputId;
 
 /// Who registered a thing.
@@ -93,19 +94,23 @@ impl Catalog {
     pub fn models_by_series(&self) -> ModelIndex {
         let mut index = ModelIndex::default();
         for registered in self.models().values() {
-            let Some(spec) = &registered.spec else { continue };
-            let Some(SeriesRef { family, key }) = &spec.series else { continue };
-            if !spec.enabled {
-                continue;
+            let Some(spec) = registered.spec.as_ref().filter(|spec| spec.enabled) else { continue };
+            if let Some(series) = &spec.series {
+                index.0.add(series, (spec.clone(), registered.version));
             }
-            index.has_exogenous |= !spec.exogenous.is_empty();
-            let family = index.families.entry(family.clone()).or_default();
-            let list = if spec.is_template() {
-                &mut family.templates
-            } else {
-                family.single.entry(key.clone()).or_default()
-            };
-            list.push((spec.clone(), registered.version));
+        }
+        index
+    }
+
+    /// The fields that models have as exogenous series, by their series; each once.
+    pub fn regressors_by_series(&self) -> BySeries<String> {
+        let models = self.models();
+        let enabled =
+            models.values().filter_map(|registered| registered.spec.as_ref().filter(|spec| spec.enabled));
+        let regressors: HashSet<&Regressor> = enabled.flat_map(|spec| &spec.exogenous).collect();
+        let mut index = BySeries::default();
+        for Regressor { series, field } in regressors {
+            index.add(series, field.clone());
         }
         index
     }
@@ -126,17 +131,7 @@ fn change<T>(table: &RwLock<Arc<Table<T>>>, name: &str, to: Option<Registered<T>
 
 /// Models by what they forecast.
 #[derive(Debug, Default)]
-pub struct ModelIndex {
-    families: BTreeMap<String, FamilyModels>,
-    has_exogenous: bool,
-}
-
-/// The models of one family of series.
-#[derive(Debug, Default)]
-struct FamilyModels {
-    single: BTreeMap<String, Vec<(Arc<ModelSpec>, u64)>>,
-    templates: Vec<(Arc<ModelSpec>, u64)>,
-}
+pub struct ModelIndex(BySeries<(Arc<ModelSpec>, u64)>);
 
 /// A model that a series wants.
 #[derive(Debug, Clone)]
@@ -159,21 +154,15 @@ impl Wanted {
 impl ModelIndex {
     /// No model has a series: nothing has to be looked up.
     pub fn is_empty(&self) -> bool {
-        self.families.is_empty()
-    }
-
-    /// Some model looks at other series too.
-    pub fn has_exogenous(&self) -> bool {
-        self.has_exogenous
+        self.0.is_empty()
     }
 
     /// The models of one series.
     pub fn wanted(&self, family: &str, key: &str) -> Vec<Wanted> {
-        let Some(models) = self.families.get(family) else { return Vec::new() };
-        let single = models.single.get(key).into_iter().flatten();
+        let single = self.0.of_key(family, key).iter();
         let single =
             single.map(|(spec, version)| Wanted { spec: spec.clone(), template: None, version: *version });
-        let made = models.templates.iter().map(|(spec, version)| Wanted {
+        let made = self.0.of_all(family).iter().map(|(spec, version)| Wanted {
             spec: Arc::new(spec.instance(key)),
             template: Some(spec.model_id.clone()),
             version: *version,

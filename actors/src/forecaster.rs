@@ -192,7 +192,7 @@ impl ForecasterState {
     /// One observation, that of the window that begins at `start`, with the fit that has to be in place before it and what
     /// the exogenous series were in that window.
     async fn step(&mut self, value: f64, start: i64) -> tidecast_forecast::stream::Observed {
-        self.collect_fit().await;
+        let mut is_new_fit = self.collect_fit().await;
         let exogenous = match &*self.with.entry.spec.exogenous {
             [] => Vec::new(),
             regressors => self.with.regressors.row(regressors, start, &mut self.given_up).await,
@@ -202,7 +202,11 @@ impl ForecasterState {
         self.took(started);
         self.submit_fit();
         if matches!(self.with.brain.state(), ModelLife::Fitting) {
-            self.collect_fit().await;
+            is_new_fit |= self.collect_fit().await;
+        }
+        // Not before: a fit that replaces another takes effect with the observation.
+        if is_new_fit {
+            self.tell_summary();
         }
         observed
     }
@@ -226,25 +230,25 @@ impl ForecasterState {
         }
     }
 
-    /// Waits for the fit that must be in place before the next observation, and only for that one.
-    async fn collect_fit(&mut self) {
+    /// Waits for the fit that must be in place before the next observation, and only for that one. True if it came.
+    async fn collect_fit(&mut self) -> bool {
         let wanted =
             self.with.brain.needs_fit_before_next() || matches!(self.with.brain.state(), ModelLife::Fitting);
         if !wanted {
-            return;
+            return false;
         }
         self.submit_fit();
-        let Some(result) = self.fitting.take() else { return };
+        let Some(result) = self.fitting.take() else { return false };
         // A fit that panicked leaves the sender dropped: the model then goes on by itself and says so.
-        if let Ok(outcome) = result.await {
+        let outcome = result.await;
+        let came = outcome.is_ok();
+        if let Ok(outcome) = outcome {
             self.with.brain.install(outcome);
-            self.tell_summary();
-            if self.with.brain.failure().is_some() {
-                self.with.metrics.inference_failures.inc();
-            }
-        } else {
+        }
+        if !came || self.with.brain.failure().is_some() {
             self.with.metrics.inference_failures.inc();
         }
+        came
     }
 
     fn push_forecast(&mut self, output: &mut ModelOutput, retrained: bool, point: Option<HistoryPoint>) {
@@ -322,30 +326,20 @@ impl ForecasterState {
 
     /// What the newest fit found. Parameters change with fits alone, so not with every window.
     fn tell_summary(&self) {
-        let summary = self.with.brain.summary().and_then(|summary| serde_json::to_value(summary).ok());
-        self.with.entry.set_status(|status| status.summary = summary);
+        self.with.entry.set_status(|status| status.tell_fit(&*self.with.brain));
     }
 
     fn tell_status(&self) {
-        let brain = &self.with.brain;
-        let state = match brain.state() {
-            _ if !self.with.entry.spec.enabled => ModelState::Disabled,
-            ModelLife::WarmingUp { .. } if brain.failure().is_some() => ModelState::Failed,
-            ModelLife::WarmingUp { .. } => ModelState::WarmingUp,
-            ModelLife::Fitting => ModelState::Fitting,
-            ModelLife::Live => ModelState::Live,
-        };
         let last = self.with.progress.window_start.map(|_| EventTime(self.with.progress.window_end));
         self.with.entry.set_status(|status| {
-            status.observations = brain.observations();
-            status.needed = brain.needed().saturating_sub(brain.observations());
-            status.accuracy = brain.accuracy();
+            status.follow(&*self.with.brain);
             status.anomalies = self.with.progress.anomalies;
-            status.error = brain.failure();
-            if state == ModelState::Live {
+            if !self.with.entry.spec.enabled {
+                status.state = ModelState::Disabled;
+            }
+            if status.state == ModelState::Live {
                 status.last_forecast_time = last;
             }
-            status.state = state;
         });
     }
 }

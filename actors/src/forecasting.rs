@@ -180,7 +180,7 @@ impl ForecastingState {
         permit: Option<Permit>,
     ) -> Result<(), ActorProcessingErr> {
         self.reconcile().await;
-        if self.index.has_exogenous() {
+        if self.with.regressors.are_wanted() {
             self.send_ahead(&mut output).await?;
         }
         let batch = self.first_batch + self.waiting.len() as u64;

@@ -6,6 +6,7 @@
 pub mod actions;
 pub mod aggregator;
 pub mod brain;
+mod by_series;
 pub mod catalog;
 pub mod closed_window;
 pub mod control;

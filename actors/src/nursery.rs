@@ -8,7 +8,6 @@ use dashmap::DashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidecast_config::ModelSpec;
 use tidecast_event::{EventTime, ForecastMessage};
-use tidecast_forecast::stream::State;
 use tidecast_ports::ControlError;
 use tidecast_ports::control::ModelState;
 
@@ -74,17 +73,9 @@ impl Nursery {
             }
         };
         let brain = brain.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut status = ModelStatus::new(match brain.state() {
-            State::Live => ModelState::Live,
-            State::Fitting => ModelState::Fitting,
-            State::WarmingUp { .. } if brain.failure().is_some() => ModelState::Failed,
-            State::WarmingUp { .. } => ModelState::WarmingUp,
-        });
-        status.observations = brain.observations();
-        status.needed = brain.needed().saturating_sub(brain.observations());
-        status.accuracy = brain.accuracy();
-        status.summary = brain.summary().and_then(|summary| serde_json::to_value(summary).ok());
-        status.error = brain.failure();
+        let mut status = ModelStatus::new(ModelState::WarmingUp);
+        status.follow(&**brain);
+        status.tell_fit(&**brain);
         status
     }
 

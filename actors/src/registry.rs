@@ -1,5 +1,6 @@
 //! The models of this process as others see them: where each stands, and where to ask it something.
 
+use crate::brain::Brain;
 use crate::messages::ForecasterMessage;
 use dashmap::DashMap;
 use serde_json::Value;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tidecast_config::ModelSpec;
 use tidecast_event::EventTime;
+use tidecast_forecast::stream::State;
 use tidecast_mailbox::Mailbox;
 use tidecast_ports::control::{HistoryPoint, ModelState};
 
@@ -50,6 +52,25 @@ impl ModelStatus {
             summary: None,
             error: None,
         }
+    }
+
+    /// Takes over where the model stands.
+    pub fn follow(&mut self, brain: &dyn Brain) {
+        self.error = brain.failure();
+        self.state = match brain.state() {
+            State::WarmingUp { .. } if self.error.is_some() => ModelState::Failed,
+            State::WarmingUp { .. } => ModelState::WarmingUp,
+            State::Fitting => ModelState::Fitting,
+            State::Live => ModelState::Live,
+        };
+        self.observations = brain.observations();
+        self.needed = brain.needed().saturating_sub(self.observations);
+        self.accuracy = brain.accuracy();
+    }
+
+    /// Takes over what the fit in use found.
+    pub fn tell_fit(&mut self, brain: &dyn Brain) {
+        self.summary = brain.summary().and_then(|summary| serde_json::to_value(summary).ok());
     }
 }
 

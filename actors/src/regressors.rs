@@ -5,9 +5,10 @@
 //! processes through the topic of aggregates. A regressor that is behind is waited for, a moment only: after one wait in
 //! vain nobody waits for it again until its next window is here.
 
+use crate::by_series::BySeries;
 use crate::catalog::Catalog;
 use dashmap::DashMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tidecast_config::Regressor;
@@ -25,8 +26,8 @@ const REGRESSORS: usize = 50_000;
 /// How long a window waits for the one of a regressor that is behind.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is wanted of one family: fields, by key; `*` is every key.
-type Wants = BTreeMap<String, Vec<(String, String)>>;
+/// The fields that are wanted.
+type Wants = BySeries<String>;
 
 /// A family's key and the field that is wanted of it.
 type Name = (Arc<str>, Arc<str>, String);
@@ -63,20 +64,8 @@ impl Regressors {
         if self.wants.read().unwrap_or_else(PoisonError::into_inner).0 == generation {
             return;
         }
-        let mut wants = Wants::new();
-        for registered in catalog.models().values() {
-            let Some(spec) = registered.spec.as_ref().filter(|spec| spec.enabled) else { continue };
-            for Regressor { series, field } in &spec.exogenous {
-                let fields = wants.entry(series.family.clone()).or_default();
-                let wanted = (series.key.clone(), field.clone());
-                if !fields.contains(&wanted) {
-                    fields.push(wanted);
-                }
-            }
-        }
-        self.kept.retain(|(family, key, field), _| {
-            wants.get(&**family).is_some_and(|fields| fields.iter().any(|want| is_wanted(want, key, field)))
-        });
+        let wants = catalog.regressors_by_series();
+        self.kept.retain(|(family, key, field), _| fields(&wants, family, key).any(|wanted| wanted == field));
         *self.wants.write().unwrap_or_else(PoisonError::into_inner) = (generation, Arc::new(wants));
     }
 
@@ -97,10 +86,8 @@ impl Regressors {
         }
         let mut kept_any = false;
         for window in windows.into_iter().filter(|window| window.revision == 0) {
-            for want in wants.get(&*window.series).into_iter().flatten() {
-                if is_wanted(want, &window.key, &want.1) {
-                    kept_any |= self.keep(window, &want.1);
-                }
+            for field in fields(&wants, &window.series, &window.key) {
+                kept_any |= self.keep(window, field);
             }
         }
         if kept_any {
@@ -152,8 +139,9 @@ impl Regressors {
     }
 }
 
-fn is_wanted((wanted_key, wanted_field): &(String, String), key: &str, field: &str) -> bool {
-    (wanted_key == "*" || wanted_key == key) && wanted_field == field
+/// What is wanted of one series. A field that is wanted both of its key and of all keys comes twice.
+fn fields<'w>(wants: &'w Wants, family: &str, key: &str) -> impl Iterator<Item = &'w String> {
+    wants.of_key(family, key).iter().chain(wants.of_all(family))
 }
 
 impl Kept {
@@ -205,7 +193,7 @@ impl LiveSink for FarRegressors {
             let wanted = |record: &&LiveRecord| {
                 // The key is `<series>:<key>`: most records are passed over without a look inside.
                 record.kind == OutputKind::Aggregate
-                    && wants.keys().any(|family| {
+                    && wants.families().any(|family| {
                         record.key.strip_prefix(family.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
                     })
             };

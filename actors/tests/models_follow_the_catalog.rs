@@ -4,8 +4,10 @@ mod stage;
 
 use stage::{batch, register, start};
 use std::sync::Arc;
-use tidecast_actors::brain::StreamModels;
+use tidecast_actors::brain::{BrainMaker, StreamModels};
 use tidecast_actors::messages::SnapshotParts;
+use tidecast_config::ModelSpec;
+use tidecast_forecast::stream::State;
 
 fn naive() -> serde_json::Value {
     serde_json::json!({"model_id": "naive", "model_type": "SeasonalNaive", "series": "departures:*", "horizon": 2})
@@ -85,4 +87,27 @@ async fn windows_without_an_event_count_zero_and_the_forecast_after_them_knows()
     assert_eq!(predicted[5], Some(10.0), "the value before");
     assert_eq!(predicted[6], Some(0.0), "two hours without an event came before");
     assert_eq!(stage.registry.get("naive/JFK").expect("is registered").status().observations, 9);
+}
+
+#[tokio::test]
+async fn the_summary_is_that_of_the_fit_in_use() {
+    let model = serde_json::json!({"model_id": "m", "model_type": "ARIMA", "order": [1, 0, 0],
+        "series": "departures:JFK", "field": "event_count"});
+    let mut stage = start(std::slice::from_ref(&model), Arc::new(StreamModels), Vec::new()).await;
+    let mut beside = StreamModels.make(&ModelSpec::from_json(&model).expect("a model")).expect("a model");
+    let mut fits = 0;
+    for hour in 0..120 {
+        let count = 50 + (hour as u64 * 31) % 17;
+        stage.pass(batch(hour, &[("JFK", count)])).await;
+        let before = beside.summary();
+        beside.observe(count as f64, &[]);
+        if beside.state() == State::Fitting {
+            beside.install(beside.take_fit().expect("a fit is asked for").run());
+        }
+        fits += u32::from(beside.summary() != before);
+        let told = stage.registry.get("m").expect("the model runs").status().summary;
+        let in_use = beside.summary().map(|summary| serde_json::to_value(summary).expect("plain data"));
+        assert_eq!(told, in_use, "hour {hour}");
+    }
+    assert!(fits >= 3, "{fits} fits");
 }
