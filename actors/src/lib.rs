@@ -32,6 +32,7 @@ pub mod registry;
 pub mod regressors;
 pub mod repartition;
 pub mod reporter;
+pub mod restored;
 pub mod rule_book;
 pub mod rule_evaluator;
 pub mod snapshots;

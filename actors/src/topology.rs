@@ -4,13 +4,12 @@
 //! The source's thread calls in (it may wait); the publisher's thread calls in when a commit was lost.
 
 use crate::aggregator::TICK;
-use crate::decisions::Decisions;
 use crate::house::House;
 use crate::intake::Intake;
 use crate::ledger::LedgerMetrics;
 use crate::messages::PublisherMessage;
 use crate::publisher::PublisherEvents;
-use crate::snapshots;
+use crate::restored::{Prepared, Restored};
 use crate::tree::{Beginning, Tree, TreeFailed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tidecast_event::TopicPartition;
 use tidecast_mailbox::restart::{Decision, Policy, decide};
-use tidecast_ports::source::Assigned;
+use tidecast_ports::source::{Assigned, Preparer};
 use tidecast_ports::{PartitionSink, SnapshotStore, SourceHandler};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -71,6 +70,8 @@ struct Known {
     failures: BTreeMap<TopicPartition, Vec<Duration>>,
     /// Partitions whose last life may still have outputs at the publisher.
     unfenced: BTreeSet<TopicPartition>,
+    /// What partitions begin with that are about to be assigned.
+    prepared: BTreeMap<TopicPartition, Prepared>,
     state: PipelineState,
 }
 
@@ -245,43 +246,21 @@ impl Inner {
         partition: &TopicPartition,
         broker: Assigned,
     ) -> Result<(i64, Box<dyn PartitionSink>), String> {
-        let committed = broker.committed.as_ref().map_or(broker.log_start, |committed| committed.offset);
-        let metadata = broker.committed.as_ref().map_or("", |committed| committed.metadata.as_str());
-        let found = self.parts.store.newest(partition, committed)?;
-        for passed in &found.passed_over {
-            tracing::warn!(%partition, passed, "a snapshot is damaged and was passed over");
-            self.parts.house.metrics.snapshots.with_label_values(&["damaged"]).inc();
-        }
-        // A snapshot that the log no longer reaches back to cannot be replayed to the commit.
-        let found = found.snapshot.filter(|snapshot| snapshot.offset >= broker.log_start);
-        if found.is_none()
-            && broker.committed.is_some()
-            && broker.log_start > 0
-            && committed > broker.log_start
-        {
-            tracing::warn!(
-                %partition,
-                committed,
-                log_start = broker.log_start,
-                "no snapshot covers the committed offset and the log no longer begins at 0: windows that were open are \
-                 rebuilt from what the log still has"
-            );
-        }
-        let (start, parts) = match &found {
-            Some(found) => (found.offset, Some(snapshots::decode(&found.state)?)),
-            None => (broker.log_start, None),
+        let ready = self.known().prepared.remove(partition).filter(|ready| ready.broker == broker);
+        let Prepared { state, .. } = match ready {
+            Some(ready) => ready,
+            None => self.parts.prepare(partition, broker),
         };
-        let intake =
-            (self.parts.intakes)(partition, parts.as_ref().map(|parts| parts.aggregation.as_slice()))?;
+        let Restored { start, committed, decisions, intake, models, from } = state?;
         let life = self.lives.load(Ordering::Acquire);
         let begin = Beginning {
             partition: partition.clone(),
             life,
             intake,
-            models: parts.map(|parts| parts.models).unwrap_or_default(),
+            models,
             start,
             speak_from: committed,
-            decisions: Decisions::parse(metadata),
+            decisions,
         };
         let weak = Arc::downgrade(self);
         let failed: TreeFailed = Arc::new(move |partition, life, error| {
@@ -298,7 +277,7 @@ impl Inner {
         let tree =
             tree.map_err(|error| format!("the actors of {partition} could not be started: {error}"))?;
         let sink = tree.sink();
-        tracing::info!(%partition, start, committed, snapshot = found.is_some(), "partition assigned");
+        tracing::info!(%partition, start, committed, ?from, "partition assigned");
         let mut known = self.known();
         known.state.assigned_once = true;
         known.state.quarantined.remove(partition);
@@ -418,6 +397,7 @@ impl Inner {
         for partition in partitions {
             known.state.quarantined.remove(partition);
             known.failures.remove(partition);
+            known.prepared.remove(partition);
             LedgerMetrics::withdraw(&self.parts.house.metrics, partition);
         }
     }
@@ -426,6 +406,14 @@ impl Inner {
 struct Handler(Arc<Inner>);
 
 impl SourceHandler for Handler {
+    fn preparer(&self) -> Preparer {
+        let inner = self.0.clone();
+        Arc::new(move |partition, broker| {
+            let ready = inner.parts.prepare(partition, broker.clone());
+            inner.known().prepared.insert(partition.clone(), ready);
+        })
+    }
+
     fn assigned(
         &mut self,
         partition: &TopicPartition,

@@ -22,7 +22,7 @@ pub use operations::{DeadLetters, KafkaOperations};
 pub use publish::{Destination, OutputRecord, PublishError, Publisher, Recover};
 pub use snapshot::SnapshotStore;
 pub use source::{
-    Assigned, BatchPool, Committed, PartitionSink, RecordBatch, RecordMeta, SourceHandler, Wake,
+    Assigned, BatchPool, Committed, PartitionSink, Preparer, RecordBatch, RecordMeta, SourceHandler, Wake,
 };
 pub use stats::{Health, StatsSource};
 pub use table::{Table, TableReader};

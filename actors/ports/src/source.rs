@@ -151,8 +151,17 @@ pub trait PartitionSink: Send {
     fn wake_with(&mut self, _wake: Wake) {}
 }
 
+/// See [`SourceHandler::preparer`].
+pub type Preparer = Arc<dyn Fn(&TopicPartition, &Assigned) + Send + Sync>;
+
 /// Who receives partitions. Called on the source's own thread.
 pub trait SourceHandler: Send {
+    /// Does beforehand what takes long in [`SourceHandler::assigned`], which comes next with the same arguments, or never:
+    /// called on threads that may wait, of several partitions at once, so that the others are read on meanwhile.
+    fn preparer(&self) -> Preparer {
+        Arc::new(|_, _| {})
+    }
+
     /// A partition was assigned (or is to start again): where to read from, and where its batches go. An error is
     /// told, and the partition is tried again after a while.
     fn assigned(

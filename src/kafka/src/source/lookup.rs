@@ -8,10 +8,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
-use tidecast_ports::source::{Assigned, Committed};
+use tidecast_ports::source::{Assigned, Committed, Preparer};
 
 /// How long one question may take. Offsets of an open transaction are waited for: its owner settles it, or the
 /// broker does.
@@ -61,13 +62,14 @@ impl Lookup {
         consumer: &Arc<BaseConsumer<SourceContext>>,
         wakeup: Arc<Wakeup>,
         begin_ms: BTreeMap<String, i64>,
+        prepare: Preparer,
     ) -> std::io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let lookup = Lookup(Arc::clone(&desk));
         let consumer = Arc::downgrade(consumer);
         std::thread::Builder::new()
             .name("kafka-lookup".into())
-            .spawn(move || serve(&consumer, &desk, &wakeup, &begin_ms))?;
+            .spawn(move || serve(&consumer, &desk, &wakeup, &begin_ms, &prepare))?;
         Ok(lookup)
     }
 
@@ -94,6 +96,7 @@ fn serve(
     desk: &Desk,
     wakeup: &Wakeup,
     begin_ms: &BTreeMap<String, i64>,
+    prepare: &Preparer,
 ) {
     let tell = |answer| {
         desk.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
@@ -126,12 +129,35 @@ fn serve(
             };
             // All of them, then told: once one is read, its fetches hold up the next question on the same connection.
             let answers: Vec<Answer> = partitions.into_iter().enumerate().map(answer).collect();
-            answers.into_iter().for_each(tell);
+            prepared(answers, prepare, &tell);
         }
         if let Some(topics) = well {
             tell(Answer::Well(topics.iter().try_for_each(|topic| topic_is_well(&consumer, topic))));
         }
     }
+}
+
+/// Tells each answer as soon as its partition is prepared, several at a time.
+fn prepared(answers: Vec<Answer>, prepare: &Preparer, tell: &(impl Fn(Answer) + Sync)) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(answers.len());
+    let answers = Mutex::new(answers.into_iter());
+    let work = || {
+        loop {
+            let next = answers.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(answer) = next else { return };
+            if let Answer::Where(partition, _, Ok(found)) = &answer {
+                // What panics here panics again where it is needed, with somebody to tell.
+                let _ = catch_unwind(AssertUnwindSafe(|| prepare(partition, found)));
+            }
+            tell(answer);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
 }
 
 fn committed(

@@ -84,9 +84,9 @@ impl SourceLoop {
     pub fn run(mut self) -> Result<(), SourceError> {
         let _abandon = AbandonOnPanic(Arc::clone(&self.consumer));
         self.wakeup.register();
-        let lookup =
-            Lookup::start(&self.consumer, Arc::clone(&self.wakeup), self.options.begin_ms.clone())
-                .map_err(|error| SourceError::Client(format!("no thread for questions to Kafka: {error}")))?;
+        let (wakeup, begin_ms) = (Arc::clone(&self.wakeup), self.options.begin_ms.clone());
+        let lookup = Lookup::start(&self.consumer, wakeup, begin_ms, self.handler.preparer())
+            .map_err(|error| SourceError::Client(format!("no thread for questions to Kafka: {error}")))?;
         self.lookup = Some(lookup);
         self.subscribe()?;
         let mut main_queue_at = Instant::now();
