@@ -169,6 +169,7 @@ impl Actor for Aggregator {
                 state.tell_metrics();
                 state.close_idle().await?;
             }
+            AggregatorMessage::Follow(decisions) => state.follow(decisions),
             AggregatorMessage::Snapshot => state.snapshot(None).await?,
             AggregatorMessage::Drain { snapshot: true, done } => state.snapshot(Some(done)).await?,
             AggregatorMessage::Drain { snapshot: false, done } => {
@@ -341,6 +342,18 @@ impl AggregatorState {
     async fn send(&mut self, output: Box<BatchOutput>) -> Result<(), ActorProcessingErr> {
         self.sent = Instant::now();
         self.with.forecasting.send(ForecastingMessage::Batch(output)).await.map_err(ActorProcessingErr::from)
+    }
+
+    /// Those that are new are done at their offsets; doing one again changes nothing.
+    fn follow(&mut self, decisions: Decisions) {
+        let mut due: Vec<Decision> = decisions.from(self.next_offset).cloned().collect();
+        // The owner may have forgotten some that are still to come here.
+        due.extend(
+            self.replay.drain(..).filter(|known| decisions.from(known.offset).all(|new| new != known)),
+        );
+        due.sort_by_key(|decision| decision.offset);
+        self.replay = due.into();
+        self.decisions = decisions;
     }
 
     /// Does again what was decided at or before `offset`.

@@ -74,6 +74,12 @@ impl Decisions {
         self.0.retain(|decision| decision.offset >= offset);
     }
 
+    /// Those whose outputs are committed.
+    pub fn told_already(mut self) -> Self {
+        self.0.retain(|decision| !decision.untold);
+        self
+    }
+
     /// Those at `from` and later, for a replay that begins there.
     pub fn from(&self, from: i64) -> impl Iterator<Item = &Decision> {
         self.0.iter().filter(move |decision| decision.offset >= from)

@@ -36,6 +36,7 @@ pub mod restored;
 pub mod rule_book;
 pub mod rule_evaluator;
 pub mod snapshots;
+pub mod standby;
 pub mod stats;
 pub mod submissions;
 pub mod suspects;

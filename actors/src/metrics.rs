@@ -1,10 +1,11 @@
 //! The pipeline's metrics: every name, help and unit in one place.
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    register_gauge_vec_with_registry, register_gauge_with_registry, register_histogram_with_registry,
-    register_int_counter_vec_with_registry, register_int_counter_with_registry,
-    register_int_gauge_vec_with_registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, register_gauge_vec_with_registry, register_gauge_with_registry,
+    register_histogram_with_registry, register_int_counter_vec_with_registry,
+    register_int_counter_with_registry, register_int_gauge_vec_with_registry,
+    register_int_gauge_with_registry,
 };
 use std::sync::Arc;
 
@@ -66,6 +67,8 @@ pub struct PipelineMetrics {
     pub rule_values: GaugeVec,
     /// `snapshots_total` by outcome.
     pub snapshots: IntCounterVec,
+    /// `standby_partitions`.
+    pub standby: IntGauge,
     /// `partition_restarts_total`.
     pub restarts: IntCounter,
     /// Forecasters' own.
@@ -174,6 +177,10 @@ impl PipelineMetrics {
                 registry
             )?,
             snapshots: counters("snapshots_total", "Snapshots by outcome.", &["outcome"])?,
+            standby: register_int_gauge_with_registry!(
+                Opts::new("standby_partitions", "Partitions of other instances that are followed here."),
+                registry
+            )?,
             restarts: counter("partition_restarts_total", "Partitions started again after a failure.")?,
             models: Arc::new(ModelMetrics {
                 inference_ms: milliseconds(

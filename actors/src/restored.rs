@@ -16,6 +16,8 @@ pub enum From {
     Log,
     /// A snapshot.
     Snapshot,
+    /// It was followed here.
+    Standby,
 }
 
 /// A partition's state as its next life begins with it.
@@ -88,6 +90,11 @@ impl TopologyParts {
         partition: &TopicPartition,
         committed: i64,
     ) -> Result<Option<(i64, SnapshotParts, From)>, String> {
+        if let Some((offset, parts)) =
+            self.standby.as_ref().and_then(|standby| standby.take(partition, committed))
+        {
+            return Ok(Some((offset, parts, From::Standby)));
+        }
         let found = self.store.newest(partition, committed)?;
         for passed in &found.passed_over {
             tracing::warn!(%partition, passed, "a snapshot is damaged and was passed over");

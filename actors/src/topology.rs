@@ -4,12 +4,14 @@
 //! The source's thread calls in (it may wait); the publisher's thread calls in when a commit was lost.
 
 use crate::aggregator::TICK;
+use crate::decisions::Decisions;
 use crate::house::House;
 use crate::intake::Intake;
 use crate::ledger::LedgerMetrics;
 use crate::messages::PublisherMessage;
 use crate::publisher::PublisherEvents;
 use crate::restored::{Prepared, Restored};
+use crate::standby::Standby;
 use crate::tree::{Beginning, Tree, TreeFailed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +47,10 @@ pub struct TopologyParts {
     pub runtime: Handle,
     /// When trees are started again.
     pub policy: Policy,
+    /// States of partitions that other instances had until now, where they are followed.
+    pub standby: Option<Arc<Standby>>,
+    /// Its partitions belong to other instances: their trees follow, and neither speak nor decide.
+    pub follows: bool,
 }
 
 /// How the pipeline is, for health and stats.
@@ -141,8 +147,9 @@ impl Topology {
             restart: OnceLock::new(),
             started: Instant::now(),
         }));
-        let inner = Arc::downgrade(&topology.0);
-        topology.0.parts.runtime.spawn(tick(inner));
+        if !topology.0.parts.follows {
+            topology.0.parts.runtime.spawn(tick(Arc::downgrade(&topology.0)));
+        }
         topology
     }
 
@@ -193,6 +200,16 @@ impl Topology {
             Some(drained) => futures::future::join_all(drained).await.into_iter().all(|drained| drained),
             None => false,
         }
+    }
+
+    /// Tells the tree of a followed partition what its owner decided; false where that has to be said again later.
+    pub fn follow(&self, partition: &TopicPartition, decisions: Decisions) -> bool {
+        self.0.known().trees.get(partition).is_some_and(|tree| tree.follow(decisions))
+    }
+
+    /// Starts a partition's tree again from its commit.
+    pub fn begin_again(&self, partition: &TopicPartition) {
+        self.0.clone().rebuild(partition.clone(), Duration::ZERO);
     }
 
     /// What is wrong with the broker before the source has started, or `None`.
@@ -259,7 +276,7 @@ impl Inner {
             intake,
             models,
             start,
-            speak_from: committed,
+            speak_from: if self.parts.follows { i64::MAX } else { committed },
             decisions,
         };
         let weak = Arc::downgrade(self);
@@ -277,7 +294,8 @@ impl Inner {
         let tree =
             tree.map_err(|error| format!("the actors of {partition} could not be started: {error}"))?;
         let sink = tree.sink();
-        tracing::info!(%partition, start, committed, ?from, "partition assigned");
+        let what = if self.parts.follows { "partition followed" } else { "partition assigned" };
+        tracing::info!(%partition, start, committed, ?from, "{what}");
         let mut known = self.known();
         known.state.assigned_once = true;
         known.state.quarantined.remove(partition);

@@ -183,6 +183,11 @@ impl Tree {
         let _ = self.aggregator.try_send(AggregatorMessage::Snapshot);
     }
 
+    /// Tells a followed partition what its owner decided; false where there is no room now.
+    pub fn follow(&self, decisions: Decisions) -> bool {
+        self.aggregator.try_send(AggregatorMessage::Follow(decisions)).is_ok()
+    }
+
     /// Resolves once everything before now is committed: true, or false when it cannot be.
     pub fn drain(&self, snapshot: bool) -> impl Future<Output = bool> + Send + use<> {
         let (done, drained) = oneshot::channel();

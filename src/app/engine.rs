@@ -2,6 +2,7 @@
 //! gateway beside it; a rebuild of the past runs it alone.
 
 use crate::outward::Spans;
+use crate::standby::Following;
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -75,6 +76,7 @@ pub struct Engine {
     /// The trees, in a process that works on events.
     pub topology: Option<Topology>,
     source: SourceSlot,
+    following: Option<Arc<Following>>,
     control: SourceControl,
     publisher: Mailbox<PublisherMessage>,
     snapshots_ended: std::sync::mpsc::Receiver<()>,
@@ -89,6 +91,7 @@ pub struct BringUp {
     topics_ready: watch::Sender<bool>,
     is_connected: watch::Receiver<bool>,
     source: Option<Source>,
+    following: Option<Arc<Following>>,
     control: SourceControl,
     /// Where the source's thread is kept.
     pub slot: SourceSlot,
@@ -110,7 +113,7 @@ impl Engine {
         let mut inputs: Vec<String> = settings.input_topics().into_iter().map(str::to_owned).collect();
         inputs.extend(repartition::topics(&settings));
         let pool = BatchPool::new(IDLE_BATCHES);
-        let mut options = SourceOptions::new(inputs, monotonic_nanos);
+        let mut options = SourceOptions::new(&inputs, monotonic_nanos);
         options.pool = pool.clone();
         options.revoke_grace = REVOKE_GRACE;
         options.traceparent = settings.telemetry.otlp_endpoint.is_some();
@@ -162,6 +165,11 @@ impl Engine {
             tracing,
             rebuild,
         });
+        let following = if worker && settings.state.standby && house.rebuild.is_none() {
+            Some(Following::new(&house, &cluster, &inputs, store.clone()).await?)
+        } else {
+            None
+        };
         let topology = worker.then(|| {
             let topology = Topology::new(TopologyParts {
                 house: house.clone(),
@@ -169,6 +177,8 @@ impl Engine {
                 store,
                 runtime: tokio::runtime::Handle::current(),
                 policy: Policy::default(),
+                standby: following.as_ref().map(|following| following.standby.clone()),
+                follows: false,
             });
             failover.connect(&topology);
             let restart = control.clone();
@@ -183,10 +193,12 @@ impl Engine {
             topics_ready,
             is_connected,
             source: worker.then_some(source),
+            following: following.clone(),
             control: control.clone(),
             slot: slot.clone(),
         };
-        Ok((Engine { house, topology, source: slot, control, publisher, snapshots_ended }, bring_up))
+        let engine = Engine { house, topology, source: slot, following, control, publisher, snapshots_ended };
+        Ok((engine, bring_up))
     }
 
     /// No partition is started again from here on.
@@ -198,6 +210,14 @@ impl Engine {
 
     /// No more input: what is in flight is committed, the group is left.
     pub async fn stop_reading(&self) {
+        tokio::join!(self.leave_group(), async {
+            if let Some(following) = &self.following {
+                following.stop().await;
+            }
+        });
+    }
+
+    async fn leave_group(&self) {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(source) = source {
             self.control.close();
@@ -284,6 +304,14 @@ impl BringUp {
     pub async fn start_reading(&mut self) -> anyhow::Result<()> {
         self.is_connected.wait_for(|connected| *connected).await.context("the publisher ended")?;
         self.control.let_read();
+        if let (Some(following), Some(topology)) = (self.following.take(), self.topology.clone()) {
+            let (house, control) = (self.house.clone(), self.control.clone());
+            tokio::spawn(async move {
+                if let Err(error) = following.go(&house, control, topology).await {
+                    tracing::error!(%error, "nothing is followed any more: partitions are taken over from snapshots");
+                }
+            });
+        }
         Ok(())
     }
 
@@ -305,12 +333,14 @@ impl BringUp {
     }
 }
 
-fn monotonic_nanos() -> u64 {
+/// The clock of figures.
+pub fn monotonic_nanos() -> u64 {
     static STARTED: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     u64::try_from(STARTED.get_or_init(std::time::Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn intakes(house: Arc<House>) -> IntakeMaker {
+/// Makes what stands at the top of each partition's tree.
+pub fn intakes(house: Arc<House>) -> IntakeMaker {
     Arc::new(move |partition, record| -> Result<Box<dyn Intake>, String> {
         match repartition::series_of(&house.settings, &partition.topic) {
             Some(series) => Ok(Box::new(PartialsIntake::new(&house, partition, series, record)?)),

@@ -19,6 +19,7 @@ mod rebuild;
 mod remote;
 mod run;
 mod service;
+mod standby;
 mod tables;
 mod workers;
 

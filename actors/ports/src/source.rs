@@ -170,6 +170,9 @@ pub trait SourceHandler: Send {
         broker: Assigned,
     ) -> Result<(i64, Box<dyn PartitionSink>), String>;
 
+    /// Of a source that follows: what the partition's owner has committed, a few times a second.
+    fn committed(&mut self, _partition: &TopicPartition, _committed: Committed) {}
+
     /// Partitions are about to go: finish what is in flight, commit it, and return within `grace`.
     fn revoking(&mut self, partitions: &[TopicPartition], grace: std::time::Duration);
 

@@ -1,5 +1,6 @@
 //! To the aggregator of a partition.
 
+use crate::decisions::Decisions;
 use tidecast_ports::RecordBatch;
 use tokio::sync::oneshot;
 
@@ -14,6 +15,8 @@ pub enum AggregatorMessage {
     Tick,
     /// What was held back goes on.
     LetGo,
+    /// Of a partition that is followed: what its owner has decided, before any record that comes after this.
+    Follow(Decisions),
     /// A snapshot is wanted.
     Snapshot,
     /// Told once everything before it is committed.

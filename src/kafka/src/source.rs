@@ -7,6 +7,7 @@
 
 mod assignment;
 mod context;
+mod follow;
 mod lookup;
 mod partition;
 mod thread;
@@ -51,6 +52,8 @@ pub struct SourceOptions {
     pub begin_ms: BTreeMap<String, i64>,
     /// Join the group, and read nothing before [`SourceControl::let_read`].
     pub hold: bool,
+    /// Join no group: read what [`SourceControl::follow`] names, and tell what the group commits there.
+    pub follows: bool,
     /// Monotonic nanoseconds, for [`tidecast_ports::RecordBatch::polled_at_nanos`].
     pub clock: fn() -> u64,
 }
@@ -70,6 +73,7 @@ impl SourceOptions {
             pool: BatchPool::new(16),
             begin_ms: BTreeMap::new(),
             hold: false,
+            follows: false,
             clock,
         }
     }
@@ -100,6 +104,10 @@ pub(crate) struct Wanted {
     pub restart: BTreeSet<TopicPartition>,
     pub restart_all: bool,
     pub subscribe: BTreeSet<String>,
+    /// All that are to be followed.
+    pub follow: Option<BTreeSet<TopicPartition>>,
+    /// Not to be followed any more.
+    pub let_go: BTreeSet<TopicPartition>,
     pub close: bool,
 }
 
@@ -137,6 +145,24 @@ impl SourceControl {
     /// Reads these topics as well.
     pub fn subscribe(&self, topics: Vec<String>) {
         self.want(|wanted| wanted.subscribe.extend(topics));
+    }
+
+    /// Follows these partitions and no others, in a source that [follows](SourceOptions::follows).
+    pub fn follow(&self, partitions: BTreeSet<TopicPartition>) {
+        self.want(|wanted| {
+            wanted.let_go.clear();
+            wanted.follow = Some(partitions);
+        });
+    }
+
+    /// Follows this partition no more.
+    pub fn let_go(&self, partition: TopicPartition) {
+        self.want(|wanted| {
+            if let Some(follow) = &mut wanted.follow {
+                follow.remove(&partition);
+            }
+            wanted.let_go.insert(partition);
+        });
     }
 
     /// Partitions may be begun: their committed offsets are asked for from now on.
@@ -239,7 +265,7 @@ impl Source {
         let mut config = cluster.reader_config(&cluster.options().group_id, isolation);
         let session =
             options.session_timeout.unwrap_or(Duration::from_secs(if instance.is_some() { 45 } else { 6 }));
-        if let Some(instance) = &instance {
+        if let Some(instance) = instance.as_ref().filter(|_| !options.follows) {
             config.set("group.instance.id", instance);
         }
         let queue_kbytes = options.queue_bytes.div_ceil(1024).max(64);
@@ -275,6 +301,11 @@ impl Source {
             consumer: Arc::downgrade(&consumer),
         };
         Ok(Source { consumer, options, wakeup, shared, control, instance })
+    }
+
+    /// What it reads.
+    pub fn topics(&self) -> &[String] {
+        &self.options.topics
     }
 
     /// A handle on it, good before and after the start.

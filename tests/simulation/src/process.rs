@@ -289,6 +289,8 @@ impl Process {
             store,
             runtime: tokio::runtime::Handle::current(),
             policy: Policy::default(),
+            standby: None,
+            follows: false,
         });
         failover.connect(&topology);
         let inbox = Arc::new(Inbox::default());

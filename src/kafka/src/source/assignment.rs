@@ -33,7 +33,6 @@ impl SourceLoop {
             return;
         }
         self.ask(partitions);
-        self.share_owned();
     }
 
     /// Asks where the partitions stand, in one question.
@@ -50,6 +49,8 @@ impl SourceLoop {
             self.partitions.insert(partition.clone(), entry);
             numbered.push((partition, self.next_number));
         }
+        // Before anybody begins what others may still think is not ours.
+        self.share_owned();
         if let Some(lookup) = self.lookup.as_ref().filter(|_| !held) {
             lookup.ask_where(numbered);
         }

@@ -21,6 +21,8 @@ const ASK: Duration = Duration::from_secs(5);
 pub(crate) enum Answer {
     /// Where a partition stands, with the number that came with the question.
     Where(TopicPartition, u64, Result<Assigned, String>),
+    /// What the group has committed for partitions that are followed; those without are left out.
+    Committed(Vec<(TopicPartition, Committed)>),
     /// Whether the brokers answer, and the topics exist for us.
     Well(Result<(), String>),
 }
@@ -29,6 +31,7 @@ pub(crate) enum Answer {
 #[derive(Default)]
 struct Waiting {
     wheres: BTreeMap<TopicPartition, u64>,
+    committed: Vec<(TopicPartition, u64)>,
     well: Option<Vec<String>>,
     ended: bool,
 }
@@ -79,6 +82,12 @@ impl Lookup {
         self.0.asked.notify_one();
     }
 
+    /// What has the group committed? The numbers go nowhere.
+    pub fn ask_committed(&self, partitions: Vec<(TopicPartition, u64)>) {
+        self.0.waiting().committed = partitions;
+        self.0.asked.notify_one();
+    }
+
     /// Do the brokers answer, and do these topics exist for us?
     pub fn ask_well(&self, topics: Vec<String>) {
         self.0.waiting().well = Some(topics);
@@ -103,15 +112,19 @@ fn serve(
         wakeup.wake();
     };
     loop {
-        let (wheres, well) = {
+        let (wheres, followed, well) = {
             let mut waiting = desk.waiting();
-            while waiting.wheres.is_empty() && waiting.well.is_none() && !waiting.ended {
+            while waiting.wheres.is_empty()
+                && waiting.committed.is_empty()
+                && waiting.well.is_none()
+                && !waiting.ended
+            {
                 waiting = desk.asked.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
             if waiting.ended {
                 return;
             }
-            (std::mem::take(&mut waiting.wheres), waiting.well.take())
+            (std::mem::take(&mut waiting.wheres), std::mem::take(&mut waiting.committed), waiting.well.take())
         };
         let Some(consumer) = consumer.upgrade() else { return };
         if !wheres.is_empty() {
@@ -130,6 +143,17 @@ fn serve(
             // All of them, then told: once one is read, its fetches hold up the next question on the same connection.
             let answers: Vec<Answer> = partitions.into_iter().enumerate().map(answer).collect();
             prepared(answers, prepare, &tell);
+        }
+        if !followed.is_empty() {
+            match committed(&consumer, &followed) {
+                Ok(answers) => {
+                    let known = followed.into_iter().zip(answers);
+                    tell(Answer::Committed(
+                        known.filter_map(|((partition, _), answer)| Some((partition, answer?))).collect(),
+                    ));
+                }
+                Err(why) => tracing::debug!(why, "followed partitions wait"),
+            }
         }
         if let Some(topics) = well {
             tell(Answer::Well(topics.iter().try_for_each(|topic| topic_is_well(&consumer, topic))));

@@ -49,6 +49,8 @@ pub(super) struct SourceLoop {
     pub(super) lookup: Option<Lookup>,
     /// Records handed over since nothing more waited.
     pub(super) taken: i64,
+    /// When the group is asked next what it committed, in a source that follows.
+    pub(super) ask_committed_at: Option<Instant>,
 }
 
 /// Lets the consumer close by itself when the loop unwinds.
@@ -78,6 +80,7 @@ impl SourceLoop {
             fatal: None,
             lookup: None,
             taken: 0,
+            ask_committed_at: None,
         }
     }
 
@@ -88,7 +91,9 @@ impl SourceLoop {
         let lookup = Lookup::start(&self.consumer, wakeup, begin_ms, self.handler.preparer())
             .map_err(|error| SourceError::Client(format!("no thread for questions to Kafka: {error}")))?;
         self.lookup = Some(lookup);
-        self.subscribe()?;
+        if !self.options.follows {
+            self.subscribe()?;
+        }
         let mut main_queue_at = Instant::now();
         loop {
             if self.asked_to_close() {
@@ -106,6 +111,7 @@ impl SourceLoop {
             }
             self.serve_answers();
             self.serve_retries(now);
+            self.ask_committed(now);
             match self.serve_partitions(now) {
                 Step::Moved => {}
                 step => {
@@ -136,6 +142,7 @@ impl SourceLoop {
             wanted.restart.into_iter().collect()
         };
         self.restart(&restart);
+        self.follow(wanted.follow, wanted.let_go);
         let new = wanted.subscribe.into_iter().filter(|topic| !self.options.topics.contains(topic));
         let new: Vec<String> = new.collect();
         if !new.is_empty() {
@@ -211,6 +218,7 @@ impl SourceLoop {
                         self.begin(&partition, found);
                     }
                 }
+                Answer::Committed(committed) => self.tell_committed(committed),
                 Answer::Well(Ok(())) => {
                     if self.trouble.as_ref().is_some_and(|trouble| trouble.kind != Kind::Group) {
                         self.well_again();
@@ -319,8 +327,9 @@ impl SourceLoop {
             _ => None,
         });
         let trouble = self.trouble.as_ref().and_then(|trouble| trouble.ask_at);
-        let blocked = blocked.then(|| now + BLOCKED_WAIT);
-        retries.chain(trouble).chain(blocked).fold(main_queue_at, Instant::min)
+        // What is followed waits for its owner, at the pace at which that is told.
+        let blocked = (blocked && !self.options.follows).then(|| now + BLOCKED_WAIT);
+        retries.chain(trouble).chain(blocked).chain(self.ask_committed_at).fold(main_queue_at, Instant::min)
     }
 
     /// Leaves the group: `revoking` comes for all through the usual way.
