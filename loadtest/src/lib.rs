@@ -10,6 +10,7 @@ pub mod latency;
 pub mod models;
 pub mod process;
 pub mod rate;
+pub mod rebalance;
 pub mod table;
 pub mod topics;
 pub mod verdict;

@@ -43,6 +43,8 @@ const PUBLISHER_BYTES: u32 = 16 << 20;
 const IDLE_BATCHES: usize = 16;
 /// What a partition may take to commit what is in flight before it goes.
 const REVOKE_GRACE: Duration = Duration::from_secs(3);
+/// Between two heartbeats where partitions are to move at once.
+const EAGER_HEARTBEAT: Duration = Duration::from_millis(100);
 /// Between two tries to reach Kafka at the start.
 pub const RETRY: Duration = Duration::from_secs(1);
 
@@ -119,6 +121,9 @@ impl Engine {
         options.traceparent = settings.telemetry.otlp_endpoint.is_some();
         options.begin_ms = begin_ms;
         options.hold = true;
+        if settings.state.standby {
+            options.heartbeat = EAGER_HEARTBEAT;
+        }
         let source = Source::prepare(&cluster, options)?;
         let control = source.control();
 

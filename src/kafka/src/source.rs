@@ -42,6 +42,8 @@ pub struct SourceOptions {
     /// A member that is silent for so long is out. `None`: 45 s for an instance with a lasting name, which comes back
     /// to its partitions, 6 s otherwise, the least that brokers allow by default.
     pub session_timeout: Option<Duration>,
+    /// Between two heartbeats to the group.
+    pub heartbeat: Duration,
     /// What [`SourceHandler::revoking`] may take.
     pub revoke_grace: Duration,
     /// After a failed start of a partition, or while the broker is away, things are tried again after this.
@@ -68,6 +70,7 @@ impl SourceOptions {
             traceparent: false,
             read_uncommitted: false,
             session_timeout: None,
+            heartbeat: Duration::from_secs(1),
             revoke_grace: Duration::from_secs(10),
             retry: Duration::from_secs(1),
             pool: BatchPool::new(16),
@@ -272,7 +275,8 @@ impl Source {
         config
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", session.as_millis().to_string())
-            .set("heartbeat.interval.ms", (session / 5).min(Duration::from_secs(3)).as_millis().to_string())
+            // A member learns by its heartbeat that another came or went: partitions that move wait for the slowest.
+            .set("heartbeat.interval.ms", options.heartbeat.min(session / 5).as_millis().to_string())
             .set("max.poll.interval.ms", session.max(Duration::from_secs(120)).as_millis().to_string())
             // New partitions, and topics made after the start, are found within seconds.
             .set("topic.metadata.refresh.interval.ms", "10000")
