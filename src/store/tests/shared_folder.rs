@@ -265,6 +265,12 @@ fn a_place_that_goes_away_fails_what_needs_it_and_the_folder_stays() {
     assert!(local.last().unwrap().to_str().unwrap().ends_with("20.snapshot"), "{local:?}");
     fs::remove_file(&group).unwrap();
     assert_eq!(machine.found(100), (Some(20), 0));
+    // It can be listed, and what is to be written has no place.
+    let taken = group.join("%46lights%2Eeu%2F1-3/000000000001-0000000000000000025.snapshot/taken");
+    fs::create_dir_all(&taken).unwrap();
+    let error = machine.store.save(&flights(), 25, b"state 25").unwrap_err();
+    assert!(error.to_string().contains("cannot be written"), "{error}");
+    fs::remove_dir_all(&group).unwrap();
     machine.save(30);
     assert_eq!(Machine::new(&shared).found(100), (Some(30), 0));
 }
