@@ -39,6 +39,12 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<ExitCode> {
         }
         Err(error) => wrong.push(format!("state.dir: {error}")),
     }
+    if let Some(place) = settings.state.shared.as_ref().filter(|_| !options.offline) {
+        match tidecast_store::SharedStore::reach(place, &settings.kafka.group_id) {
+            Ok(()) => println!("state.shared ok ({place})"),
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
     if !options.offline {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(cluster(&settings, &mut wrong))?;

@@ -32,8 +32,8 @@ use tidecast_kafka::{
 use tidecast_mailbox::restart::Policy;
 use tidecast_mailbox::{Capacity, Mailbox, Meters};
 use tidecast_ports::source::BatchPool;
-use tidecast_ports::{Tracer, Tracing};
-use tidecast_store::FolderStore;
+use tidecast_ports::{SnapshotStore, Tracer, Tracing};
+use tidecast_store::{FolderStore, SharedStore};
 use tokio::sync::watch;
 
 /// Outputs that may wait at the publisher, of all partitions together, and their bytes.
@@ -105,9 +105,14 @@ impl Engine {
         let EngineParts { settings, metrics, catalog, book, actions, publishing, rebuild, begin_ms } = parts;
         let cluster = Cluster::from_settings(&settings);
         let worker = settings.has_role(Role::Worker);
-        let store = Arc::new(
+        let folder = Arc::new(
             FolderStore::open(&settings.state.dir).map_err(|error| anyhow::anyhow!("state.dir: {error}"))?,
         );
+        let store: Arc<dyn SnapshotStore> = match &settings.state.shared {
+            // Nobody else has partitions to take over.
+            Some(place) if worker => Arc::new(SharedStore::open(folder, place, &settings.kafka.group_id)?),
+            _ => folder,
+        };
         let pipeline = PipelineMetrics::new(metrics)?;
         let meters = Meters::default();
         metrics.register(Box::new(meters.clone()))?;

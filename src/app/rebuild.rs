@@ -101,6 +101,8 @@ fn beside(service: &Settings, into: &str, state: &std::path::Path) -> anyhow::Re
     settings.kafka.group_instance_id = None;
     settings.roles = vec![Role::Worker];
     settings.state.dir = state.to_path_buf();
+    // Nobody takes a rebuild over.
+    settings.state.shared = None;
     let topics = &mut settings.topics;
     for topic in [
         &mut topics.aggregates,

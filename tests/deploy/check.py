@@ -190,6 +190,19 @@ class Chart(unittest.TestCase):
         self.assertNotIn("env", gateway)
         self.assertEqual([gateway["args"][-1], worker["spec"]["template"]["spec"]["containers"][0]["args"][-1]], ["gateway", "worker"])
 
+    def test_workers_alone_have_what_the_shared_state_asks_for(self):
+        import tomllib
+        documents = self.render(*self.values("full"))
+        config = tomllib.loads(documents["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])
+        self.assertEqual(config["state"]["shared"], "s3://snapshots/tidecast")
+        worker, gateway = [documents[kind]["spec"]["template"]["spec"]["containers"][0]
+                           for kind in (("StatefulSet", "demo-tidecast-worker"), ("Deployment", "demo-tidecast-gateway"))]
+        self.assertEqual(worker["envFrom"], [{"secretRef": {"name": "snapshots-user"}}])
+        self.assertNotIn("envFrom", gateway)
+        by_role = self.render(*self.values("insecure"), "--set", "state.shared=s3://snapshots")
+        worker = by_role["StatefulSet", "demo-tidecast-worker"]["spec"]["template"]["spec"]["containers"][0]
+        self.assertNotIn("envFrom", worker)
+
     def test_no_pod_may_more_than_it_must(self):
         for name in ("insecure", "full"):
             for pod in self.pods(self.render(*self.values(name))):
@@ -234,7 +247,9 @@ class Chart(unittest.TestCase):
                     # No broker has that name here, so the check fails, but not for a setting.
                     file.write(text.replace("kafka:9092", "127.0.0.1:1").replace("/var/lib/tidecast", tempfile.gettempdir()))
                     file.flush()
-                    said = run(binary, "check", "--config", file.name, timeout=60, env={"KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"})
+                    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true"}
+                    user = {"AWS_ACCESS_KEY_ID": "u", "AWS_SECRET_ACCESS_KEY": "p", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"}
+                    said = run(binary, "check", "--config", file.name, timeout=60, env=nobody | user)
                     self.assertNotIn("unknown", (said.stdout + said.stderr).lower(), said.stdout + said.stderr)
 
     def test_wrong_values_are_refused_before_anything_is_made(self):
@@ -242,6 +257,7 @@ class Chart(unittest.TestCase):
             "kafka.bootstrapServers=null": "bootstrapServers", "workers.replicas=-1": "replicas", "workers.replicaz=2": "replicaz",
             "kafka.securityProtocol=TLS": "securityProtocol", "kafka.securityProtocol=SASL_SSL": "sasl",
             "insecureListeners={app}": "websocket listener", "topics.partitions=0": "partitions", "telemetry.logLevel=loud": "logLevel",
+            "state.shared=gs://snapshots": "shared", "state.shared=s3://snapshots/a b": "shared",
         }
         for setting, named in wrong.items():
             refused = run("helm", "template", "demo", CHART, *self.values("insecure"), "--set", setting)

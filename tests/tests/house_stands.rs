@@ -30,7 +30,9 @@ const FENCED: &[(&str, &[&str])] = &[
     ("rdkafka", &["kafka"]),
     ("axum", &["gateway"]),
     // The commands `replay` and `rules test` ask a running instance over REST.
-    ("reqwest", &["notify", "app"]),
+    // The store has its TLS for object_store's client alone.
+    ("reqwest", &["notify", "app", "store"]),
+    ("object_store", &["store"]),
     ("ractor", &["actors", "mailbox", "app"]),
     ("cel", &["rules"]),
     ("clap", &["app"]),

@@ -62,6 +62,10 @@ spec:
           valueFrom: {secretKeyRef: {name: {{ . }}, key: password}}
         {{- end }}
       {{- end }}
+      {{- if and (eq .role "worker") $values.state.shared $values.state.secret }}
+      envFrom:
+        - secretRef: {name: {{ $values.state.secret }}}
+      {{- end }}
       ports:
         - {name: admin, containerPort: 8080}
         {{- if eq .role "gateway" }}

@@ -5,6 +5,7 @@ use crate::error::{ConfigError, Origin};
 use crate::kafka_settings::{Acks, Kafka, Sasl, SecurityProtocol, Ssl};
 use crate::keys::KEYS;
 use crate::model::ModelSpec;
+use crate::place::SharedPlace;
 use crate::rule::RuleSpec;
 use crate::series::SeriesSpec;
 use crate::settings::*;
@@ -70,6 +71,7 @@ impl Settings {
                 dir: PathBuf::from(values.text("state.dir")),
                 snapshot_interval: values.duration("state.snapshot_interval_seconds"),
                 standby: values.flag("state.standby"),
+                shared: values.opt_text("state.shared").as_deref().and_then(SharedPlace::parse),
             },
             auth: auth(&values)?,
             realtime_ml: RealtimeMl {

@@ -332,6 +332,13 @@ pub(crate) const KEYS: &[Key] = &[
         Some("false"),
         "follow other instances' partitions, to take over at once",
     ),
+    Key::new(
+        "state.shared",
+        Kind::Place,
+        None,
+        "where snapshots are put too, for take-over by another machine; S3's credentials, region and endpoint come from the \
+         usual `AWS_` variables; local alone where absent",
+    ),
     // Authentication
     Key::new("auth.hs256_secret", Kind::Secret, None, "shared secret of HS256 tokens (32 bytes or more)"),
     Key::new("auth.public_key_file", Kind::Text, None, "PEM file of the issuer's RSA or P-256 public key"),

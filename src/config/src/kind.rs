@@ -2,6 +2,7 @@
 
 use crate::duration::{format_duration, parse_duration};
 use crate::error::ConfigError;
+use crate::place::{self, SharedPlace};
 use crate::written::{Node, Raw, quoted};
 use secrecy::SecretString;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub(crate) enum Kind {
     Secret,
     /// An address of one of these schemes.
     Url(&'static [&'static str]),
+    /// The address of a [`SharedPlace`].
+    Place,
     /// Any JSON object.
     Object,
     /// Any JSON value.
@@ -103,6 +106,7 @@ impl Kind {
             Kind::Url(schemes) => {
                 format!("an address that starts with {}", schemes.map_join(" or ", |s| format!("{s}://")))
             }
+            Kind::Place => place::ALLOWED.into(),
             Kind::Object => "an object".into(),
             Kind::Json => "any value".into(),
             Kind::Tables => "a list of tables".into(),
@@ -115,7 +119,7 @@ impl Kind {
             (Kind::Secret, Raw::Str(text) | Raw::Text(text)) if text.is_empty() => "an empty text".into(),
             (Kind::Secret, _) => "a value that is not shown".into(),
             // Addresses may carry a password between scheme and host.
-            (Kind::Url(_), Raw::Str(text) | Raw::Text(text)) if text.contains('@') => {
+            (Kind::Url(_) | Kind::Place, Raw::Str(text) | Raw::Text(text)) if text.contains('@') => {
                 "an address with a user or password in it".into()
             }
             (_, raw) => raw.to_string(),
@@ -182,6 +186,10 @@ impl Kind {
                 let known = schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme));
                 let plain = !authority.is_empty() && !authority.contains('@');
                 (known && plain && !text.contains(char::is_whitespace)).then(|| Value::Text(text.to_owned()))
+            }
+            Kind::Place => {
+                let text = text(&node.raw)?;
+                SharedPlace::parse(text).map(|_| Value::Text(text.to_owned()))
             }
             Kind::Object => {
                 let node = node.parsed()?;

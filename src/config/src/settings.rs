@@ -3,6 +3,7 @@
 use crate::error::{ConfigError, Origin};
 use crate::kafka_settings::Kafka;
 use crate::model::ModelSpec;
+use crate::place::SharedPlace;
 use crate::rule::RuleSpec;
 use crate::series::SeriesSpec;
 use secrecy::SecretString;
@@ -215,6 +216,8 @@ pub struct State {
     pub snapshot_interval: Duration,
     /// Follow other instances' partitions.
     pub standby: bool,
+    /// Where snapshots are put too; `None`: in the folder alone.
+    pub shared: Option<SharedPlace>,
 }
 
 /// Who may come in.

@@ -49,7 +49,7 @@ fn nothing_written_gives_the_contracts_defaults() {
     let limits = &settings.limits;
     assert_eq!((limits.control_messages_per_second, limits.subscriptions), (100, 1_000));
     assert_eq!((limits.ingest_events_per_second, limits.rest_calls_per_second), (50_000, 1_000));
-    assert_eq!(settings.state.dir.to_str(), Some("./tidecast-data"));
+    assert_eq!((settings.state.dir.to_str(), settings.state.shared), (Some("./tidecast-data"), None));
     assert!(settings.auth.is_none() && settings.insecure_listeners.is_empty());
     let names: Vec<(&str, &str)> =
         settings.series.iter().map(|s| (s.name.as_str(), s.key.as_str())).collect();
@@ -183,7 +183,7 @@ fn an_unknown_name_is_answered_with_the_nearest_known_one() {
 
 #[test]
 fn a_wrong_value_says_what_was_found_and_what_is_allowed() {
-    let cases: [(&str, &[&str]); 22] = [
+    let cases: [(&str, &[&str]); 23] = [
         ("[app]\nport = \"abc\"\n", &["app.port", ":2", "\"abc\"", "from 0 to 65535"]),
         ("[app]\nport = 70000\n", &["app.port", "70000", "65535"]),
         ("[app]\nport = 1.5\n", &["app.port", "1.5"]),
@@ -204,6 +204,10 @@ fn a_wrong_value_says_what_was_found_and_what_is_allowed() {
         (
             "[websocket]\nheartbeat_interval = \"soon\"\n",
             &["websocket.heartbeat_interval", "\"soon\"", "number of seconds"],
+        ),
+        (
+            "[state]\nshared = \"gs://bucket/tidecast\"\n",
+            &["state.shared", ":2", "\"gs://bucket/tidecast\"", "s3://bucket/prefix or file:///folder"],
         ),
         ("[telemetry]\notlp_endpoint = \"localhost\"\n", &["telemetry.otlp_endpoint", "http:// or https://"]),
         ("[telemetry]\nsample_rate = 1.5\n", &["telemetry.sample_rate", "1.5", "from 0 to 1"]),
@@ -322,6 +326,7 @@ fn secrets_stay_out_of_every_message() {
         ("[kafka]\nsasl_password = \"canary\n", "canary"),
         ("[kafka]\nsasl_password = canary\n", "canary"),
         ("[auth]\njwks_url = \"https://user:canary@host/\"\n", "canary"),
+        ("[state]\nshared = \"s3://key:canary@bucket/x\"\n", "canary"),
         ("[kafka]\nbootstrap_servers = [\"user:canary@host:9\"]\n", "canary"),
     ] {
         let message = refusal(&from_file(text));

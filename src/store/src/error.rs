@@ -1,7 +1,8 @@
-//! What can go wrong with a folder, each in one line that says what to do.
+//! What can go wrong with a folder or a shared place, each in one line that says what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use tidecast_config::SharedPlace;
 
 /// Why the store cannot do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,13 +33,12 @@ pub enum StoreError {
     },
     /// A file was written by a newer version.
     #[error(
-        "snapshot {} has {what} {found}, this version reads up to {known}: start the version that wrote it, or remove the \
-         file to build the state anew from Kafka",
-        file.display()
+        "snapshot {file} has {what} {found}, this version reads up to {known}: start the version that wrote it, or remove the \
+         file to build the state anew from Kafka"
     )]
     Newer {
-        /// The file.
-        file: PathBuf,
+        /// The file, or its name in the shared place.
+        file: String,
         /// Which of its versions.
         what: &'static str,
         /// The version found.
@@ -56,6 +56,20 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// The place that all machines reach does not do as asked.
+    #[error(
+        "state.shared {place} cannot be {action} ({cause}): see that it is there, that this machine reaches it, and that it may \
+         list, read, write and delete there{}",
+        hint(place)
+    )]
+    Shared {
+        /// The place.
+        place: SharedPlace,
+        /// What was tried.
+        action: &'static str,
+        /// What the place said.
+        cause: String,
+    },
     /// Asked for something that cannot be stored.
     #[error("{0}")]
     Refused(String),
@@ -69,6 +83,17 @@ impl StoreError {
 
     /// Trying again later may help: the disk may have room again.
     pub fn is_transient(&self) -> bool {
-        matches!(self, StoreError::Io { .. })
+        matches!(self, StoreError::Io { .. } | StoreError::Shared { .. })
+    }
+}
+
+/// Where to look for what this place wants.
+fn hint(place: &SharedPlace) -> &'static str {
+    match place {
+        SharedPlace::S3 { .. } => {
+            " (credentials, region and endpoint come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, \
+             AWS_ENDPOINT_URL)"
+        }
+        SharedPlace::Folder(_) => "",
     }
 }

@@ -9,19 +9,28 @@ const LONGEST: usize = 120;
 /// A partition's folder: `<topic>-<partition>`. Everything but `a-z 0-9 _` is written as `%XX`, capitals too, for file
 /// systems that do not tell them apart; a long name is cut and gets a hash.
 pub(crate) fn folder(partition: &TopicPartition) -> String {
+    format!("{}-{}", written(&partition.topic, b"_"), partition.partition)
+}
+
+/// A consumer group's folder, written likewise; the dashes that most have stay.
+pub(crate) fn group(group_id: &str) -> String {
+    written(group_id, b"_-")
+}
+
+fn written(text: &str, plain: &[u8]) -> String {
     let mut name = String::new();
-    for byte in partition.topic.bytes() {
+    for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'_' => name.push(char::from(byte)),
+            b'a'..=b'z' | b'0'..=b'9' => name.push(char::from(byte)),
+            other if plain.contains(&other) => name.push(char::from(other)),
             other => write!(name, "%{other:02X}").expect("writing to a String does not fail"),
         }
     }
     if name.len() > LONGEST {
         name.truncate(LONGEST);
-        write!(name, "%%{}", OutputId::of(&[partition.topic.as_bytes()]))
-            .expect("writing to a String does not fail");
+        write!(name, "%%{}", OutputId::of(&[text.as_bytes()])).expect("writing to a String does not fail");
     }
-    format!("{name}-{}", partition.partition)
+    name
 }
 
 /// A snapshot's file: the order in which it was written, then its offset.
@@ -37,7 +46,7 @@ pub(crate) fn parse_file(name: &str) -> Option<(u64, i64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{file, folder, parse_file};
+    use super::{file, folder, group, parse_file};
     use std::collections::HashSet;
     use tidecast_event::TopicPartition;
 
@@ -54,6 +63,16 @@ mod tests {
                 assert!(seen.insert(name.to_lowercase()), "{name} twice");
             }
         }
+    }
+
+    #[test]
+    fn groups_have_folders_of_their_own() {
+        assert_eq!(group("tidecast-eu_1"), "tidecast-eu_1");
+        let long = "g".repeat(300);
+        let groups = ["tidecast", "Tidecast", "..", "a/b", "a.b", "a%2Fb", &long, &long[1..]];
+        let names: HashSet<String> = groups.iter().map(|name| group(name).to_lowercase()).collect();
+        assert!(names.len() == groups.len() && names.iter().all(|name| name.len() < 200), "{names:?}");
+        assert!(names.iter().all(|name| !name.contains(['/', '.'])), "{names:?}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The folder: who has it, what is in it, how a snapshot gets in and out.
 
+use crate::checked;
 use crate::error::StoreError;
-use crate::format::{self, FILE_VERSION, Unusable};
+use crate::format;
 use crate::naming;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -138,33 +139,17 @@ impl FolderStore {
             if entry.offset > committed {
                 continue;
             }
-            let bytes = match fs::read(&entry.path) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    loaded.warnings.push(passed_over(&entry.path, &error.to_string()));
-                    continue;
-                }
+            let file = entry.path.display().to_string();
+            let read = match fs::read(&entry.path) {
+                Ok(bytes) => checked::read(&bytes, partition, &file, entry.offset, state_version)?,
+                Err(error) => Err(checked::passed_over(&file, &error.to_string())),
             };
-            let newer =
-                |what, found, known| StoreError::Newer { file: entry.path.clone(), what, found, known };
-            match format::read(&bytes, partition) {
-                Ok(contents) if contents.state_version > state_version => {
-                    return Err(newer("state version", contents.state_version, state_version));
-                }
-                Ok(contents) if contents.offset != entry.offset => {
-                    loaded
-                        .warnings
-                        .push(passed_over(&entry.path, "its name has another offset than its contents"));
-                }
-                Ok(format::Contents { state_version, offset, state }) => {
-                    loaded.snapshot = Some(Snapshot { offset, state_version, state });
+            match read {
+                Ok(snapshot) => {
+                    loaded.snapshot = Some(snapshot);
                     return Ok(loaded);
                 }
-                Err(Unusable::Newer(found)) => return Err(newer("file version", found, FILE_VERSION)),
-                Err(Unusable::Misplaced) => {
-                    loaded.warnings.push(passed_over(&entry.path, "it is of another partition"));
-                }
-                Err(Unusable::Damaged(what)) => loaded.warnings.push(passed_over(&entry.path, what)),
+                Err(warning) => loaded.warnings.push(warning),
             }
         }
         Ok(loaded)
@@ -240,8 +225,4 @@ fn write_synced(
 /// A rename is on disk once its folder is.
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("syncing", folder))
-}
-
-fn passed_over(file: &Path, why: &str) -> String {
-    format!("snapshot {} is passed over: {why}; the one before it is used, or the log", file.display())
 }
