@@ -36,8 +36,12 @@ struct Places {
 }
 
 struct Followed {
+    /// What its owner had committed when it was begun.
+    begun_at: i64,
     /// Records before it may be seen.
     until: Arc<AtomicI64>,
+    /// Records before it were seen.
+    seen: Arc<AtomicI64>,
     metadata: String,
     told: Instant,
 }
@@ -118,6 +122,15 @@ impl Standby {
         places.left.remove(partition).filter(|(offset, _)| *offset <= committed)
     }
 
+    /// Each of these is followed, and no further behind than when that began.
+    pub fn is_warm<'p>(&self, mut partitions: impl Iterator<Item = &'p TopicPartition>) -> bool {
+        let places = self.shelf.places();
+        partitions.all(|partition| {
+            let followed = places.followed.get(partition);
+            followed.is_some_and(|followed| followed.seen.load(Ordering::Acquire) >= followed.begun_at)
+        })
+    }
+
     /// Partitions that are followed now.
     pub fn followed(&self) -> usize {
         self.shelf.places().followed.len()
@@ -148,11 +161,17 @@ impl SourceHandler for Follower {
         let committed = broker.committed.clone();
         let committed = committed.unwrap_or(Committed { offset: broker.log_start, metadata: String::new() });
         let (start, sink) = self.topology.handler().assigned(partition, broker)?;
-        let until = Arc::new(AtomicI64::new(committed.offset));
-        let limited = Limited { sink, until: until.clone(), next: start, pool: self.pool.clone() };
+        let (until, seen) = (Arc::new(AtomicI64::new(committed.offset)), Arc::new(AtomicI64::new(start)));
+        let limited = Limited { sink, until: until.clone(), seen: seen.clone(), pool: self.pool.clone() };
         let mut places = self.shelf.places();
         places.left.remove(partition);
-        let followed = Followed { until, metadata: committed.metadata, told: Instant::now() };
+        let followed = Followed {
+            begun_at: committed.offset,
+            until,
+            seen,
+            metadata: committed.metadata,
+            told: Instant::now(),
+        };
         places.followed.insert(partition.clone(), followed);
         Ok((start, Box::new(limited)))
     }
@@ -210,13 +229,13 @@ struct Limited {
     sink: Box<dyn PartitionSink>,
     until: Arc<AtomicI64>,
     /// First offset that has not passed.
-    next: i64,
+    seen: Arc<AtomicI64>,
     pool: BatchPool,
 }
 
 impl PartitionSink for Limited {
     fn has_room(&self) -> bool {
-        self.next < self.until.load(Ordering::Acquire) && self.sink.has_room()
+        self.seen.load(Ordering::Acquire) < self.until.load(Ordering::Acquire) && self.sink.has_room()
     }
 
     fn deliver(&mut self, mut batch: RecordBatch) -> Result<(), RecordBatch> {
@@ -224,7 +243,7 @@ impl PartitionSink for Limited {
         if batch.next_offset <= until {
             let next = batch.next_offset;
             self.sink.deliver(batch)?;
-            self.next = next;
+            self.seen.store(next, Ordering::Release);
             return Ok(());
         }
         let passing = batch.records.partition_point(|record| record.offset < until);
@@ -247,12 +266,15 @@ impl PartitionSink for Limited {
             }
             batch.records.drain(..passing);
         }
-        self.next = until;
+        self.seen.store(until, Ordering::Release);
         Err(batch)
     }
 
     fn caught_up(&mut self, next_offset: i64) {
-        if next_offset <= self.until.load(Ordering::Acquire) {
+        let until = self.until.load(Ordering::Acquire);
+        // What lies before the end and never came were markers.
+        self.seen.store(next_offset.min(until), Ordering::Release);
+        if next_offset <= until {
             self.sink.caught_up(next_offset);
         }
     }

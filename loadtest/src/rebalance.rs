@@ -56,11 +56,13 @@ struct Group<'k> {
     input: String,
     output: String,
     standby: bool,
+    /// Where all of them find snapshots.
+    shared: tempfile::TempDir,
 }
 
 impl Group<'_> {
     async fn member(&self) -> Tidecast {
-        let Group { name, input, output, standby, .. } = self;
+        let Group { name, input, output, standby, shared, .. } = self;
         let setup = Setup::new("member", self.kafka).with(&format!(
             r#"
             roles = ["worker"]
@@ -76,6 +78,8 @@ impl Group<'_> {
             partitions = {PARTITIONS}
             [state]
             standby = {standby}
+            shared = "file://{}"
+            snapshot_interval_seconds = 2
             [[series]]
             name = "readings"
             key = "source"
@@ -83,7 +87,8 @@ impl Group<'_> {
             window = {{ kind = "tumbling", size = "{WINDOW_MS}ms" }}
             lateness = "{LATENESS_MS}ms"
             idle_after = "10m"
-            "#
+            "#,
+            shared.path().display()
         ));
         let member = setup.start().await;
         // The folder lives as long as this program: the member has its state in it.
@@ -113,7 +118,8 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     let (input, output) = (format!("{name}.events"), format!("{name}.aggregates"));
     kafka.create(&input, PARTITIONS).await;
     kafka.create(&output, PARTITIONS).await;
-    let group = Group { kafka, name, input, output, standby: !options.cold };
+    let shared = tempfile::tempdir()?;
+    let group = Group { kafka, name, input, output, standby: !options.cold, shared };
     let stay = [group.member().await, group.member().await];
     println!("{} events a second, standby {}", options.rate, group.standby);
 

@@ -302,6 +302,13 @@ impl BringUp {
         }
         self.topics_ready.send_replace(true);
         // The group is joined while tables are read and the producer is made: all of these are waits.
+        if self.following.is_none() {
+            self.join_group()?;
+        }
+        Ok(())
+    }
+
+    fn join_group(&mut self) -> anyhow::Result<()> {
         if let (Some(source), Some(topology)) = (self.source.take(), &self.topology) {
             let thread = source.start(topology.handler())?;
             *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
@@ -313,11 +320,15 @@ impl BringUp {
     /// open; offsets are asked for after that.
     pub async fn start_reading(&mut self) -> anyhow::Result<()> {
         self.is_connected.wait_for(|connected| *connected).await.context("the publisher ended")?;
+        if let Some(following) = &self.following {
+            following.warm_up(&self.house).await?;
+            self.join_group()?;
+        }
         self.control.let_read();
-        if let (Some(following), Some(topology)) = (self.following.take(), self.topology.clone()) {
+        if let Some(following) = self.following.take() {
             let (house, control) = (self.house.clone(), self.control.clone());
             tokio::spawn(async move {
-                if let Err(error) = following.go(&house, control, topology).await {
+                if let Err(error) = following.keep(&house, control).await {
                     tracing::error!(%error, "nothing is followed any more: partitions are taken over from snapshots");
                 }
             });

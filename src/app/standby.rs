@@ -18,8 +18,10 @@ use tidecast_ports::source::BatchPool;
 
 /// Between two looks at what is ours.
 const LOOK: Duration = Duration::from_millis(100);
-/// An instance that got no partition by then is one to spare.
-const SPARE_AFTER: Duration = Duration::from_secs(5);
+/// And at whether everything is followed that is to be.
+const LOOK_WARM: Duration = Duration::from_millis(10);
+/// The group is joined after this all the same.
+const WARM_WITHIN: Duration = Duration::from_secs(60);
 /// Outputs on their way to nowhere.
 const MAILBOX: usize = 16;
 /// Read batches that wait to be filled again.
@@ -30,13 +32,14 @@ pub struct Following {
     /// Where taken partitions' states come from.
     pub standby: Arc<Standby>,
     house: Arc<House>,
+    inputs: Vec<String>,
     control: SourceControl,
     source: Mutex<Option<(Source, Follower)>>,
     slot: SourceSlot,
 }
 
 impl Following {
-    /// Prepares it; nothing is read before [`Following::go`].
+    /// Prepares it; nothing is read before [`Following::warm_up`].
     pub async fn new(
         house: &House,
         cluster: &Cluster,
@@ -90,38 +93,53 @@ impl Following {
         Ok(Arc::new(Following {
             standby: Arc::new(Standby::new(shelf.clone(), let_go)),
             house,
+            inputs: inputs.to_vec(),
             control,
             source: Mutex::new(Some((source, Follower { topology, shelf, pool }))),
             slot: SourceSlot::default(),
         }))
     }
 
-    /// Follows whatever `ours` does not own, until the source ends.
-    pub async fn go(&self, main: &House, ours: SourceControl, topology: Topology) -> anyhow::Result<()> {
-        let begun = tokio::time::Instant::now();
-        while !topology.state().assigned_once && begun.elapsed() < SPARE_AFTER {
-            tokio::time::sleep(LOOK).await;
-        }
-        let partitions = main.partitions.get().cloned().unwrap_or_default();
+    /// Follows every partition, and returns when that is done as far as they were committed. So an instance has the state of
+    /// what it is given before it joins the group.
+    pub async fn warm_up(&self, main: &House) -> anyhow::Result<()> {
         // Told once, by this one task.
-        let _ = self.house.partitions.set(partitions);
-        let Some((source, follower)) = self.source.lock().unwrap_or_else(PoisonError::into_inner).take()
-        else {
-            return Ok(());
-        };
-        let topics: Vec<String> = source.topics().to_vec();
+        let _ = self.house.partitions.set(main.partitions.get().cloned().unwrap_or_default());
+        let prepared = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((source, follower)) = prepared else { return Ok(()) };
         let thread = source.start(Box::new(follower))?;
         *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        let all: BTreeSet<TopicPartition> = topics
-            .iter()
-            .flat_map(|topic| {
-                (0..main.partitions_of(topic)).map(|number| TopicPartition::new(topic.as_str(), number))
-            })
-            .collect();
-        let mut following = BTreeSet::new();
+        let all = self.all();
+        self.control.follow(all.clone());
+        let deadline = tokio::time::Instant::now() + WARM_WITHIN;
+        while !self.standby.is_warm(all.iter()) {
+            if tokio::time::Instant::now() >= deadline {
+                tracing::warn!(
+                    "not every partition could be followed in time: what is assigned is restored from snapshots"
+                );
+                break;
+            }
+            tokio::time::sleep(LOOK_WARM).await;
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> BTreeSet<TopicPartition> {
+        let numbers = |topic: &String| {
+            let topic = topic.clone();
+            let partitions = self.house.partitions_of(&topic);
+            (0..partitions).map(move |number| TopicPartition::new(topic.as_str(), number))
+        };
+        self.inputs.iter().flat_map(numbers).collect()
+    }
+
+    /// Follows whatever `ours` does not own, until the source ends.
+    pub async fn keep(&self, main: &House, ours: SourceControl) -> anyhow::Result<()> {
+        let all = self.all();
+        let mut following = all.clone();
         loop {
-            let ours: BTreeSet<TopicPartition> = ours.owned().into_iter().collect();
-            let wanted: BTreeSet<TopicPartition> = all.difference(&ours).cloned().collect();
+            let owned: BTreeSet<TopicPartition> = ours.owned().into_iter().collect();
+            let wanted: BTreeSet<TopicPartition> = all.difference(&owned).cloned().collect();
             if wanted != following {
                 self.control.follow(wanted.clone());
                 following = wanted;

@@ -5,6 +5,7 @@ mod admin;
 mod cluster;
 mod config_topic;
 mod dead_letters;
+mod delivery;
 mod embedded;
 mod history;
 mod ingest;

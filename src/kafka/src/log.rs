@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Writes one line at the level that matches.
 pub(crate) fn line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    // What is refused between two generations of a group is sent once more, and told by the publisher.
+    let level = if message.ends_with("(ILLEGAL_GENERATION)") { RDKafkaLogLevel::Debug } else { level };
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert

@@ -383,6 +383,20 @@ pub(crate) fn set_leader_epoch(list: &TopicPartitionList, partition: &TopicParti
     }
 }
 
+/// The generation of the consumer's group that it knows, `None` outside any.
+pub(crate) fn generation<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<i32> {
+    // SAFETY: the consumer is alive; what is made here is read and destroyed here.
+    unsafe {
+        let metadata = native::rd_kafka_consumer_group_metadata(consumer.client().native_ptr());
+        if metadata.is_null() {
+            return None;
+        }
+        let generation = native::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        native::rd_kafka_consumer_group_metadata_destroy(metadata);
+        Some(generation)
+    }
+}
+
 /// Ends the three seconds that a mock cluster waits for more members of a new group: there will be one.
 pub(crate) fn join_groups_at_once<C: ClientContext>(host: &Client<C>) {
     // SAFETY: the client is alive, and so is its mock cluster, if it has one.

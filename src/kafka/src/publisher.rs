@@ -5,23 +5,26 @@
 //! transaction. After anything unknown the publisher says [`Recover::Restart`] and refuses to go on: an end of a
 //! transaction is never tried twice.
 
+mod transaction;
+
 use crate::cluster::{Cluster, ProducerKind, explain};
-use crate::native::{ReportingProducer, latency_micros, set_leader_epoch};
+use crate::delivery::{DeliveryContext, failure, recover};
+use crate::native::{ReportingProducer, set_leader_epoch};
 use crate::publishing::Publishing;
 use crate::source::GroupHandle;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
 use tidecast_ports::publish::CommitOffset;
 use tidecast_ports::{Destination, OutputRecord, PublishError, Publisher, Recover, Wake};
+use transaction::{LOOK, NEXT_GENERATION, is_between_generations};
 
 /// Bytes of records held back; more wait for the acknowledgement of those before them.
 const HELD_BYTES_MAX: usize = 8 << 20;
@@ -32,6 +35,8 @@ const GATHER_BYTES: usize = 256 << 10;
 /// The same of a backlog, for which nobody waits: the broker has less to do for few large requests.
 const BACKLOG_GATHER: Duration = Duration::from_millis(50);
 const BACKLOG_GATHER_BYTES: usize = 1 << 20;
+
+const NOT_COMMITTED: &str = "the input's offsets were not committed";
 
 /// Topic names of the house's destinations.
 #[derive(Debug, Clone)]
@@ -84,61 +89,6 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
-/// Callbacks of a producer whose user waits for all its records together.
-pub(crate) struct DeliveryContext {
-    publishing: Publishing,
-    /// The first record that failed since the last commit.
-    failure: Mutex<Option<(RDKafkaErrorCode, String)>>,
-}
-
-impl DeliveryContext {
-    pub fn new(publishing: Publishing) -> Self {
-        DeliveryContext { publishing, failure: Mutex::default() }
-    }
-
-    pub fn take_failure(&self) -> Option<(RDKafkaErrorCode, String)> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl ClientContext for DeliveryContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        crate::log::line(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "Kafka producer");
-    }
-}
-
-impl ProducerContext for DeliveryContext {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        match result {
-            Ok(message) => {
-                let bytes = message.key_len() + message.payload_len();
-                self.publishing.sent(message.topic(), bytes, latency_micros(message));
-            }
-            Err((error, message)) => {
-                self.publishing.failed(message.topic());
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                // What was purged failed because something else had.
-                if failure.as_ref().is_none_or(|(known, _)| is_purge(*known)) {
-                    let words =
-                        format!("a record for topic {} was not taken: {}", message.topic(), explain(error));
-                    *failure = Some((code, words));
-                }
-            }
-        }
-    }
-}
-
-fn is_purge(code: RDKafkaErrorCode) -> bool {
-    matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
-}
-
 /// [`Publisher`] on Kafka.
 pub struct KafkaPublisher {
     producer: ReportingProducer<DeliveryContext>,
@@ -155,6 +105,10 @@ pub struct KafkaPublisher {
     /// Records that wait until those before them are acknowledged, and their bytes.
     held: VecDeque<OutputRecord>,
     held_bytes: usize,
+    /// Records of the open transaction: they go once more where the group refuses it for a rebalance.
+    sent: Vec<OutputRecord>,
+    /// What had left this member when the transaction was begun.
+    mark: u64,
     /// Since when the first of them waits.
     held_since: Option<Instant>,
     /// What is produced is of a backlog.
@@ -201,6 +155,8 @@ impl KafkaPublisher {
             record_bytes_max: cluster.options().producer.max_request_bytes,
             held: VecDeque::new(),
             held_bytes: 0,
+            sent: Vec::new(),
+            mark: 0,
             held_since: None,
             backlog: false,
             refused: None,
@@ -222,6 +178,7 @@ impl KafkaPublisher {
                 return Err(self.broken_by(failure("a transaction was not begun", &error)));
             }
             self.begun = true;
+            self.mark = self.group.mark();
         }
         Ok(())
     }
@@ -288,6 +245,8 @@ impl KafkaPublisher {
                 if self.broken.is_some() {
                     break;
                 }
+            } else if self.transactional {
+                self.sent.push(record);
             }
         }
         self.held = held;
@@ -339,29 +298,6 @@ impl KafkaPublisher {
         Ok(list)
     }
 
-    fn commit_transaction(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
-        if offsets.is_empty() && !self.begun {
-            return Ok(());
-        }
-        self.begin()?;
-        if !offsets.is_empty() {
-            let list = self.offsets(offsets)?;
-            let Some(group) = self.group.metadata() else { return Err(self.source_is_gone()) };
-            if let Err(error) = self.producer.send_offsets_to_transaction(&list, &group, self.timeout) {
-                return Err(self
-                    .broken_by(failure("the input's offsets were not taken into the transaction", &error)));
-            }
-        }
-        self.settle()?;
-        match self.producer.commit_transaction(self.timeout) {
-            Ok(()) => {
-                self.begun = false;
-                Ok(())
-            }
-            Err(error) => Err(self.broken_by(failure("the transaction was not committed", &error))),
-        }
-    }
-
     /// `mode` is for the offsets outside transactions.
     fn commit_by(&mut self, offsets: &[CommitOffset], mode: CommitMode) -> Result<(), PublishError> {
         self.usable()?;
@@ -373,36 +309,30 @@ impl KafkaPublisher {
         let Some(consumer) = self.group.consumer() else { return Err(self.source_is_gone()) };
         if let Some(error) = consumer.context().take_not_committed() {
             // A rebalance turns commits down for a moment. The offsets of partitions that stay are in a later one.
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::RebalanceInProgress) {
-                return Err(self.not_committed("the input's offsets were not committed", &error));
+            if !is_between_generations(&error) {
+                return Err(self.broken_by(failure(NOT_COMMITTED, &error)));
             }
         }
         if offsets.is_empty() {
             return Ok(());
         }
         let list = self.offsets(offsets)?;
-        consumer
-            .commit(&list, mode)
-            .map_err(|error| self.not_committed("the input's offsets were not committed", &error))?;
-        // A sync commit answers for the request; each partition has an answer of its own.
-        for element in list.elements() {
-            if let Err(error) = element.error() {
-                let what =
-                    format!("the offset of {}[{}] was not committed", element.topic(), element.partition());
-                return Err(self.not_committed(&what, &error));
+        let deadline = Instant::now() + NEXT_GENERATION;
+        loop {
+            // A sync commit answers for the request; each partition has an answer of its own.
+            let refused = match consumer.commit(&list, mode) {
+                Ok(()) => list.elements().iter().find_map(|element| element.error().err()),
+                Err(error) => Some(error),
+            };
+            match refused {
+                None => return Ok(()),
+                // The records are there: once the group has settled, their offsets are taken.
+                Some(error) if is_between_generations(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(LOOK);
+                }
+                Some(error) => return Err(self.broken_by(failure(NOT_COMMITTED, &error))),
             }
         }
-        Ok(())
-    }
-
-    /// The records are acknowledged, the offsets are not. While a rebalance is being settled the same commit may be
-    /// tried again a moment later.
-    fn not_committed(&mut self, what: &str, error: &KafkaError) -> PublishError {
-        let mut failed = failure(what, error);
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::RebalanceInProgress) {
-            failed.recover = Recover::Retry;
-        }
-        self.broken_by(failed)
     }
 
     fn source_is_gone(&mut self) -> PublishError {
@@ -464,37 +394,5 @@ impl Publisher for KafkaPublisher {
 
     fn commit_async(&mut self, offsets: &[CommitOffset]) -> Result<(), PublishError> {
         self.commit_by(offsets, CommitMode::Async)
-    }
-}
-
-/// What an error of the client library asks for, in words.
-fn failure(what: &str, error: &KafkaError) -> PublishError {
-    let (recover, why) = match error {
-        KafkaError::Transaction(error) => (recover(error.code()), error.string()),
-        other => (other.rdkafka_error_code().map_or(Recover::Restart, recover), explain(other)),
-    };
-    PublishError { recover, message: format!("{what}: {why}") }
-}
-
-/// Everything that is not known to have failed for lack of a right is begun anew from what is committed. So is a
-/// fenced producer: the coordinator fences one whose transaction took too long, and two of the same name, both alive,
-/// show as a fenced group member at the source.
-fn recover(code: RDKafkaErrorCode) -> Recover {
-    use RDKafkaErrorCode as Code;
-    match code {
-        Code::TopicAuthorizationFailed
-        | Code::GroupAuthorizationFailed
-        | Code::ClusterAuthorizationFailed
-        | Code::TransactionalIdAuthorizationFailed
-        | Code::Authentication
-        | Code::SaslAuthenticationFailed
-        | Code::FencedInstanceId
-        | Code::UnknownTopic
-        | Code::UnknownTopicOrPartition
-        | Code::UnknownPartition
-        | Code::MessageSizeTooLarge
-        | Code::InvalidTopic
-        | Code::InvalidConfig => Recover::Stop,
-        _ => Recover::Restart,
     }
 }

@@ -14,16 +14,18 @@ mod thread;
 mod trouble;
 
 use crate::cluster::{Cluster, explain};
+use crate::native::generation;
 use crate::wakeup::Wakeup;
 use context::SourceContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tidecast_event::TopicPartition;
+use tidecast_ports::publish::CommitOffset;
 use tidecast_ports::{BatchPool, SourceHandler, Wake};
 
 /// What the source may be told.
@@ -120,6 +122,9 @@ pub(crate) struct Shared {
     pub wanted: Mutex<Wanted>,
     /// Partitions owned now, with the leader epoch of the last record read, -1 before the first.
     pub owned: Mutex<HashMap<TopicPartition, i32>>,
+    /// Partitions that have left this member, in order: how many had before each.
+    pub left: Mutex<HashMap<TopicPartition, u64>>,
+    pub departures: AtomicU64,
     /// [`SourceControl::let_read`] was called, or nothing is held back.
     pub may_read: AtomicBool,
 }
@@ -225,6 +230,26 @@ impl GroupHandle {
         self.consumer.upgrade()
     }
 
+    /// The group's generation as the member knows it; `None` once the source is closed.
+    pub(crate) fn generation(&self) -> Option<i32> {
+        generation(&*self.consumer.upgrade()?)
+    }
+
+    /// Names this moment for [`GroupHandle::left_since`].
+    pub(crate) fn mark(&self) -> u64 {
+        self.shared.departures.load(Ordering::Acquire)
+    }
+
+    /// One of these partitions has left this member since `mark`. Told before the group knows that it has: so what has not
+    /// left after a generation was read is this member's in it.
+    pub(crate) fn left_since(&self, mark: u64, offsets: &[CommitOffset]) -> bool {
+        if self.mark() == mark {
+            return false;
+        }
+        let left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
+        offsets.iter().any(|offset| left.get(&offset.partition).is_some_and(|at| *at >= mark))
+    }
+
     /// Leader epoch of the last record read, `None` where none was.
     pub(crate) fn leader_epoch(&self, partition: &TopicPartition) -> Option<i32> {
         let owned = self.shared.owned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -305,11 +330,6 @@ impl Source {
             consumer: Arc::downgrade(&consumer),
         };
         Ok(Source { consumer, options, wakeup, shared, control, instance })
-    }
-
-    /// What it reads.
-    pub fn topics(&self) -> &[String] {
-        &self.options.topics
     }
 
     /// A handle on it, good before and after the start.

@@ -4,8 +4,8 @@
 use super::letters::Letter;
 use super::{WINDOW, bounds};
 use crate::cluster::{Cluster, ProducerKind, explain};
+use crate::delivery::DeliveryContext;
 use crate::native::ReportingProducer;
-use crate::publisher::DeliveryContext;
 use crate::publishing::Publishing;
 use crate::topic_reader::TopicReader;
 use hashbrown::HashSet;

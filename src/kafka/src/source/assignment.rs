@@ -75,6 +75,7 @@ impl SourceLoop {
             self.partitions.remove(partition);
         }
         self.share_owned();
+        self.share_left(&partitions);
         let answered = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Eager => self.consumer.unassign(),
             _ => self.consumer.incremental_unassign(&list(&reading)),
@@ -166,6 +167,14 @@ impl SourceLoop {
         self.set_state(partition, State::Stopped);
         tracing::error!(%partition, "{why}");
         self.handler.stopped(partition, &why);
+    }
+
+    /// Before the group is told.
+    fn share_left(&self, partitions: &[TopicPartition]) {
+        let mut left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.shared.departures.load(Ordering::Acquire);
+        left.extend(partitions.iter().map(|partition| (partition.clone(), before)));
+        self.shared.departures.store(before + 1, Ordering::Release);
     }
 
     pub(super) fn share_owned(&self) {
