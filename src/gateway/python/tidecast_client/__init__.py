@@ -14,7 +14,9 @@ from websockets.asyncio.client import ClientConnection, connect
 __all__ = ["Refused", "Updates"]
 
 #: Close codes after which trying again cannot help.
-FINAL_CODES = frozenset({1002, 1007, 1009, 4401, 4403})
+FINAL_CODES = frozenset({1002, 1007, 1009, 4403})
+#: The token is not (or no longer) taken: another one may be.
+CREDENTIALS = 4401
 
 
 class Refused(Exception):
@@ -32,6 +34,7 @@ class Updates:
     ``models`` are names or patterns with a ``*`` at the end; ``types`` are those of ``update_types``, the gateway's own
     first two where absent. ``wait_min`` and ``wait_max`` bound the seconds before another attempt, which double with each
     attempt and are spread, so that many clients do not come back at once. ``silence`` is how long nothing may be heard.
+    Where ``token`` is a function it is asked at each attempt; a token that was refused is not shown a second time.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Updates:
         self._wait_min = wait_min
         self._wait_max = wait_max
         self._silence = silence
+        self._shown: str | None = None
+        self._refused: Refused | None = None
         self._socket: ClientConnection | None = None
         self._closed = False
         #: Where this client stands: the last position it was told. Kept by a program, it can be given back later.
@@ -82,6 +87,7 @@ class Updates:
                         text = await asyncio.wait_for(socket.recv(), self._silence)
                         message = json.loads(text)
                         attempt = 0
+                        self._refused = None
                         self.position = message.get("position", self.position)
                         yield message
             except websockets.InvalidStatus as error:
@@ -91,6 +97,10 @@ class Updates:
             except websockets.ConnectionClosed as error:
                 if error.rcvd is not None and error.rcvd.code in FINAL_CODES:
                     raise Refused(error.rcvd.code, error.rcvd.reason) from error
+                if error.rcvd is not None and error.rcvd.code == CREDENTIALS:
+                    self._refused = Refused(CREDENTIALS, error.rcvd.reason)
+                    if not callable(self._token):
+                        raise self._refused from error
             except (OSError, TimeoutError, asyncio.TimeoutError, websockets.InvalidHandshake):
                 pass
             finally:
@@ -103,6 +113,9 @@ class Updates:
 
     async def _begin(self, socket: ClientConnection) -> None:
         token = self._token() if callable(self._token) else self._token
+        if self._refused is not None and token == self._shown:
+            raise self._refused
+        self._shown = token
         if token is not None:
             await socket.send(json.dumps({"type": "auth", "token": token}))
         request: dict[str, Any] = {"type": "subscribe", "model_ids": self._models}
