@@ -7,8 +7,8 @@
 //! They are kept for as long as there is room, for another machine may have to begin from the log's start; when room
 //! runs out, those that every snapshot on disk has inside are forgotten.
 
-/// Most bytes that a broker takes as offset metadata by default.
-pub const METADATA_MAX: usize = 4_096;
+/// Most bytes of decisions: brokers take 4,096 bytes of metadata by default, and who committed it is written there too.
+pub const METADATA_MAX: usize = 4_096 - 320;
 /// Longest decision with its offset.
 const LONGEST: usize = 64;
 

@@ -13,7 +13,7 @@ use crate::snapshots::{Snapshot, SnapshotQueue};
 use crate::trace::Trace;
 use crate::workplace::{Step, Workplace};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tidecast_event::TopicPartition;
@@ -128,6 +128,8 @@ struct Worker {
     /// The least life of any partition.
     life_min: u64,
     offsets: BTreeMap<TopicPartition, (i64, String)>,
+    /// Partitions that go with the next commit.
+    leaving: BTreeSet<TopicPartition>,
     staged: u64,
     pacing: Pacing,
     snapshots: Vec<Snapshot>,
@@ -149,6 +151,7 @@ impl Worker {
             lives: BTreeMap::new(),
             life_min: 0,
             offsets: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             staged: 0,
             pacing: Pacing::new(Instant::now()),
             snapshots: Vec::new(),
@@ -267,6 +270,9 @@ impl Worker {
             }
             self.polled.push(output.polled_at);
         }
+        if output.snapshot.is_some() && output.drained.is_some() {
+            self.leaving.insert(output.partition.clone());
+        }
         if let (Some(parts), Some(offset)) = (output.snapshot, output.next_offset) {
             self.snapshots.push(Snapshot { partition: output.partition, offset, parts });
         }
@@ -285,7 +291,10 @@ impl Worker {
             }
             let offsets: Vec<CommitOffset> = std::mem::take(&mut self.offsets)
                 .into_iter()
-                .map(|(partition, (offset, metadata))| CommitOffset { partition, offset, metadata })
+                .map(|(partition, (offset, metadata))| {
+                    let last = self.leaving.remove(&partition);
+                    CommitOffset { partition, offset, metadata, last }
+                })
                 .collect();
             self.with.workplace.before(Step::Commit).await;
             let Some(producer) = &mut self.producer else { return };
@@ -371,6 +380,7 @@ impl Worker {
     fn start_over(&mut self, why: &str) {
         self.producer = None;
         self.offsets.clear();
+        self.leaving.clear();
         self.staged = 0;
         self.pacing.forget();
         self.snapshots.clear();

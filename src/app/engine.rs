@@ -129,6 +129,10 @@ impl Engine {
         if settings.state.standby {
             options.heartbeat = EAGER_HEARTBEAT;
         }
+        let guarantee = guarantee(&settings);
+        if let Guarantee::ExactlyOnce { transactional_id } = &guarantee {
+            options.transactional_id = Some(transactional_id.clone());
+        }
         let source = Source::prepare(&cluster, options)?;
         let control = source.control();
 
@@ -136,7 +140,8 @@ impl Engine {
         let (snapshots, snapshots_ended) =
             SnapshotQueue::start(store.clone(), pipeline.clone(), Workplace::Threads)?;
         let (topics_ready, topics_are_ready) = watch::channel(false);
-        let make = producer_maker(&settings, &cluster, &control, &publishing, topics_are_ready.clone());
+        let make =
+            producer_maker(&settings, guarantee, &cluster, &control, &publishing, topics_are_ready.clone());
         let (connected, is_connected) = watch::channel(false);
         let arguments = PublisherArguments {
             make,
@@ -370,16 +375,9 @@ pub fn intakes(house: Arc<House>) -> IntakeMaker {
     })
 }
 
-/// A producer for each life of the publisher. Waits for the topics: a producer that writes to a topic which is not
-/// there yet would have it made by the broker's own defaults.
-fn producer_maker(
-    settings: &Settings,
-    cluster: &Cluster,
-    control: &SourceControl,
-    publishing: &Publishing,
-    topics_are_ready: watch::Receiver<bool>,
-) -> ProducerMaker {
-    let guarantee = if settings.kafka.exactly_once {
+/// How this process commits, and under which name.
+fn guarantee(settings: &Settings) -> Guarantee {
+    if settings.kafka.exactly_once {
         // With a lasting name, a restarted instance fences its own earlier self at once; without, each process has a name
         // of its own and the group's generation fences the earlier one.
         let instance = settings.kafka.group_instance_id.clone();
@@ -388,7 +386,19 @@ fn producer_maker(
         Guarantee::ExactlyOnce { transactional_id: format!("{}-{instance}", settings.kafka.group_id) }
     } else {
         Guarantee::AtLeastOnce
-    };
+    }
+}
+
+/// A producer for each life of the publisher. Waits for the topics: a producer that writes to a topic which is not
+/// there yet would have it made by the broker's own defaults.
+fn producer_maker(
+    settings: &Settings,
+    guarantee: Guarantee,
+    cluster: &Cluster,
+    control: &SourceControl,
+    publishing: &Publishing,
+    topics_are_ready: watch::Receiver<bool>,
+) -> ProducerMaker {
     let topics = OutputTopics::from_settings(&settings.topics);
     let (cluster, control, publishing) = (cluster.clone(), control.clone(), publishing.clone());
     Arc::new(move || {

@@ -11,21 +11,23 @@ const EPOCH_MS: i64 = 1_732_150_000_000;
 const RULES: Rules = Rules { size_ms: 1_000, advance_ms: 1_000, lateness_ms: 1_000, grace_ms: 1_000 };
 
 fn setup(what: &str, kafka: &Kafka) -> Setup {
-    Setup::new(what, kafka).with(&format!(
+    nameless(what, kafka).with(&format!("[kafka]\ngroup_instance_id = \"{what}\""))
+}
+
+fn nameless(what: &str, kafka: &Kafka) -> Setup {
+    Setup::new(what, kafka).with(
         r#"
-        [kafka]
-        group_instance_id = "{what}"
         [state]
         snapshot_interval_seconds = 1
         [[series]]
         name = "s"
         key = "source"
-        window = {{ kind = "tumbling", size = "1s" }}
+        window = { kind = "tumbling", size = "1s" }
         lateness = "1s"
         grace = "1s"
         idle_after = "20s"
-        "#
-    ))
+        "#,
+    )
 }
 
 /// 50 sources on two partitions at a thousand events a second of event time, slightly disordered.
@@ -148,6 +150,42 @@ async fn a_lost_state_folder_costs_time_and_no_event() {
     let _tidecast = setup.start().await;
     send(&kafka, &topic, rest);
     reader.until("every window closes", Duration::from_secs(60), |records| {
+        closed(records).len() >= expected.len()
+    });
+    let records = reader.for_a_while(Duration::from_secs(1)).to_vec();
+    let found = last_revisions(&records, "s", RULES.size_ms, RULES.advance_ms);
+    let found: BTreeMap<_, _> = found.into_iter().filter(|((key, _), _)| !key.starts_with("flush")).collect();
+    assert_eq!(differences(&expected, &found), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_nameless_instance_left_open_is_settled_by_the_next() {
+    const SETTLED: &str = "what the former owner had open is settled";
+    let kafka = Kafka::shared();
+    let setup = nameless("nameless", &kafka);
+    let topic = setup.topic("events");
+    kafka.create(&topic, 2).await;
+    let all = ahead(&events(15_000));
+    let expected = without_flush(windows(&all, RULES).0);
+    let mut reader = kafka.reader(&setup.topic("aggregates"));
+    let parts: Vec<&[Seen]> = all.chunks(all.len().div_ceil(3)).collect();
+    let mut more = |part: &[Seen]| {
+        let before = closed(&reader.records).len();
+        send(&kafka, &topic, part);
+        reader.until("windows go on", Duration::from_secs(30), |records| closed(records).len() > before + 50);
+    };
+    let mut killed = setup.start().await;
+    more(parts[0]);
+    killed.kill();
+    let mut next = setup.start().await;
+    more(parts[1]);
+    assert!(next.log().contains(SETTLED), "{}", next.log());
+    // One that ends in order leaves nothing open, and says so.
+    next.terminate(Duration::from_secs(10)).await;
+    let last = setup.start().await;
+    more(parts[2]);
+    assert!(!last.log().contains(SETTLED), "{}", last.log());
+    reader.until("every window closes", Duration::from_secs(30), |records| {
         closed(records).len() >= expected.len()
     });
     let records = reader.for_a_while(Duration::from_secs(1)).to_vec();

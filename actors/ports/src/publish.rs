@@ -79,8 +79,10 @@ pub struct CommitOffset {
     pub partition: TopicPartition,
     /// Next offset to be processed.
     pub offset: i64,
-    /// Decisions, up to 4,096 bytes.
+    /// Decisions, up to 4,096 bytes less what the publisher's name needs.
     pub metadata: String,
+    /// The partition leaves in order: nothing of it is under way after this.
+    pub last: bool,
 }
 
 /// A producer used by one thread. `produce` may be called any time; everything produced since the last commit is

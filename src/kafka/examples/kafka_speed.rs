@@ -188,7 +188,7 @@ fn commit(cluster: &Cluster, rounds: u64) {
         let partition = TopicPartition::new(TOPIC, (round % 4) as i32);
         let begun = Instant::now();
         publisher
-            .commit(&[CommitOffset { partition, offset: round as i64, metadata: String::new() }])
+            .commit(&[CommitOffset { partition, offset: round as i64, metadata: String::new(), last: false }])
             .unwrap();
         took.push(begun.elapsed().as_secs_f64() * 1e3);
         std::thread::sleep(Duration::from_millis(10));

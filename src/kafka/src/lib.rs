@@ -13,6 +13,7 @@ mod live;
 mod log;
 mod native;
 mod operations;
+mod owner;
 mod publisher;
 mod publishing;
 mod publishing_history;

@@ -10,6 +10,7 @@ mod transaction;
 use crate::cluster::{Cluster, ProducerKind, explain};
 use crate::delivery::{DeliveryContext, failure, recover};
 use crate::native::{ReportingProducer, set_leader_epoch};
+use crate::owner;
 use crate::publishing::Publishing;
 use crate::source::GroupHandle;
 use rdkafka::config::FromClientConfigAndContext;
@@ -94,7 +95,8 @@ pub struct KafkaPublisher {
     producer: ReportingProducer<DeliveryContext>,
     topics: OutputTopics,
     group: GroupHandle,
-    transactional: bool,
+    /// The name of its transactions.
+    transactional: Option<String>,
     /// A transaction is open.
     begun: bool,
     /// Set by the first failure after which nothing but a new publisher helps.
@@ -135,8 +137,11 @@ impl KafkaPublisher {
             .map_err(|error| PublishError { recover: Recover::Stop, message: explain(&error) })?;
         let producer = ReportingProducer::new(producer);
         let timeout = cluster.options().producer.request_timeout.max(Duration::from_secs(5));
-        let transactional = matches!(kind, ProducerKind::Transactional(_));
-        if transactional {
+        let transactional = match guarantee {
+            Guarantee::ExactlyOnce { transactional_id } => Some(transactional_id.clone()),
+            Guarantee::AtLeastOnce => None,
+        };
+        if transactional.is_some() {
             // The client's search for the coordinator looks again after half a second where no broker is connected yet. A
             // question that fails is told by what follows.
             let _ = producer.client().fetch_metadata(Some(&topics.aggregates), timeout);
@@ -173,7 +178,7 @@ impl KafkaPublisher {
 
     fn begin(&mut self) -> Result<(), PublishError> {
         self.usable()?;
-        if self.transactional && !self.begun {
+        if self.transactional.is_some() && !self.begun {
             if let Err(error) = self.producer.begin_transaction() {
                 return Err(self.broken_by(failure("a transaction was not begun", &error)));
             }
@@ -245,7 +250,7 @@ impl KafkaPublisher {
                 if self.broken.is_some() {
                     break;
                 }
-            } else if self.transactional {
+            } else if self.transactional.is_some() {
                 self.sent.push(record);
             }
         }
@@ -285,7 +290,10 @@ impl KafkaPublisher {
         for commit in offsets {
             let TopicPartition { topic, partition } = &commit.partition;
             let mut element = list.add_partition(topic, *partition);
-            element.set_metadata(&commit.metadata);
+            match self.transactional.as_ref().filter(|_| !commit.last) {
+                Some(name) => element.set_metadata(owner::signed(&commit.metadata, name)),
+                None => element.set_metadata(&commit.metadata),
+            }
             element
                 .set_offset(Offset::Offset(commit.offset))
                 .map_err(|error| PublishError { recover: Recover::Restart, message: explain(&error) })?;
@@ -301,7 +309,11 @@ impl KafkaPublisher {
     /// `mode` is for the offsets outside transactions.
     fn commit_by(&mut self, offsets: &[CommitOffset], mode: CommitMode) -> Result<(), PublishError> {
         self.usable()?;
-        if self.transactional { self.commit_transaction(offsets) } else { self.commit_plain(offsets, mode) }
+        if self.transactional.is_some() {
+            self.commit_transaction(offsets)
+        } else {
+            self.commit_plain(offsets, mode)
+        }
     }
 
     fn commit_plain(&mut self, offsets: &[CommitOffset], mode: CommitMode) -> Result<(), PublishError> {

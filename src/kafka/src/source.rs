@@ -15,6 +15,7 @@ mod trouble;
 
 use crate::cluster::{Cluster, explain};
 use crate::native::generation;
+use crate::owner::Settler;
 use crate::wakeup::Wakeup;
 use context::SourceContext;
 use rdkafka::config::FromClientConfigAndContext;
@@ -44,6 +45,9 @@ pub struct SourceOptions {
     /// A member that is silent for so long is out. `None`: 45 s for an instance with a lasting name, which comes back
     /// to its partitions, 6 s otherwise, the least that brokers allow by default.
     pub session_timeout: Option<Duration>,
+    /// The name under which this instance commits in transactions: what a former owner of a partition has left open under
+    /// another is settled before the partition is read.
+    pub transactional_id: Option<String>,
     /// Between two heartbeats to the group.
     pub heartbeat: Duration,
     /// What [`SourceHandler::revoking`] may take.
@@ -72,6 +76,7 @@ impl SourceOptions {
             traceparent: false,
             read_uncommitted: false,
             session_timeout: None,
+            transactional_id: None,
             heartbeat: Duration::from_secs(1),
             revoke_grace: Duration::from_secs(10),
             retry: Duration::from_secs(1),
@@ -266,6 +271,7 @@ pub struct Source {
     shared: Arc<Shared>,
     control: SourceControl,
     instance: Option<String>,
+    settler: Option<Settler>,
 }
 
 /// A running source's thread.
@@ -329,7 +335,8 @@ impl Source {
             shared: Arc::clone(&shared),
             consumer: Arc::downgrade(&consumer),
         };
-        Ok(Source { consumer, options, wakeup, shared, control, instance })
+        let settler = options.transactional_id.as_ref().map(|own| Settler::new(cluster, own));
+        Ok(Source { consumer, options, wakeup, shared, control, instance, settler })
     }
 
     /// A handle on it, good before and after the start.

@@ -3,6 +3,7 @@
 
 use super::context::SourceContext;
 use crate::cluster::explain;
+use crate::owner::{self, Settler};
 use crate::wakeup::Wakeup;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -49,6 +50,16 @@ impl Desk {
     }
 }
 
+/// What is needed to answer where partitions stand.
+pub(crate) struct About {
+    /// Records older than this are not read, epoch milliseconds by topic.
+    pub begin_ms: BTreeMap<String, i64>,
+    /// Told of each partition before it is begun.
+    pub prepare: Preparer,
+    /// Settles what former owners left open.
+    pub settler: Option<Settler>,
+}
+
 /// The asking thread; it ends when this value is dropped and its last question is answered.
 pub(crate) struct Lookup(Arc<Desk>);
 
@@ -64,15 +75,14 @@ impl Lookup {
     pub fn start(
         consumer: &Arc<BaseConsumer<SourceContext>>,
         wakeup: Arc<Wakeup>,
-        begin_ms: BTreeMap<String, i64>,
-        prepare: Preparer,
+        about: About,
     ) -> std::io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let lookup = Lookup(Arc::clone(&desk));
         let consumer = Arc::downgrade(consumer);
         std::thread::Builder::new()
             .name("kafka-lookup".into())
-            .spawn(move || serve(&consumer, &desk, &wakeup, &begin_ms, &prepare))?;
+            .spawn(move || serve(&consumer, &desk, &wakeup, about))?;
         Ok(lookup)
     }
 
@@ -100,13 +110,7 @@ impl Lookup {
     }
 }
 
-fn serve(
-    consumer: &Weak<BaseConsumer<SourceContext>>,
-    desk: &Desk,
-    wakeup: &Wakeup,
-    begin_ms: &BTreeMap<String, i64>,
-    prepare: &Preparer,
-) {
+fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wakeup, mut about: About) {
     let tell = |answer| {
         desk.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
         wakeup.wake();
@@ -129,11 +133,16 @@ fn serve(
         let Some(consumer) = consumer.upgrade() else { return };
         if !wheres.is_empty() {
             let partitions: Vec<(TopicPartition, u64)> = wheres.into_iter().collect();
+            if let Some(settler) = &mut about.settler {
+                let begun: Vec<TopicPartition> =
+                    partitions.iter().map(|(partition, _)| partition.clone()).collect();
+                settler.settle(&begun, ASK);
+            }
             let committed = committed(&consumer, &partitions);
             let answer = |(at, (partition, number)): (usize, (TopicPartition, u64))| {
                 let found = match &committed {
                     Ok(committed) => {
-                        let begin_ms = begin_ms.get(&*partition.topic).copied();
+                        let begin_ms = about.begin_ms.get(&*partition.topic).copied();
                         assigned(&consumer, &partition, committed[at].clone(), begin_ms)
                     }
                     Err(why) => Err(why.clone()),
@@ -142,7 +151,7 @@ fn serve(
             };
             // All of them, then told: once one is read, its fetches hold up the next question on the same connection.
             let answers: Vec<Answer> = partitions.into_iter().enumerate().map(answer).collect();
-            prepared(answers, prepare, &tell);
+            prepared(answers, &about.prepare, &tell);
         }
         if !followed.is_empty() {
             match committed(&consumer, &followed) {
@@ -205,7 +214,9 @@ fn committed(
                 format!("the committed offset of {partition} cannot be read: {}", explain(&error))
             })?;
             Ok(match element.offset() {
-                Offset::Offset(offset) => Some(Committed { offset, metadata: element.metadata().to_owned() }),
+                Offset::Offset(offset) => {
+                    Some(Committed { offset, metadata: owner::split(element.metadata()).0.to_owned() })
+                }
                 _ => None,
             })
         })

@@ -3,11 +3,12 @@
 
 use super::assignment::offset_list;
 use super::context::{Change, SourceContext};
-use super::lookup::{Answer, Lookup};
+use super::lookup::{About, Answer, Lookup};
 use super::partition::{Partition, State, Step};
 use super::{Shared, Source, SourceError, SourceOptions};
 use crate::cluster::explain;
 use crate::native::Scratch;
+use crate::owner::Settler;
 use crate::source::trouble::{Kind, Trouble};
 use crate::wakeup::Wakeup;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -41,6 +42,8 @@ pub(super) struct SourceLoop {
     pub(super) wakeup: Arc<Wakeup>,
     pub(super) shared: Arc<Shared>,
     pub(super) instance: Option<String>,
+    /// Until the lookup has it.
+    settler: Option<Settler>,
     pub(super) partitions: BTreeMap<TopicPartition, Partition>,
     pub(super) next_number: u64,
     pub(super) scratch: Scratch,
@@ -74,6 +77,7 @@ impl SourceLoop {
             wakeup: source.wakeup,
             shared: source.shared,
             instance: source.instance,
+            settler: source.settler,
             partitions: BTreeMap::new(),
             next_number: 0,
             trouble: None,
@@ -88,7 +92,8 @@ impl SourceLoop {
         let _abandon = AbandonOnPanic(Arc::clone(&self.consumer));
         self.wakeup.register();
         let (wakeup, begin_ms) = (Arc::clone(&self.wakeup), self.options.begin_ms.clone());
-        let lookup = Lookup::start(&self.consumer, wakeup, begin_ms, self.handler.preparer())
+        let about = About { begin_ms, prepare: self.handler.preparer(), settler: self.settler.take() };
+        let lookup = Lookup::start(&self.consumer, wakeup, about)
             .map_err(|error| SourceError::Client(format!("no thread for questions to Kafka: {error}")))?;
         self.lookup = Some(lookup);
         if !self.options.follows {

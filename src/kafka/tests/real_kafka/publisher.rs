@@ -43,7 +43,7 @@ impl Bench {
 
     fn offset(&self, offset: i64, metadata: &str) -> CommitOffset {
         let partition = TopicPartition::new(self.input.as_str(), 0);
-        CommitOffset { partition, offset, metadata: metadata.to_owned() }
+        CommitOffset { partition, offset, metadata: metadata.to_owned(), last: false }
     }
 
     /// What the group has committed, as a restart sees it.

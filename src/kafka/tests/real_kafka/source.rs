@@ -35,7 +35,9 @@ pub fn commit(
     )
     .unwrap();
     let partition = TopicPartition::new(topic, partition);
-    publisher.commit(&[CommitOffset { partition, offset, metadata: metadata.to_owned() }]).unwrap();
+    publisher
+        .commit(&[CommitOffset { partition, offset, metadata: metadata.to_owned(), last: false }])
+        .unwrap();
 }
 
 #[test]

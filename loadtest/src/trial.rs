@@ -1,0 +1,220 @@
+//! One worker and one stream that is made to be trouble: disordered, poisoned, or with a broker that goes away.
+
+use crate::process::resident_mb;
+use crate::topics::Inlet;
+use crate::verdict::{Check, check};
+use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
+use anyhow::{Context, Result, bail};
+use rdkafka::message::{Headers, Message};
+use rdkafka::topic_partition_list::Offset;
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tidecast_tests::oracle::Seeded;
+use tidecast_tests::poison::{Poison, corpus};
+use tidecast_tests::{Kafka, Setup, Tidecast};
+use tokio::time::sleep;
+
+/// After the last event, everything has to be done within this.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// What the stream is like.
+#[derive(Clone, Copy)]
+pub struct Trial {
+    /// Good events.
+    pub events: u64,
+    /// Events a second; `None`: as fast as it goes.
+    pub rate: Option<u64>,
+    /// Every so many good events a broken one.
+    pub poison_every: Option<u64>,
+    /// Events come in any order that lateness allows.
+    pub disorder: bool,
+    /// The broker stands still: after so many seconds, for so many.
+    pub broker_away: Option<(u64, u64)>,
+}
+
+/// What came of it.
+pub struct Outcome {
+    /// The windows.
+    pub found: Check,
+    /// Events that the ledger has as taken.
+    pub windowed: u64,
+    /// Events that had to be.
+    pub events: u64,
+    /// Broken records sent.
+    pub poison: u64,
+    /// Of these, in the dead-letter topic with a reason that fits and their origin.
+    pub told: u64,
+    /// Partitions started again.
+    pub restarts: u64,
+    /// Resident megabytes before the broker went, and at most until all was caught up.
+    pub resident_mb: (f64, f64),
+    /// Seconds from the broker's return until nothing waited.
+    pub caught_up: f64,
+}
+
+/// Runs one.
+pub async fn run(kafka: &Kafka, trial: Trial) -> Result<Outcome> {
+    let setup = Setup::new("trial", kafka).with(&format!(
+        r#"
+        roles = ["worker"]
+        [topics]
+        partitions = {PARTITIONS}
+        [[series]]
+        name = "readings"
+        key = "source"
+        values = ["value"]
+        window = {{ kind = "tumbling", size = "1s" }}
+        lateness = "{LATENESS_MS}ms"
+        idle_after = "10m"
+        "#
+    ));
+    let (input, output) = (setup.topic("events"), setup.topic("aggregates"));
+    kafka.create(&input, PARTITIONS).await;
+    kafka.create(&output, PARTITIONS).await;
+    let mut worker = setup.start().await;
+    let sent = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
+    let producing = std::thread::spawn({
+        let (inlet, sent) = (Inlet::new(kafka, &input, 5)?, sent.clone());
+        move || produce(&inlet, trial, &sent)
+    });
+    let (mut resident, mut caught_up) = ((0.0, 0.0), 0.0);
+    if let Some((after, span)) = trial.broker_away {
+        let rate = trial.rate.context("a broker that goes away needs a rate")?;
+        sleep(Duration::from_secs(after)).await;
+        let pid = kafka.pid().context("the broker is not ours to stop")?;
+        resident.0 = resident_mb(worker.pid(), "VmRSS");
+        signal(pid, "STOP");
+        sleep(Duration::from_secs(span)).await;
+        signal(pid, "CONT");
+        let back = Instant::now();
+        loop {
+            resident.1 = f64::max(resident.1, resident_mb(worker.pid(), "VmRSS"));
+            let taken = windowed(&worker, &input).await;
+            let due = ((begun.elapsed().as_secs_f64() * rate as f64) as u64).min(trial.events);
+            // What is sent within half a second is on its way in any case.
+            if taken + rate / 2 >= due {
+                caught_up = back.elapsed().as_secs_f64();
+                break;
+            }
+            if back.elapsed() > SETTLE {
+                bail!("{taken} of {due} events {SETTLE:?} after the broker was back");
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let poison = producing.join().map_err(|_| anyhow::anyhow!("the producer panicked"))??;
+    let events = trial.events + SOURCES;
+    let settled = Instant::now();
+    let count = |name: &'static str| {
+        let (worker, input) = (&worker, &input);
+        async move { worker.metric(name, &[("topic", input)]).await.unwrap_or(0.0) as u64 }
+    };
+    while settled.elapsed() < SETTLE {
+        let all =
+            (count("events_windowed_total").await, count("events_dead_lettered_total").await) == (events, poison);
+        if all {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    let restarts = worker.metric("partition_restarts_total", &[]).await.unwrap_or(0.0) as u64;
+    let windowed = windowed(&worker, &input).await;
+    // Everything that it has said is committed once it has ended.
+    worker.terminate(Duration::from_secs(20)).await;
+    let (found, told) = tokio::task::block_in_place(|| -> Result<_> {
+        let found = check(kafka, &output, trial.events, 1_000, 1_000)?;
+        let told = if poison > 0 { dead_letters(kafka, &setup.topic("dlq"), &input)? } else { 0 };
+        Ok((found, told))
+    })?;
+    Ok(Outcome { found, windowed, events, poison, told, restarts, resident_mb: resident, caught_up })
+}
+
+async fn windowed(worker: &Tidecast, input: &str) -> u64 {
+    worker.metric("events_windowed_total", &[("topic", input)]).await.unwrap_or(0.0) as u64
+}
+
+fn signal(pid: u32, name: &str) {
+    // A process that has just ended needs none.
+    let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+}
+
+/// Events that are in any order among themselves, at most: less than lateness allows.
+fn stretch(trial: Trial) -> u64 {
+    if trial.disorder { LATENESS_MS as u64 * 20 / 2 } else { 1 }
+}
+
+fn produce(inlet: &Inlet, trial: Trial, sent: &AtomicU64) -> Result<u64> {
+    let start = Instant::now();
+    let (broken, mut poison) = (corpus(), 0);
+    let mut random = Seeded::new(11);
+    let mut line = Vec::with_capacity(160);
+    let stretch = stretch(trial);
+    let mut first = 0;
+    while first < trial.events {
+        let mut numbers: Vec<u64> = (first..(first + stretch).min(trial.events)).collect();
+        if trial.disorder {
+            for at in (1..numbers.len()).rev() {
+                numbers.swap(at, random.below(at as u64 + 1) as usize);
+            }
+        }
+        first += stretch;
+        for number in numbers {
+            let reading = Reading::number(number);
+            reading.write(number, "sensor_data", filled_at_ms(number, &reading), &mut line);
+            inlet.send(&reading.key(), reading.partition(), &line)?;
+            let count = sent.fetch_add(1, Ordering::AcqRel) + 1;
+            if trial.poison_every.is_some_and(|every| count.is_multiple_of(every)) {
+                let Poison { bytes, .. } = &broken[poison as usize % broken.len()];
+                inlet.send_any(&poison.to_string(), (poison % PARTITIONS as u64) as i32, bytes.as_deref())?;
+                poison += 1;
+            }
+            if let Some(rate) = trial.rate.filter(|_| count.is_multiple_of(512)) {
+                let due = start + Duration::from_secs_f64(count as f64 / rate as f64);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
+    for source in 0..SOURCES {
+        let flush = Reading { source, behind_ms: 0, hundredths: 0 };
+        flush.write(trial.events + source, "flush", flush_at_ms(trial.events), &mut line);
+        inlet.send(&flush.key(), flush.partition(), &line)?;
+    }
+    inlet.finish()?;
+    Ok(poison)
+}
+
+/// Broken records that are there once, with a reason that fits and where they came from.
+fn dead_letters(kafka: &Kafka, dlq: &str, input: &str) -> Result<u64> {
+    let broken = corpus();
+    let consumer = crate::topics::outlet(kafka, dlq, true, Offset::Beginning)?;
+    let (mut seen, mut left) = (BTreeMap::new(), kafka.partitions(dlq).unwrap_or(0));
+    while left > 0 {
+        let message = match consumer.poll(Duration::from_secs(30)) {
+            Some(Ok(message)) => message,
+            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => {
+                left -= 1;
+                continue;
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => bail!("{dlq}: nothing for 30 s"),
+        };
+        let header = |name: &str| {
+            let found = message.headers()?.iter().find(|header| header.key == name)?;
+            std::str::from_utf8(found.value?).ok().map(str::to_owned)
+        };
+        let number = message.key().and_then(|key| std::str::from_utf8(key).ok()?.parse::<u64>().ok());
+        let Some(number) = number else { continue };
+        let poison = &broken[number as usize % broken.len()];
+        let fits = header("reason").is_some_and(|reason| poison.reasons.contains(&reason.as_str()))
+            && header("topic").as_deref() == Some(input)
+            && header("partition") == Some((number % PARTITIONS as u64).to_string())
+            && header("offset").is_some()
+            && message.payload().unwrap_or_default() == poison.bytes.as_deref().unwrap_or_default();
+        *seen.entry(number).or_insert(0) += if fits { 1 } else { 2 };
+    }
+    Ok(seen.values().filter(|times| **times == 1).count() as u64)
+}

@@ -1,0 +1,119 @@
+//! Who committed a partition's offset: signed into the offset's metadata with each transaction, and not signed with the last
+//! one of a partition that leaves in order.
+//!
+//! So an instance that gets a partition knows whether its last owner was still at work when it fell silent, and by which name.
+//! What that one has left open would hold up readers of the outputs, and the partition itself, until the transaction's time
+//! is over; whoever takes the name settles it at once, and shuts a former owner out that only seemed to be dead.
+
+use crate::cluster::{Cluster, ProducerKind, explain};
+use crate::delivery::DeliveryContext;
+use crate::log::QuietContext;
+use crate::publishing::Publishing;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tidecast_event::TopicPartition;
+
+/// Stands before the owner's name, at the end of the metadata.
+const MARK: &str = " by=";
+/// Most bytes that a broker takes as metadata by default.
+const METADATA_MAX: usize = 4_096;
+
+/// The metadata, signed where there is room for it.
+pub(crate) fn signed(metadata: &str, owner: &str) -> String {
+    let room = metadata.len() + MARK.len() + owner.len() <= METADATA_MAX;
+    if room { format!("{metadata}{MARK}{owner}") } else { metadata.to_owned() }
+}
+
+/// The metadata as it was given, and who signed it.
+pub(crate) fn split(metadata: &str) -> (&str, Option<&str>) {
+    match metadata.rsplit_once(MARK) {
+        Some((metadata, owner)) => (metadata, Some(owner)),
+        None => (metadata, None),
+    }
+}
+
+/// Settles what former owners have left open.
+pub(crate) struct Settler {
+    cluster: Cluster,
+    /// This instance's own name: its publisher settles what an earlier life of it left.
+    own: String,
+    /// Sees offsets although a transaction is open on them.
+    reader: Option<BaseConsumer<QuietContext>>,
+}
+
+impl Settler {
+    pub fn new(cluster: &Cluster, own: &str) -> Self {
+        Settler { cluster: cluster.clone(), own: own.to_owned(), reader: None }
+    }
+
+    /// Settles what former owners of these partitions have open. What cannot be done is over by itself when the
+    /// transaction's time is.
+    pub fn settle(&mut self, partitions: &[TopicPartition], within: Duration) {
+        let owners = match self.owners(partitions, within) {
+            Ok(owners) => owners,
+            Err(why) => return tracing::debug!(why, "who had these partitions is not known"),
+        };
+        for owner in owners {
+            match self.take_name(&owner, partitions, within) {
+                Ok(()) => tracing::info!(owner, "what the former owner had open is settled"),
+                Err(why) => {
+                    tracing::warn!(owner, why, "what the former owner has open ends by its own time");
+                }
+            }
+        }
+    }
+
+    fn owners(
+        &mut self,
+        partitions: &[TopicPartition],
+        within: Duration,
+    ) -> Result<BTreeSet<String>, String> {
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => {
+                let config = self.cluster.reader_config(&self.cluster.options().group_id, "read_uncommitted");
+                BaseConsumer::from_config_and_context(&config, QuietContext::default())
+                    .map_err(|error| explain(&error))?
+            }
+        };
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        let answer = reader.committed_offsets(list, within).map_err(|error| explain(&error))?;
+        self.reader = Some(reader);
+        let owner = |metadata: &str| split(metadata).1.map(str::to_owned);
+        let owners = answer.elements().iter().filter_map(|element| owner(element.metadata())).collect();
+        Ok(BTreeSet::difference(&owners, &BTreeSet::from([self.own.clone()])).cloned().collect())
+    }
+
+    fn take_name(&self, owner: &str, partitions: &[TopicPartition], within: Duration) -> Result<(), String> {
+        let config = self.cluster.producer_config(ProducerKind::Transactional(owner));
+        let producer: BaseProducer<DeliveryContext> =
+            BaseProducer::from_config_and_context(&config, DeliveryContext::new(Publishing::default()))
+                .map_err(|error| explain(&error))?;
+        // The search for the coordinator looks again after half a second where no broker is connected yet.
+        let _ =
+            producer.client().fetch_metadata(partitions.first().map(|partition| &*partition.topic), within);
+        producer.init_transactions(within).map_err(|error| explain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_signed_is_found_again_and_nothing_else() {
+        for metadata in ["", "1 41=i0 97=i0,2?"] {
+            assert_eq!(split(&signed(metadata, "group-worker-0")), (metadata, Some("group-worker-0")));
+            assert_eq!(split(metadata), (metadata, None));
+        }
+        let full = "x".repeat(METADATA_MAX);
+        assert_eq!(signed(&full, "nobody"), full);
+    }
+}
