@@ -73,16 +73,58 @@ fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
 }
 
+/// How often something was done to somebody.
 #[derive(Default)]
-struct Faults {
-    kills: u64,
+pub struct Faults {
+    /// kill -9.
+    pub kills: u64,
     ends: u64,
     frozen: u64,
     broker_stops: u64,
 }
 
+/// What came of it.
+pub struct Outcome {
+    /// What failed on purpose.
+    pub faults: Faults,
+    /// The windows.
+    pub found: Check,
+    settled: Settled,
+    /// Events sent.
+    pub events: u64,
+    peak_mb: f64,
+    silence: Silence,
+}
+
+impl Outcome {
+    /// Every window is right, and the ledger has every event.
+    pub fn is_exact(&self) -> bool {
+        self.found.is_exact() && self.settled.windowed == self.events
+    }
+
+    /// In the words of a table's cell.
+    pub fn ledger(&self) -> String {
+        if self.settled.windowed == self.events {
+            "exact".to_owned()
+        } else {
+            format!("{} of {}", self.settled.windowed, self.events)
+        }
+    }
+}
+
 /// Runs and prints.
 pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
+    println!(
+        "{} events a second for {} s into {PARTITIONS} partitions, seed {}",
+        options.rate, options.seconds, options.seed
+    );
+    let outcome = measure(kafka, options).await?;
+    report(options, &outcome);
+    if outcome.is_exact() { Ok(()) } else { bail!("what came out is not exact") }
+}
+
+/// Runs.
+pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     let input = tidecast_tests::kafka::unique("chaos");
     kafka.create(&input, PARTITIONS).await;
     let events = options.rate * options.seconds;
@@ -94,11 +136,6 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     for worker in &workers {
         worker.process.as_ref().context("it was started")?.ready().await;
     }
-    println!(
-        "{} events a second for {} s into {PARTITIONS} partitions, seed {}",
-        options.rate, options.seconds, options.seed
-    );
-
     let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let producing = std::thread::spawn({
         let (inlet, sent, done, options) =
@@ -163,13 +200,12 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     let flushed = events + SOURCES;
     let settled = settle(&workers, &ends, &input, flushed).await?;
     let found = tokio::task::block_in_place(|| check(kafka, &output, events, 1_000, 1_000))?;
-    report(options, &faults, &found, settled, flushed, peak_mb, &silence);
     for worker in &mut workers {
         if let Some(process) = &mut worker.process {
             process.terminate(Duration::from_secs(20)).await;
         }
     }
-    if found.is_exact() && settled.windowed == flushed { Ok(()) } else { bail!("what came out is not exact") }
+    Ok(Outcome { faults, found, settled, events: flushed, peak_mb, silence })
 }
 
 fn workers(kafka: &Kafka, options: &Options, input: &str) -> (Vec<Worker>, String) {
@@ -318,22 +354,15 @@ async fn settle(workers: &[Worker], ends: &Ends, input: &str, events: u64) -> Re
     }
 }
 
-fn report(
-    options: &Options,
-    faults: &Faults,
-    found: &Check,
-    settled: Settled,
-    events: u64,
-    peak_mb: f64,
-    silence: &Silence,
-) {
+fn report(options: &Options, outcome: &Outcome) {
+    let Outcome { faults, found, settled, events, peak_mb, silence } = outcome;
     let Check { windows, missing, doubled, wrong, extra } = found;
     let of = |count: u64| count.to_string();
     print(
         &["workers", "events", "killed", "ended", "frozen", "broker stopped", "longest silence s", "peak MB"],
         &[vec![
             options.workers.to_string(),
-            short(events as f64),
+            short(*events as f64),
             of(faults.kills),
             of(faults.ends),
             of(faults.frozen),
@@ -350,11 +379,7 @@ fn report(
             of(*doubled),
             of(*wrong),
             of(*extra),
-            if settled.windowed == events {
-                "exact".into()
-            } else {
-                format!("{} of {events}", settled.windowed)
-            },
+            outcome.ledger(),
             format!("{:.1}", settled.took.as_secs_f64()),
         ]],
     );

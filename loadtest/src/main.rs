@@ -1,7 +1,7 @@
 //! `tidecast-loadtest`: the measurements, from a shell.
 
 use clap::{Parser, Subcommand};
-use tidecast_loadtest::{chaos, delivery, latency, models, rate, rebalance};
+use tidecast_loadtest::{chaos, correctness, delivery, latency, models, rate, rebalance};
 use tidecast_tests::Kafka;
 
 /// Measures the tidecast binary beside it (or TIDECAST_BIN) against a real Kafka and prints tables. Build with --release.
@@ -25,6 +25,8 @@ enum Run {
     Models(models::Options),
     /// Kills, stops and expels processes under load, stops the broker, and checks every window and the ledger.
     Chaos(chaos::Options),
+    /// Everything that must be exact, in one table: kills, rebalances, simulated histories, damage, poison, disorder.
+    Correctness(correctness::Options),
     /// Members that come and go under load: how long partitions are silent, and whether every window is right.
     Rebalance(rebalance::Options),
     /// Many WebSocket clients: memory, latency, rate, coming back, not reading; beside a server on Centrifuge (built with Go).
@@ -43,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
         Run::Latency(options) => latency::run(&kafka, &options).await,
         Run::Models(options) => models::run(&kafka, &options).await,
         Run::Chaos(options) => chaos::run(&kafka, &options).await,
+        Run::Correctness(options) => correctness::run(&kafka, &options).await,
         Run::Rebalance(options) => rebalance::run(&kafka, &options).await,
         Run::Delivery(options) => delivery::run(&kafka, &options).await,
     }

@@ -3,7 +3,7 @@
 
 use crate::table::{print, quantile, short};
 use crate::topics::{Inlet, outlet};
-use crate::verdict::check;
+use crate::verdict::{Check, check};
 use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
 use anyhow::{Result, bail};
 use clap::Args;
@@ -112,8 +112,30 @@ impl Group<'_> {
     }
 }
 
+/// What came of it.
+pub struct Outcome {
+    /// The windows.
+    pub found: Check,
+    /// Events sent.
+    pub events: u64,
+    /// Members that came or went.
+    pub rebalances: usize,
+    /// The longest that any partition was silent, milliseconds.
+    pub silence_ms: f64,
+    rows: Vec<Vec<String>>,
+}
+
 /// Runs and prints.
 pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
+    println!("{} events a second, standby {}", options.rate, !options.cold);
+    let Outcome { found, events, rows, .. } = measure(kafka, options).await?;
+    print(&["longest silence", "times", "p50 ms", "p99 ms", "max ms"], &rows);
+    println!("{} events, {} windows, exact: {found}", short(events as f64), found.windows);
+    if found.is_exact() { Ok(()) } else { bail!("what came out is not exact") }
+}
+
+/// Runs.
+pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     let name = Setup::new("rebalance", kafka).name;
     let (input, output) = (format!("{name}.events"), format!("{name}.aggregates"));
     kafka.create(&input, PARTITIONS).await;
@@ -121,8 +143,6 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     let shared = tempfile::tempdir()?;
     let group = Group { kafka, name, input, output, standby: !options.cold, shared };
     let stay = [group.member().await, group.member().await];
-    println!("{} events a second, standby {}", options.rate, group.standby);
-
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let producing = std::thread::spawn({
         let (inlet, stop, sent, rate) =
@@ -177,10 +197,11 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     ended.store(true, Ordering::Release);
     listener.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?;
     let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-    report(&calm, &changes, &heard);
+    let everywhere = changes.iter().flat_map(|change| heard.iter().map(|heard| silence(heard, change)));
+    let silence_ms = everywhere.fold(0.0, f64::max);
+    let rows = rows(&calm, &changes, &heard);
     let found = tokio::task::block_in_place(|| check(kafka, &group.output, events, WINDOW_MS, WINDOW_MS))?;
-    println!("{} events, {} windows, exact: {found}", short(events as f64), found.windows);
-    if found.is_exact() { Ok(()) } else { bail!("what came out is not exact") }
+    Ok(Outcome { found, events, rebalances: changes.len(), silence_ms, rows })
 }
 
 fn produce(inlet: &Inlet, rate: u64, stop: &AtomicBool, sent: &AtomicU64) -> Result<()> {
@@ -237,7 +258,7 @@ fn silence(heard: &[Instant], change: &Change) -> f64 {
     longest.as_secs_f64() * 1e3
 }
 
-fn report(calm: &Change, changes: &[Change], heard: &[Vec<Instant>]) {
+fn rows(calm: &Change, changes: &[Change], heard: &[Vec<Instant>]) -> Vec<Vec<String>> {
     let row = |what: &str, count: usize, mut silences: Vec<f64>| {
         silences.sort_by(f64::total_cmp);
         let at = |share| format!("{:.0}", quantile(&silences, share));
@@ -261,5 +282,5 @@ fn report(calm: &Change, changes: &[Change], heard: &[Vec<Instant>]) {
         rows.push(row(&format!("a member {kind}: partitions that move"), these.len(), moved));
         rows.push(row(&format!("a member {kind}: partitions that stay"), these.len(), stayed));
     }
-    print(&["longest silence", "times", "p50 ms", "p99 ms", "max ms"], &rows);
+    rows
 }

@@ -30,7 +30,13 @@ impl Inlet {
 
     /// Queues one record; waits while the queue is full.
     pub fn send(&self, key: &str, partition: i32, payload: &[u8]) -> Result<()> {
-        let mut record = BaseRecord::to(&self.topic).key(key).payload(payload).partition(partition);
+        self.send_any(key, partition, Some(payload))
+    }
+
+    /// The same for one that may have no value.
+    pub fn send_any(&self, key: &str, partition: i32, payload: Option<&[u8]>) -> Result<()> {
+        let mut record = BaseRecord::<str, [u8]>::to(&self.topic).key(key).partition(partition);
+        record.payload = payload;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),

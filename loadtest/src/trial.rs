@@ -114,8 +114,8 @@ pub async fn run(kafka: &Kafka, trial: Trial) -> Result<Outcome> {
         async move { worker.metric(name, &[("topic", input)]).await.unwrap_or(0.0) as u64 }
     };
     while settled.elapsed() < SETTLE {
-        let all =
-            (count("events_windowed_total").await, count("events_dead_lettered_total").await) == (events, poison);
+        let all = (count("events_windowed_total").await, count("events_dead_lettered_total").await)
+            == (events, poison);
         if all {
             break;
         }

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway", &["config", "event", "ports"]),
     ("store", &["config", "event", "ports"]),
     ("notify", &["config", "event", "rules", "ports"]),
-    ("loadtest", &["tests"]),
+    ("loadtest", &["tests", "simulation", "store", "ports", "event"]),
     ("tests", &["flights"]),
     ("simulation", &["actors", "mailbox", "ports", "store", "config", "event", "forecast"]),
 ];
