@@ -16,8 +16,8 @@ use tidecast_ports::control::HistoryPoint;
 use tidecast_ports::stats::WorkerStats;
 use tidecast_ports::{LiveRecord, LiveSink, OutputKind};
 
-/// Models kept; those met first stay.
-const MODELS_MAX: usize = 20_000;
+/// Models kept at least: a cache that is set smaller would make a gateway deny models that others run.
+const MODELS_MIN: usize = 20_000;
 /// Rows of history of one model.
 const HISTORY_MAX: usize = 512;
 /// Processes whose figures are kept.
@@ -58,6 +58,8 @@ pub struct Elsewhere {
     instance: String,
     registry: Arc<Registry>,
     catalog: Arc<Catalog>,
+    /// Models kept; those met first stay.
+    models_max: usize,
     /// Figures that are older are of a process that is gone.
     fresh: Duration,
     models: DashMap<String, Kept>,
@@ -71,10 +73,24 @@ struct Report {
 }
 
 impl Elsewhere {
-    /// Nothing is known yet. `every` is how often processes tell their figures.
-    pub fn new(instance: String, registry: Arc<Registry>, catalog: Arc<Catalog>, every: Duration) -> Self {
-        let fresh = every * 3 + Duration::from_secs(2);
-        Elsewhere { instance, registry, catalog, fresh, models: DashMap::new(), figures: Mutex::default() }
+    /// Nothing is known yet. `every` is how often processes tell their figures; of the others' models, `models_max` are kept,
+    /// and never fewer than 20,000.
+    pub fn new(
+        instance: String,
+        registry: Arc<Registry>,
+        catalog: Arc<Catalog>,
+        every: Duration,
+        models_max: usize,
+    ) -> Self {
+        Elsewhere {
+            instance,
+            registry,
+            catalog,
+            models_max: models_max.max(MODELS_MIN),
+            fresh: every * 3 + Duration::from_secs(2),
+            models: DashMap::new(),
+            figures: Mutex::default(),
+        }
     }
 
     /// A model, if it runs in another process and has forecast since this one began to read.
@@ -132,7 +148,7 @@ impl Elsewhere {
         }
         if !self.models.contains_key(id) {
             // A record whose key is no model of ours was written by somebody else.
-            if self.models.len() >= MODELS_MAX || self.catalog.model(id).is_none() {
+            if self.models.len() >= self.models_max || self.catalog.model(id).is_none() {
                 return;
             }
         }
@@ -223,7 +239,7 @@ mod tests {
         let spec = json!({"model_id": "load", "model_type": "ETS", "series": "by_source:*", "horizon": 3});
         let spec = ModelSpec::from_json(&spec).expect("a valid model");
         catalog.set_model("load", Some(Registered { spec: Some(spec), by: Registrar::Api, version: 1 }));
-        Elsewhere::new("here".to_owned(), Arc::default(), catalog, Duration::from_secs(10))
+        Elsewhere::new("here".to_owned(), Arc::default(), catalog, Duration::from_secs(10), 2)
     }
 
     fn record(kind: OutputKind, key: &str, value: &Value, observed: Option<&Value>) -> LiveRecord {

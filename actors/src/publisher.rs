@@ -41,6 +41,9 @@ pub trait PublisherEvents: Send + Sync {
     /// Uncommitted outputs are lost: every partition starts again from its committed offset, in a life of at least
     /// the one returned.
     fn start_over(&self, why: &str) -> u64;
+    /// The least life of a partition that may still be committed: of earlier ones the partition has gone, and others may
+    /// have it. Told before the group knows.
+    fn least_life(&self, partition: &TopicPartition) -> u64;
     /// Kafka acknowledges, or does not.
     fn connected(&self, trouble: Option<&str>);
 }
@@ -115,6 +118,13 @@ impl Actor for Publisher {
     }
 }
 
+/// How far a partition is staged.
+struct Staged {
+    offset: i64,
+    metadata: String,
+    life: u64,
+}
+
 struct Worker {
     with: PublisherArguments,
     inbox: mpsc::Receiver<(PublisherMessage, Option<Permit>)>,
@@ -127,7 +137,7 @@ struct Worker {
     lives: BTreeMap<TopicPartition, u64>,
     /// The least life of any partition.
     life_min: u64,
-    offsets: BTreeMap<TopicPartition, (i64, String)>,
+    offsets: BTreeMap<TopicPartition, Staged>,
     /// Partitions that go with the next commit.
     leaving: BTreeSet<TopicPartition>,
     staged: u64,
@@ -233,14 +243,17 @@ impl Worker {
 
     /// It belongs to the life that its partition has now.
     fn is_wanted(&self, output: &BatchOutput) -> bool {
-        output.life >= self.lives.get(&output.partition).copied().unwrap_or(0).max(self.life_min)
+        let fenced = self.lives.get(&output.partition).copied().unwrap_or(0);
+        let gone = self.with.events.least_life(&output.partition);
+        output.life >= fenced.max(gone).max(self.life_min)
     }
 
     async fn stage(&mut self, mut output: BatchOutput) {
         if let (Some(metadata), Some(offset)) = (output.decision.take(), output.next_offset) {
             // Once anybody has seen what a decision led to, whoever takes over has to decide the same: it is
             // committed first, as one whose outputs are still to be told.
-            self.offsets.insert(output.partition.clone(), (offset, metadata));
+            let staged = Staged { offset, metadata, life: output.life };
+            self.offsets.insert(output.partition.clone(), staged);
             self.staged(true, false);
             self.commit(true).await;
             if !self.is_wanted(&output) {
@@ -266,7 +279,8 @@ impl Worker {
                 self.staged += 1;
             }
             if let Some(next_offset) = output.next_offset {
-                self.offsets.insert(output.partition.clone(), (next_offset, output.metadata));
+                let staged = Staged { offset: next_offset, metadata: output.metadata, life: output.life };
+                self.offsets.insert(output.partition.clone(), staged);
             }
             self.polled.push(output.polled_at);
         }
@@ -289,15 +303,24 @@ impl Worker {
             if !self.ready().await {
                 return;
             }
+            self.with.workplace.before(Step::Commit).await;
+            let Some(producer) = &mut self.producer else { return };
+            // In this order: what leaves after the mark the producer notices.
+            producer.mark();
+            let events = &self.with.events;
+            let gone =
+                self.offsets.iter().find(|(partition, staged)| staged.life < events.least_life(partition));
+            if let Some((partition, _)) = gone {
+                let why = format!("{partition} has gone before its outputs were committed");
+                return self.start_over(&why);
+            }
             let offsets: Vec<CommitOffset> = std::mem::take(&mut self.offsets)
                 .into_iter()
-                .map(|(partition, (offset, metadata))| {
+                .map(|(partition, Staged { offset, metadata, .. })| {
                     let last = self.leaving.remove(&partition);
                     CommitOffset { partition, offset, metadata, last }
                 })
                 .collect();
-            self.with.workplace.before(Step::Commit).await;
-            let Some(producer) = &mut self.producer else { return };
             let started = Instant::now();
             // Somebody goes by these being committed; the others may be under way for a while.
             let certain = certain || !self.waiting.is_empty() || !self.snapshots.is_empty();

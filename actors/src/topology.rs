@@ -76,6 +76,8 @@ struct Known {
     failures: BTreeMap<TopicPartition, Vec<Duration>>,
     /// Partitions whose last life may still have outputs at the publisher.
     unfenced: BTreeSet<TopicPartition>,
+    /// The first life that each partition can have after it left.
+    gone: BTreeMap<TopicPartition, u64>,
     /// What partitions begin with that are about to be assigned.
     prepared: BTreeMap<TopicPartition, Prepared>,
     state: PipelineState,
@@ -127,6 +129,10 @@ impl PublisherEvents for Failover {
             inner.clone().rebuild(partition, Duration::ZERO);
         }
         least
+    }
+
+    fn least_life(&self, partition: &TopicPartition) -> u64 {
+        self.inner().and_then(|inner| inner.known().gone.get(partition).copied()).unwrap_or(0)
     }
 
     fn connected(&self, trouble: Option<&str>) {
@@ -269,6 +275,14 @@ impl Inner {
             None => self.parts.prepare(partition, broker),
         };
         let Restored { start, committed, decisions, intake, models, from } = state?;
+        let running = self.known().trees.remove(partition);
+        if let Some(tree) = running {
+            // A restart that was asked for before the partition went and came back: what runs may have outputs on the way
+            // that are not in the offset just read.
+            self.known().unfenced.insert(partition.clone());
+            tree.stop().await;
+            self.lives.fetch_add(1, Ordering::AcqRel);
+        }
         let life = self.lives.load(Ordering::Acquire);
         let begin = Beginning {
             partition: partition.clone(),
@@ -369,6 +383,10 @@ impl Inner {
             let life = inner.lives.fetch_add(1, Ordering::AcqRel) + 1;
             inner.fence(&partition, life).await;
             tokio::time::sleep(wait).await;
+            if inner.known().trees.contains_key(&partition) {
+                // It went and came back meanwhile.
+                return;
+            }
             if let Some(restart) = inner.restart.get() {
                 restart(&partition);
             }
@@ -406,7 +424,11 @@ impl Inner {
     /// Ends what there is of partitions that go, those without a tree just now among them.
     async fn stop_trees(&self, partitions: &[TopicPartition], trees: Vec<(TopicPartition, Tree)>) {
         let life = self.lives.fetch_add(1, Ordering::AcqRel) + 1;
-        self.known().unfenced.extend(partitions.iter().cloned());
+        {
+            let mut known = self.known();
+            known.unfenced.extend(partitions.iter().cloned());
+            known.gone.extend(partitions.iter().map(|partition| (partition.clone(), life)));
+        }
         futures::future::join_all(trees.into_iter().map(|(_, tree)| tree.stop())).await;
         // A publisher that cannot settle it now is asked again before the partition comes back.
         let fences = partitions.iter().map(|partition| self.fence(partition, life));

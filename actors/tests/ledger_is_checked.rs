@@ -89,7 +89,7 @@ async fn readiness_names_the_stage_until_it_adds_up_again() {
         rebuild: None,
     });
     let (registry, catalog) = (house.registry.clone(), house.catalog.clone());
-    let elsewhere = Elsewhere::new("here".to_owned(), registry, catalog, Duration::from_secs(1));
+    let elsewhere = Elsewhere::new("here".to_owned(), registry, catalog, Duration::from_secs(1), 10);
     let stats = Stats::start(house.clone(), None, Arc::new(elsewhere));
     let mut stage = start(&[], Arc::new(StreamModels), Vec::new()).await;
     let wrong = Arc::new(AtomicBool::new(false));

@@ -2,14 +2,13 @@
 //! added, frozen until the group has expelled them, and the broker stands still now and then. In the end every window is
 //! compared with one computed apart, and the ledger must add up to what was sent.
 
-use crate::process::resident_mb;
+use crate::process::{resident_mb, signal};
 use crate::table::{print, short};
 use crate::topics::{Ends, Inlet};
 use crate::verdict::{Check, check};
 use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -66,11 +65,6 @@ impl Worker {
             signal(process.pid(), name);
         }
     }
-}
-
-fn signal(pid: u32, name: &str) {
-    // A process that has just ended needs none.
-    let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
 }
 
 /// How often something was done to somebody.

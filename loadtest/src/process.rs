@@ -1,6 +1,7 @@
 //! What processes cost, read from /proc.
 
 use std::fs::read_to_string;
+use std::process::Command;
 
 /// Clock ticks a second of /proc on Linux; fixed since the beginning.
 const TICKS: f64 = 100.0;
@@ -17,6 +18,14 @@ pub fn tree(pid: u32) -> Vec<u32> {
         }
     }
     all
+}
+
+/// Sends a signal to a process and all its children: a broker is the child of the script that keeps it.
+pub fn signal(pid: u32, name: &str) {
+    for pid in tree(pid) {
+        // One that has just ended needs none.
+        let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    }
 }
 
 /// CPU seconds, user and system, of a process and its children so far.

@@ -1,6 +1,6 @@
 //! One worker and one stream that is made to be trouble: disordered, poisoned, or with a broker that goes away.
 
-use crate::process::resident_mb;
+use crate::process::{resident_mb, signal};
 use crate::topics::Inlet;
 use crate::verdict::{Check, check};
 use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::Offset;
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -135,11 +134,6 @@ pub async fn run(kafka: &Kafka, trial: Trial) -> Result<Outcome> {
 
 async fn windowed(worker: &Tidecast, input: &str) -> u64 {
     worker.metric("events_windowed_total", &[("topic", input)]).await.unwrap_or(0.0) as u64
-}
-
-fn signal(pid: u32, name: &str) {
-    // A process that has just ended needs none.
-    let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
 }
 
 /// Events that are in any order among themselves, at most: less than lateness allows.

@@ -430,6 +430,10 @@ impl tidecast_actors::publisher::PublisherEvents for Connection {
         self.failover.start_over(why)
     }
 
+    fn least_life(&self, partition: &tidecast_event::TopicPartition) -> u64 {
+        self.failover.least_life(partition)
+    }
+
     fn connected(&self, trouble: Option<&str>) {
         if trouble.is_none() {
             self.connected.send_replace(true);

@@ -94,6 +94,7 @@ impl Service {
             house.registry.clone(),
             catalog.clone(),
             settings.monitoring.metrics_interval,
+            settings.realtime_ml.model_cache_size,
         ));
         tables.tell(elsewhere.clone());
         let stats = Stats::start(house.clone(), engine.topology.clone(), elsewhere.clone());

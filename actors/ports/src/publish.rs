@@ -96,6 +96,9 @@ pub trait Publisher: Send {
     /// what comes to be produced and committed.
     fn wake_with(&mut self, _wake: Wake) {}
 
+    /// The next commit is of partitions that had not left before this: one that leaves from here on is not committed.
+    fn mark(&mut self) {}
+
     /// From here on what is produced is of a backlog, which nobody waits for: more of it may go together. Or no longer.
     fn backlog(&mut self, _backlog: bool) {}
 

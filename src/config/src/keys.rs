@@ -373,7 +373,7 @@ pub(crate) const KEYS: &[Key] = &[
         "realtime_ml.model_cache_size",
         count(10_000_000),
         Some("10000"),
-        "models whose newest forecast is kept ready for readers",
+        "models of other processes that a gateway keeps ready, where 20,000 are too few",
     ),
     Key::new(
         "realtime_ml.max_latency_ms",

@@ -251,7 +251,7 @@ pub enum AuthKeys {
 /// Models while running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RealtimeMl {
-    /// Models whose newest forecast is kept ready.
+    /// Models of other processes that a gateway keeps ready, where 20,000 are too few.
     pub model_cache_size: usize,
     /// Slower inferences are logged and counted.
     pub max_latency: Duration,

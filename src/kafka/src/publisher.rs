@@ -109,7 +109,7 @@ pub struct KafkaPublisher {
     held_bytes: usize,
     /// Records of the open transaction: they go once more where the group refuses it for a rebalance.
     sent: Vec<OutputRecord>,
-    /// What had left this member when the transaction was begun.
+    /// What had left this member when the commit was begun.
     mark: u64,
     /// Since when the first of them waits.
     held_since: Option<Instant>,
@@ -149,6 +149,7 @@ impl KafkaPublisher {
                 .init_transactions(timeout)
                 .map_err(|error| failure("transactions cannot be begun", &error))?;
         }
+        let mark = group.mark();
         Ok(KafkaPublisher {
             producer,
             topics,
@@ -161,7 +162,7 @@ impl KafkaPublisher {
             held: VecDeque::new(),
             held_bytes: 0,
             sent: Vec::new(),
-            mark: 0,
+            mark,
             held_since: None,
             backlog: false,
             refused: None,
@@ -183,7 +184,6 @@ impl KafkaPublisher {
                 return Err(self.broken_by(failure("a transaction was not begun", &error)));
             }
             self.begun = true;
-            self.mark = self.group.mark();
         }
         Ok(())
     }
@@ -379,6 +379,10 @@ impl Publisher for KafkaPublisher {
 
     fn wake_with(&mut self, wake: Wake) {
         self.producer.wake_with(wake);
+    }
+
+    fn mark(&mut self) {
+        self.mark = self.group.mark();
     }
 
     fn backlog(&mut self, backlog: bool) {

@@ -89,10 +89,7 @@ impl KafkaPublisher {
         while self.group.generation() == generation && begun.elapsed() < NEXT_GENERATION {
             std::thread::sleep(LOOK);
         }
-        let mark = self.mark;
         self.begin()?;
-        // What came from a partition that left since the first try is not to be said by us.
-        self.mark = mark;
         let records = self.sent.len();
         let mut again: std::collections::VecDeque<_> = std::mem::take(&mut self.sent).into();
         again.append(&mut self.held);
