@@ -117,11 +117,11 @@ async fn poison(kafka: &Kafka, events: u64) -> Result<Line> {
 
 async fn broker_away(kafka: &Kafka) -> Result<Line> {
     let trial = Trial {
-        events: 6_000_000,
+        events: 7_000_000,
         rate: Some(100_000),
         poison_every: None,
         disorder: false,
-        broker_away: Some((10, 30)),
+        broker_away: Some((20, 30)),
     };
     let outcome = trial::run(kafka, trial).await?;
     let (before, most) = outcome.resident_mb;
