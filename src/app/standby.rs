@@ -58,7 +58,8 @@ impl Following {
             catalog: house.catalog.clone(),
             book: house.book.clone(),
             registry: Arc::default(),
-            regressors: Arc::default(),
+            // What is heard of other instances' windows is heard once.
+            regressors: house.regressors.clone(),
             brains: house.brains.clone(),
             fits: house.fits.clone(),
             metrics,

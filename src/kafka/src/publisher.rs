@@ -108,7 +108,7 @@ pub struct KafkaPublisher {
     held: VecDeque<OutputRecord>,
     held_bytes: usize,
     /// Records of the open transaction: they go once more where the group refuses it for a rebalance.
-    sent: Vec<OutputRecord>,
+    sent: transaction::Sent,
     /// What had left this member when the commit was begun.
     mark: u64,
     /// Since when the first of them waits.
@@ -161,7 +161,7 @@ impl KafkaPublisher {
             record_bytes_max: cluster.options().producer.max_request_bytes,
             held: VecDeque::new(),
             held_bytes: 0,
-            sent: Vec::new(),
+            sent: transaction::Sent::default(),
             mark,
             held_since: None,
             backlog: false,

@@ -8,9 +8,10 @@ use super::KafkaPublisher;
 use crate::delivery::failure;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{Producer, PurgeConfig};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidecast_ports::publish::CommitOffset;
-use tidecast_ports::{PublishError, Recover};
+use tidecast_ports::{OutputRecord, PublishError, Recover};
 
 /// Rebalances that one commit may meet.
 const TRIES: usize = 4;
@@ -18,6 +19,43 @@ const TRIES: usize = 4;
 pub(super) const NEXT_GENERATION: Duration = Duration::from_secs(3);
 /// Between two looks.
 pub(super) const LOOK: Duration = Duration::from_millis(1);
+
+/// Bytes of records that are kept until their transaction is committed. Of a larger one nothing is: a rebalance that refuses it
+/// costs a restart from the commit before.
+const SENT_BYTES_MAX: usize = 32 << 20;
+
+/// The records of the open transaction.
+#[derive(Default)]
+pub(super) struct Sent {
+    records: Vec<OutputRecord>,
+    bytes: usize,
+}
+
+impl Sent {
+    pub fn push(&mut self, record: OutputRecord) {
+        self.bytes += record.size();
+        if self.is_whole() {
+            self.records.push(record);
+        } else {
+            self.records = Vec::new();
+        }
+    }
+
+    /// All of them are here.
+    fn is_whole(&self) -> bool {
+        self.bytes <= SENT_BYTES_MAX
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.bytes = 0;
+    }
+
+    fn take(&mut self) -> Vec<OutputRecord> {
+        self.bytes = 0;
+        std::mem::take(&mut self.records)
+    }
+}
 
 /// The group has begun another generation, or is about to: the same may be taken in the next.
 pub(super) fn is_between_generations(error: &KafkaError) -> bool {
@@ -59,7 +97,7 @@ impl KafkaPublisher {
             }
             match self.producer.send_offsets_to_transaction(&list, &group, self.timeout) {
                 Ok(()) => break,
-                Err(error) if tried < TRIES && is_between_generations(&error) => {
+                Err(error) if tried < TRIES && self.sent.is_whole() && is_between_generations(&error) => {
                     self.once_more(generation)?;
                 }
                 Err(error) => {
@@ -90,11 +128,11 @@ impl KafkaPublisher {
             std::thread::sleep(LOOK);
         }
         self.begin()?;
-        let records = self.sent.len();
-        let mut again: std::collections::VecDeque<_> = std::mem::take(&mut self.sent).into();
+        let mut again = VecDeque::from(self.sent.take());
+        let records = again.len();
         again.append(&mut self.held);
         self.held = again;
-        self.held_bytes = self.held.iter().map(tidecast_ports::OutputRecord::size).sum();
+        self.held_bytes = self.held.iter().map(OutputRecord::size).sum();
         self.release()?;
         tracing::info!(records, took = ?begun.elapsed(), "a rebalance came between: the transaction goes once more");
         Ok(())
@@ -103,5 +141,32 @@ impl KafkaPublisher {
     fn partition_has_left(&mut self) -> PublishError {
         let message = "a partition has left this instance before its outputs were committed".to_owned();
         self.broken_by(PublishError { recover: Recover::Restart, message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidecast_ports::Destination;
+
+    #[test]
+    fn of_too_large_a_transaction_nothing_is_kept() {
+        let record = |bytes: usize| OutputRecord {
+            destination: Destination::Aggregates,
+            partition: None,
+            key: None,
+            value: Some(vec![0; bytes].into()),
+            id: None,
+            headers: Vec::new(),
+        };
+        let mut sent = Sent::default();
+        sent.push(record(10));
+        assert!(sent.is_whole());
+        sent.push(record(SENT_BYTES_MAX));
+        sent.push(record(10));
+        assert!(!sent.is_whole() && sent.records.is_empty());
+        sent.clear();
+        sent.push(record(10));
+        assert_eq!((sent.is_whole(), sent.take().len()), (true, 1));
     }
 }
