@@ -199,7 +199,9 @@ class Chart(unittest.TestCase):
                            for kind in (("StatefulSet", "demo-tidecast-worker"), ("Deployment", "demo-tidecast-gateway"))]
         self.assertEqual(worker["envFrom"], [{"secretRef": {"name": "snapshots-user"}}])
         self.assertNotIn("envFrom", gateway)
-        by_role = self.render(*self.values("insecure"), "--set", "state.shared=s3://snapshots")
+        self.assertIs(config["state"]["standby"], False)
+        by_role = self.render(*self.values("insecure"), "--set", "state.shared=s3://snapshots", "--set", "state.standby=true")
+        self.assertIs(tomllib.loads(by_role["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])["state"]["standby"], True)
         worker = by_role["StatefulSet", "demo-tidecast-worker"]["spec"]["template"]["spec"]["containers"][0]
         self.assertNotIn("envFrom", worker)
 
