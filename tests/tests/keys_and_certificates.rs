@@ -83,11 +83,11 @@ async fn keys_are_fetched_and_rotated_and_every_listener_speaks_tls() {
     ));
     let tidecast = setup.start().await;
     tidecast_tests::process::http();
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([reqwest::Certificate::from_pem(certificate.pem().as_bytes()).unwrap()])
-        .build()
-        .unwrap();
+    let builder = || {
+        let certificate = reqwest::Certificate::from_pem(certificate.pem().as_bytes()).unwrap();
+        reqwest::Client::builder().no_proxy().tls_certs_only([certificate])
+    };
+    let client = builder().build().unwrap();
     let status = async |token: &str| {
         let url = format!("https://localhost:{}/api/stats", setup.ports.app);
         client.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
@@ -99,11 +99,18 @@ async fn keys_are_fetched_and_rotated_and_every_listener_speaks_tls() {
     eventually("the new key is taken", WAIT, rotated).await;
     let forgotten = async || (status(&old.token(&["viewer"])).await == 401).then_some(());
     eventually("the old key is not", WAIT, forgotten).await;
-    let config =
-        client.get(format!("https://localhost:{}/api/client-config", setup.ports.app)).send().await.unwrap();
-    assert!(config.headers().contains_key("strict-transport-security"));
-    let config: Value = config.json().await.unwrap();
-    assert!(config["websocket_url"].as_str().unwrap().starts_with("wss://localhost:"), "{config}");
+    // By HTTP/2, as browsers do, which has no `Host`, and by HTTP/1.1.
+    for (client, version) in [
+        (client.clone(), reqwest::Version::HTTP_2),
+        (builder().http1_only().build().unwrap(), reqwest::Version::HTTP_11),
+    ] {
+        let url = format!("https://localhost:{}/api/client-config", setup.ports.app);
+        let config = client.get(url).send().await.unwrap();
+        assert_eq!(config.version(), version);
+        assert!(config.headers().contains_key("strict-transport-security"));
+        let config: Value = config.json().await.unwrap();
+        assert!(config["websocket_url"].as_str().unwrap().starts_with("wss://localhost:"), "{config}");
+    }
     // The admin listener speaks in the clear here, and asks for a token all the same.
     assert_eq!(tidecast.admin("/metrics").await.status, 401);
 }

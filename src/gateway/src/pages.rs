@@ -4,7 +4,7 @@ use crate::browser::page_policy;
 use crate::problem::Problem;
 use crate::services::App;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
@@ -16,10 +16,12 @@ struct Files;
 const NOT_PAGES: [&str; 7] = ["/api", "/stream", "/ws", "/health", "/metrics", "/openapi.json", "/assets"];
 
 /// The `host:port` at which this client reaches the WebSocket listener: the host that it used here, with that port.
-pub(crate) fn websocket_authority(app: &App, headers: &HeaderMap) -> String {
+/// An HTTP/2 request has it in its address.
+pub(crate) fn websocket_authority(app: &App, headers: &HeaderMap, uri: &Uri) -> String {
     let port = app.websocket_address.port();
     let bound = app.websocket_address.ip();
-    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let asked = asked.or_else(|| uri.authority().map(|authority| authority.as_str())).unwrap_or_default();
     let host = match asked.rfind(':') {
         Some(colon) if !asked[colon..].contains(']') => &asked[..colon],
         _ => asked,
@@ -72,7 +74,7 @@ pub(crate) async fn page_or_file(State(app): State<Arc<App>>, request: Request) 
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => content.data.into_owned().into_response(),
     };
-    let authority = websocket_authority(&app, request.headers());
+    let authority = websocket_authority(&app, request.headers(), request.uri());
     let policy = page_policy(&format!(" ws://{authority} wss://{authority}"));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));

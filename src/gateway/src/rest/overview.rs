@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::services::App;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -137,8 +137,8 @@ pub(crate) async fn ticket(State(app): State<Arc<App>>, Who(caller): Who) -> Res
 #[utoipa::path(get, path = "/api/client-config", tag = "overview", responses(
     (status = 200, description = "Addresses", body = schemas::ClientConfig),
 ))]
-pub(crate) async fn client_config(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let authority = websocket_authority(&app, &headers);
+pub(crate) async fn client_config(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+    let authority = websocket_authority(&app, &headers, &uri);
     let scheme = if app.settings().websocket.listener.tls.is_some() { "wss" } else { "ws" };
     let series: Vec<&str> = app.settings().series.iter().map(|spec| spec.name.as_str()).collect();
     let body = json!({
