@@ -6,7 +6,7 @@ use crate::process::{resident_mb, signal};
 use crate::table::{print, short};
 use crate::topics::{Ends, Inlet};
 use crate::verdict::{Check, check};
-use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
+use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::sync::Arc;
@@ -242,21 +242,14 @@ fn produce(inlet: &Inlet, options: &Options, events: u64, sent: &AtomicU64) -> R
     let start = Instant::now();
     let mut line = Vec::with_capacity(160);
     for number in 0..events {
-        let reading = Reading::number(number);
-        reading.write(number, "sensor_data", filled_at_ms(number, &reading), &mut line);
-        inlet.send(&reading.key(), reading.partition(), &line)?;
+        inlet.reading(number, &mut line)?;
         sent.store(number + 1, Ordering::Release);
         if number % 512 == 0 {
             let due = start + Duration::from_secs_f64(number as f64 / options.rate as f64);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
         }
     }
-    for source in 0..SOURCES {
-        let flush = Reading { source, behind_ms: 0, hundredths: 0 };
-        flush.write(events + source, "flush", flush_at_ms(events), &mut line);
-        inlet.send(&flush.key(), flush.partition(), &line)?;
-    }
-    inlet.finish()
+    inlet.close_windows(events)
 }
 
 /// Does one thing to somebody. `Some` is how long the broker stands still.

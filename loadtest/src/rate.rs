@@ -4,7 +4,7 @@ use crate::process::{cpu_seconds, machine_cpu_seconds, resident_mb};
 use crate::table::{print, short};
 use crate::topics::{Ends, Inlet};
 use crate::verdict::{Check, check};
-use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
+use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use std::time::{Duration, Instant};
@@ -111,16 +111,9 @@ async fn fill(kafka: &Kafka, events: u64) -> Result<String> {
     let inlet = Inlet::new(kafka, &topic, 20)?;
     let mut line = Vec::with_capacity(160);
     for number in 0..events {
-        let reading = Reading::number(number);
-        reading.write(number, "sensor_data", filled_at_ms(number, &reading), &mut line);
-        inlet.send(&reading.key(), reading.partition(), &line)?;
+        inlet.reading(number, &mut line)?;
     }
-    for source in 0..SOURCES {
-        let flush = Reading { source, behind_ms: 0, hundredths: 0 };
-        flush.write(events + source, "flush", flush_at_ms(events), &mut line);
-        inlet.send(&flush.key(), flush.partition(), &line)?;
-    }
-    inlet.finish()?;
+    inlet.close_windows(events)?;
     Ok(topic)
 }
 

@@ -4,7 +4,7 @@
 use crate::table::{print, quantile, short};
 use crate::topics::{Inlet, outlet};
 use crate::verdict::{Check, check};
-use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
+use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
 use anyhow::{Result, bail};
 use clap::Args;
 use rdkafka::message::Message;
@@ -209,9 +209,7 @@ fn produce(inlet: &Inlet, rate: u64, stop: &AtomicBool, sent: &AtomicU64) -> Res
     let mut line = Vec::with_capacity(160);
     let mut number = 0;
     while !stop.load(Ordering::Acquire) {
-        let reading = Reading::number(number);
-        reading.write(number, "sensor_data", filled_at_ms(number, &reading), &mut line);
-        inlet.send(&reading.key(), reading.partition(), &line)?;
+        inlet.reading(number, &mut line)?;
         number += 1;
         if number % 64 == 0 {
             let due = start + Duration::from_secs_f64(number as f64 / rate as f64);
@@ -219,12 +217,7 @@ fn produce(inlet: &Inlet, rate: u64, stop: &AtomicBool, sent: &AtomicU64) -> Res
         }
     }
     sent.store(number, Ordering::Release);
-    for source in 0..SOURCES {
-        let flush = Reading { source, behind_ms: 0, hundredths: 0 };
-        flush.write(number + source, "flush", flush_at_ms(number), &mut line);
-        inlet.send(&flush.key(), flush.partition(), &line)?;
-    }
-    inlet.finish()
+    inlet.close_windows(number)
 }
 
 /// Waits until those that stay have every event in their ledger.

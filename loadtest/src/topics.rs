@@ -1,5 +1,6 @@
 //! Filling topics and watching them.
 
+use crate::workload::{Reading, SOURCES, filled_at_ms, flush_at_ms};
 use anyhow::{Context, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -47,6 +48,25 @@ impl Inlet {
                 Err((error, _)) => return Err(error).context(self.topic.clone()),
             }
         }
+    }
+
+    /// Queues the reading with that number, at the time that it has in a topic filled at once. `line` is written anew.
+    pub fn reading(&self, number: u64, line: &mut Vec<u8>) -> Result<()> {
+        let reading = Reading::number(number);
+        reading.write(number, "sensor_data", filled_at_ms(number, &reading), line);
+        self.send(&reading.key(), reading.partition(), line)
+    }
+
+    /// Ends a topic of `events` readings: one event per sensor moves every watermark past all windows. Waits until all of
+    /// it is there.
+    pub fn close_windows(&self, events: u64) -> Result<()> {
+        let mut line = Vec::with_capacity(160);
+        for source in 0..SOURCES {
+            let flush = Reading { source, behind_ms: 0, hundredths: 0 };
+            flush.write(events + source, "flush", flush_at_ms(events), &mut line);
+            self.send(&flush.key(), flush.partition(), &line)?;
+        }
+        self.finish()
     }
 
     /// Waits until all of it is there.

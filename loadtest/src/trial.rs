@@ -3,7 +3,7 @@
 use crate::process::{resident_mb, signal};
 use crate::topics::Inlet;
 use crate::verdict::{Check, check};
-use crate::workload::{LATENESS_MS, PARTITIONS, Reading, SOURCES, filled_at_ms, flush_at_ms};
+use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
 use anyhow::{Context, Result, bail};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::Offset;
@@ -157,9 +157,7 @@ fn produce(inlet: &Inlet, trial: Trial, sent: &AtomicU64) -> Result<u64> {
         }
         first += stretch;
         for number in numbers {
-            let reading = Reading::number(number);
-            reading.write(number, "sensor_data", filled_at_ms(number, &reading), &mut line);
-            inlet.send(&reading.key(), reading.partition(), &line)?;
+            inlet.reading(number, &mut line)?;
             let count = sent.fetch_add(1, Ordering::AcqRel) + 1;
             if trial.poison_every.is_some_and(|every| count.is_multiple_of(every)) {
                 let Poison { bytes, .. } = &broken[poison as usize % broken.len()];
@@ -172,12 +170,7 @@ fn produce(inlet: &Inlet, trial: Trial, sent: &AtomicU64) -> Result<u64> {
             }
         }
     }
-    for source in 0..SOURCES {
-        let flush = Reading { source, behind_ms: 0, hundredths: 0 };
-        flush.write(trial.events + source, "flush", flush_at_ms(trial.events), &mut line);
-        inlet.send(&flush.key(), flush.partition(), &line)?;
-    }
-    inlet.finish()?;
+    inlet.close_windows(trial.events)?;
     Ok(poison)
 }
 
