@@ -6,7 +6,8 @@ use crate::process::{resident_mb, signal};
 use crate::table::{print, short};
 use crate::topics::{Ends, Inlet};
 use crate::verdict::{Check, check};
-use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
+use crate::worker;
+use crate::workload::{PARTITIONS, SOURCES};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::sync::Arc;
@@ -119,11 +120,12 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
 
 /// Runs.
 pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
-    let input = tidecast_tests::kafka::unique("chaos");
+    let group = tidecast_tests::kafka::unique("chaos");
+    let (input, output) = (format!("{group}.events"), format!("{group}.aggregates"));
     kafka.create(&input, PARTITIONS).await;
-    let events = options.rate * options.seconds;
-    let (mut workers, output) = workers(kafka, options, &input);
     kafka.create(&output, PARTITIONS).await;
+    let events = options.rate * options.seconds;
+    let mut workers = workers(kafka, options, &group);
     for worker in &mut workers {
         worker.start();
     }
@@ -202,39 +204,15 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     Ok(Outcome { faults, found, settled, events: flushed, peak_mb, silence })
 }
 
-fn workers(kafka: &Kafka, options: &Options, input: &str) -> (Vec<Worker>, String) {
-    let first = Setup::new("chaos", kafka).name;
-    let output = format!("{first}.aggregates");
+fn workers(kafka: &Kafka, options: &Options, group: &str) -> Vec<Worker> {
     let make = |number: usize| {
-        let setup = Setup::new("worker", kafka).with(&format!(
-            r#"
-            roles = ["worker"]
-            [kafka]
-            group_id = "{first}"
-            [topics]
-            events = "{input}"
-            aggregates = "{output}"
-            predictions = "{first}.predictions"
-            alerts = "{first}.alerts"
-            metrics = "{first}.metrics"
-            dlq = "{first}.dlq"
-            partitions = {PARTITIONS}
-            [state]
-            snapshot_interval_seconds = 5
-            [[series]]
-            name = "readings"
-            key = "source"
-            values = ["value"]
-            window = {{ kind = "tumbling", size = "1s" }}
-            lateness = "{LATENESS_MS}ms"
-            idle_after = "10m"
-            "#
-        ));
+        let setup =
+            worker::member("worker", kafka, group, 1_000).with("[state]\nsnapshot_interval_seconds = 5");
         let lasting = (!options.nameless).then(|| format!("kafka.group_instance_id=worker-{number}"));
         let arguments = lasting.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect();
         Worker { setup, arguments, process: None, back_at: Instant::now(), frozen_until: None }
     };
-    ((0..options.workers).map(make).collect(), output)
+    (0..options.workers).map(make).collect()
 }
 
 /// Sends at the rate, then what moves every watermark past all windows.

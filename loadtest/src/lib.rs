@@ -16,4 +16,5 @@ pub mod table;
 pub mod topics;
 pub mod trial;
 pub mod verdict;
+pub mod worker;
 pub mod workload;

@@ -4,7 +4,8 @@
 use crate::table::{print, quantile, short};
 use crate::topics::{Inlet, outlet};
 use crate::verdict::{Check, check};
-use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
+use crate::worker;
+use crate::workload::{PARTITIONS, SOURCES};
 use anyhow::{Result, bail};
 use clap::Args;
 use rdkafka::message::Message;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tidecast_tests::{Kafka, Setup, Tidecast};
+use tidecast_tests::{Kafka, Tidecast};
 use tokio::time::sleep;
 
 /// What to run.
@@ -62,33 +63,15 @@ struct Group<'k> {
 
 impl Group<'_> {
     async fn member(&self) -> Tidecast {
-        let Group { name, input, output, standby, shared, .. } = self;
-        let setup = Setup::new("member", self.kafka).with(&format!(
+        let setup = worker::member("member", self.kafka, &self.name, WINDOW_MS).with(&format!(
             r#"
-            roles = ["worker"]
-            [kafka]
-            group_id = "{name}"
-            [topics]
-            events = "{input}"
-            aggregates = "{output}"
-            predictions = "{name}.predictions"
-            alerts = "{name}.alerts"
-            metrics = "{name}.metrics"
-            dlq = "{name}.dlq"
-            partitions = {PARTITIONS}
             [state]
-            standby = {standby}
+            standby = {}
             shared = "file://{}"
             snapshot_interval_seconds = 2
-            [[series]]
-            name = "readings"
-            key = "source"
-            values = ["value"]
-            window = {{ kind = "tumbling", size = "{WINDOW_MS}ms" }}
-            lateness = "{LATENESS_MS}ms"
-            idle_after = "10m"
             "#,
-            shared.path().display()
+            self.standby,
+            self.shared.path().display()
         ));
         let member = setup.start().await;
         // The folder lives as long as this program: the member has its state in it.
@@ -136,7 +119,7 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
 
 /// Runs.
 pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
-    let name = Setup::new("rebalance", kafka).name;
+    let name = tidecast_tests::kafka::unique("rebalance");
     let (input, output) = (format!("{name}.events"), format!("{name}.aggregates"));
     kafka.create(&input, PARTITIONS).await;
     kafka.create(&output, PARTITIONS).await;

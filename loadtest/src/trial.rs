@@ -3,6 +3,7 @@
 use crate::process::{resident_mb, signal};
 use crate::topics::Inlet;
 use crate::verdict::{Check, check};
+use crate::worker;
 use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
 use anyhow::{Context, Result, bail};
 use rdkafka::message::{Headers, Message};
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidecast_tests::oracle::Seeded;
 use tidecast_tests::poison::{Poison, corpus};
-use tidecast_tests::{Kafka, Setup, Tidecast};
+use tidecast_tests::{Kafka, Tidecast};
 use tokio::time::sleep;
 
 /// After the last event, everything has to be done within this.
@@ -56,20 +57,7 @@ pub struct Outcome {
 
 /// Runs one.
 pub async fn run(kafka: &Kafka, trial: Trial) -> Result<Outcome> {
-    let setup = Setup::new("trial", kafka).with(&format!(
-        r#"
-        roles = ["worker"]
-        [topics]
-        partitions = {PARTITIONS}
-        [[series]]
-        name = "readings"
-        key = "source"
-        values = ["value"]
-        window = {{ kind = "tumbling", size = "1s" }}
-        lateness = "{LATENESS_MS}ms"
-        idle_after = "10m"
-        "#
-    ));
+    let setup = worker::worker("trial", kafka, 1_000);
     let (input, output) = (setup.topic("events"), setup.topic("aggregates"));
     kafka.create(&input, PARTITIONS).await;
     kafka.create(&output, PARTITIONS).await;
