@@ -6,7 +6,7 @@ use crate::process::{resident_mb, signal};
 use crate::table::{print, short};
 use crate::topics::{Ends, Inlet};
 use crate::verdict::{Check, check};
-use crate::worker;
+use crate::worker::{self, WINDOWED, counted};
 use crate::workload::{PARTITIONS, SOURCES};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -302,19 +302,19 @@ async fn settle(workers: &[Worker], ends: &Ends, input: &str, events: u64) -> Re
     let (mut end, mut quiet_since) = (0, Instant::now());
     loop {
         sleep_until((Instant::now() + Duration::from_millis(200)).into()).await;
-        let mut windowed = 0.0;
+        let mut windowed = 0;
         for process in workers.iter().filter_map(|worker| worker.process.as_ref()) {
             if process.try_get(process.ports().admin, "/health/live").await.is_some() {
-                windowed += process.metric("events_windowed_total", &[("topic", input)]).await.unwrap_or(0.0);
+                windowed += counted([process], WINDOWED, input).await;
             }
         }
         let now = tokio::task::block_in_place(|| ends.sum())?;
         if now != end {
             (end, quiet_since) = (now, Instant::now());
         }
-        let complete = windowed as u64 == events && quiet_since.elapsed() > Duration::from_secs(3);
+        let complete = windowed == events && quiet_since.elapsed() > Duration::from_secs(3);
         if complete || start.elapsed() > SETTLE {
-            return Ok(Settled { windowed: windowed as u64, took: start.elapsed() });
+            return Ok(Settled { windowed, took: start.elapsed() });
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::table::{print, quantile, short};
 use crate::topics::{Inlet, outlet};
 use crate::verdict::{Check, check};
-use crate::worker;
+use crate::worker::{self, WINDOWED, counted};
 use crate::workload::{PARTITIONS, SOURCES};
 use anyhow::{Result, bail};
 use clap::Args;
@@ -207,12 +207,8 @@ fn produce(inlet: &Inlet, rate: u64, stop: &AtomicBool, sent: &AtomicU64) -> Res
 async fn settled(stay: &[Tidecast], group: &Group<'_>, events: u64) -> Result<()> {
     let start = Instant::now();
     loop {
-        let mut windowed = 0.0;
-        for member in stay {
-            windowed +=
-                member.metric("events_windowed_total", &[("topic", &group.input)]).await.unwrap_or(0.0);
-        }
-        if windowed as u64 == events {
+        let windowed = counted(stay, WINDOWED, &group.input).await;
+        if windowed == events {
             sleep(Duration::from_secs(1)).await;
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use crate::process::{resident_mb, signal};
 use crate::topics::Inlet;
 use crate::verdict::{Check, check};
-use crate::worker;
+use crate::worker::{self, WINDOWED, counted};
 use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
 use anyhow::{Context, Result, bail};
 use rdkafka::message::{Headers, Message};
@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tidecast_tests::Kafka;
 use tidecast_tests::oracle::Seeded;
 use tidecast_tests::poison::{Poison, corpus};
-use tidecast_tests::{Kafka, Tidecast};
 use tokio::time::sleep;
 
 /// After the last event, everything has to be done within this.
@@ -80,7 +80,7 @@ pub async fn run(kafka: &Kafka, trial: Trial) -> Result<Outcome> {
         let back = Instant::now();
         loop {
             resident.1 = f64::max(resident.1, resident_mb(worker.pid(), "VmRSS"));
-            let taken = windowed(&worker, &input).await;
+            let taken = counted([&worker], WINDOWED, &input).await;
             let due = ((begun.elapsed().as_secs_f64() * rate as f64) as u64).min(trial.events);
             // What is sent within half a second is on its way in any case.
             if taken + rate / 2 >= due {
@@ -96,20 +96,15 @@ pub async fn run(kafka: &Kafka, trial: Trial) -> Result<Outcome> {
     let poison = producing.join().map_err(|_| anyhow::anyhow!("the producer panicked"))??;
     let events = trial.events + SOURCES;
     let settled = Instant::now();
-    let count = |name: &'static str| {
-        let (worker, input) = (&worker, &input);
-        async move { worker.metric(name, &[("topic", input)]).await.unwrap_or(0.0) as u64 }
-    };
     while settled.elapsed() < SETTLE {
-        let all = (count("events_windowed_total").await, count("events_dead_lettered_total").await)
-            == (events, poison);
-        if all {
+        let dead_lettered = counted([&worker], "events_dead_lettered_total", &input).await;
+        if (counted([&worker], WINDOWED, &input).await, dead_lettered) == (events, poison) {
             break;
         }
         sleep(Duration::from_millis(100)).await;
     }
     let restarts = worker.metric("partition_restarts_total", &[]).await.unwrap_or(0.0) as u64;
-    let windowed = windowed(&worker, &input).await;
+    let windowed = counted([&worker], WINDOWED, &input).await;
     // Everything that it has said is committed once it has ended.
     worker.terminate(Duration::from_secs(20)).await;
     let (found, told) = tokio::task::block_in_place(|| -> Result<_> {
@@ -118,10 +113,6 @@ pub async fn run(kafka: &Kafka, trial: Trial) -> Result<Outcome> {
         Ok((found, told))
     })?;
     Ok(Outcome { found, windowed, events, poison, told, restarts, resident_mb: resident, caught_up })
-}
-
-async fn windowed(worker: &Tidecast, input: &str) -> u64 {
-    worker.metric("events_windowed_total", &[("topic", input)]).await.unwrap_or(0.0) as u64
 }
 
 /// Events that are in any order among themselves, at most: less than lateness allows.

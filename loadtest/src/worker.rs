@@ -1,7 +1,10 @@
 //! Workers over the readings: processes that do nothing but windows, alone or in a group.
 
 use crate::workload::{LATENESS_MS, PARTITIONS};
-use tidecast_tests::{Kafka, Setup};
+use tidecast_tests::{Kafka, Setup, Tidecast};
+
+/// Events that are in their windows.
+pub const WINDOWED: &str = "events_windowed_total";
 
 /// A worker with tumbling windows of `window_ms` in a group and topics of its own.
 pub fn worker(what: &str, kafka: &Kafka, window_ms: i64) -> Setup {
@@ -36,4 +39,13 @@ pub fn member(what: &str, kafka: &Kafka, group: &str, window_ms: i64) -> Setup {
         dlq = "{group}.dlq"
         "#
     ))
+}
+
+/// What the ledgers of these workers say of a topic's events, together: [`WINDOWED`] or another of their counters.
+pub async fn counted(workers: impl IntoIterator<Item = &Tidecast>, counter: &str, topic: &str) -> u64 {
+    let mut sum = 0.0;
+    for worker in workers {
+        sum += worker.metric(counter, &[("topic", topic)]).await.unwrap_or(0.0);
+    }
+    sum as u64
 }
