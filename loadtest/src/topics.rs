@@ -1,9 +1,10 @@
 //! Filling topics and watching them.
 
 use crate::workload::{Reading, SOURCES, filled_at_ms, flush_at_ms};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::time::Duration;
@@ -90,6 +91,25 @@ pub fn outlet(kafka: &Kafka, topic: &str, committed: bool, from: Offset) -> Resu
     }
     consumer.assign(&list)?;
     Ok(consumer)
+}
+
+/// Takes each committed record of a topic, from its beginning to its end.
+pub fn each(
+    kafka: &Kafka,
+    topic: &str,
+    mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
+) -> Result<()> {
+    let consumer = outlet(kafka, topic, true, Offset::Beginning)?;
+    let mut left = kafka.partitions(topic).unwrap_or(0);
+    while left > 0 {
+        match consumer.poll(Duration::from_secs(30)) {
+            Some(Ok(message)) => take(&message)?,
+            Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
+            Some(Err(error)) => return Err(error.into()),
+            None => bail!("{topic}: nothing for 30 s"),
+        }
+    }
+    Ok(())
 }
 
 /// Counts what a `read_committed` reader could see: the sum of the partitions' last stable offsets.

@@ -1,13 +1,12 @@
 //! One worker and one stream that is made to be trouble: disordered, poisoned, or with a broker that goes away.
 
 use crate::process::{resident_mb, signal};
-use crate::topics::Inlet;
+use crate::topics::{Inlet, each};
 use crate::verdict::{Check, check};
 use crate::worker::{self, WINDOWED, counted};
 use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
 use anyhow::{Context, Result, bail};
 use rdkafka::message::{Headers, Message};
-use rdkafka::topic_partition_list::Offset;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,24 +155,14 @@ fn produce(inlet: &Inlet, trial: Trial, sent: &AtomicU64) -> Result<u64> {
 /// Broken records that are there once, with a reason that fits and where they came from.
 fn dead_letters(kafka: &Kafka, dlq: &str, input: &str) -> Result<u64> {
     let broken = corpus();
-    let consumer = crate::topics::outlet(kafka, dlq, true, Offset::Beginning)?;
-    let (mut seen, mut left) = (BTreeMap::new(), kafka.partitions(dlq).unwrap_or(0));
-    while left > 0 {
-        let message = match consumer.poll(Duration::from_secs(30)) {
-            Some(Ok(message)) => message,
-            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => {
-                left -= 1;
-                continue;
-            }
-            Some(Err(error)) => return Err(error.into()),
-            None => bail!("{dlq}: nothing for 30 s"),
-        };
+    let mut seen = BTreeMap::new();
+    each(kafka, dlq, |message| {
         let header = |name: &str| {
             let found = message.headers()?.iter().find(|header| header.key == name)?;
             std::str::from_utf8(found.value?).ok().map(str::to_owned)
         };
         let number = message.key().and_then(|key| std::str::from_utf8(key).ok()?.parse::<u64>().ok());
-        let Some(number) = number else { continue };
+        let Some(number) = number else { return Ok(()) };
         let poison = &broken[number as usize % broken.len()];
         let fits = header("reason").is_some_and(|reason| poison.reasons.contains(&reason.as_str()))
             && header("topic").as_deref() == Some(input)
@@ -181,6 +170,7 @@ fn dead_letters(kafka: &Kafka, dlq: &str, input: &str) -> Result<u64> {
             && header("offset").is_some()
             && message.payload().unwrap_or_default() == poison.bytes.as_deref().unwrap_or_default();
         *seen.entry(number).or_insert(0) += if fits { 1 } else { 2 };
-    }
+        Ok(())
+    })?;
     Ok(seen.values().filter(|times| **times == 1).count() as u64)
 }

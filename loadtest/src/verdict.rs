@@ -1,13 +1,10 @@
 //! Whether the windows that came out are those that had to: every one compared with what was computed apart.
 
-use crate::topics::outlet;
+use crate::topics::each;
 use crate::workload::{expected, flush_at_ms};
-use anyhow::{Result, bail};
-use rdkafka::error::KafkaError;
+use anyhow::Result;
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::Offset;
 use serde::Deserialize;
-use std::time::Duration;
 use tidecast_tests::Kafka;
 
 /// What was found wrong; all zero is exact.
@@ -67,28 +64,17 @@ struct Numbers {
 pub fn check(kafka: &Kafka, topic: &str, events: u64, size: i64, advance: i64) -> Result<Check> {
     let mut windows = expected(events, size, advance);
     let mut found = Check { windows: windows.len(), ..Check::default() };
-    let consumer = outlet(kafka, topic, true, Offset::Beginning)?;
-    let mut left = kafka.partitions(topic).unwrap_or(0);
-    while left > 0 {
-        let message = match consumer.poll(Duration::from_secs(30)) {
-            Some(Ok(message)) => message,
-            Some(Err(KafkaError::PartitionEOF(_))) => {
-                left -= 1;
-                continue;
-            }
-            Some(Err(error)) => return Err(error.into()),
-            None => bail!("{topic}: nothing for 30 s"),
-        };
+    each(kafka, topic, |message| {
         let aggregate: Aggregate<'_> = serde_json::from_slice(message.payload().unwrap_or_default())?;
         let source =
             aggregate.key.strip_prefix("sensor_").and_then(|number| number.parse().ok()).unwrap_or(u64::MAX);
         let start = (aggregate.window_start * 1000.0).round() as i64;
         if start + size > flush_at_ms(events) {
-            continue;
+            return Ok(());
         }
         let Some(window) = windows.get_mut(&(source, start)) else {
             found.extra += 1;
-            continue;
+            return Ok(());
         };
         window.seen += u32::from(aggregate.revision == 0);
         found.doubled += u64::from(window.seen > 1 || aggregate.revision > 0);
@@ -100,7 +86,8 @@ pub fn check(kafka: &Kafka, topic: &str, events: u64, size: i64, advance: i64) -
             .value
             .is_some_and(|v| near(v.sum, window.sum) && near(v.min, window.min) && near(v.max, window.max));
         found.wrong += u64::from(!right || aggregate.event_count != window.count);
-    }
+        Ok(())
+    })?;
     found.missing = windows.values().filter(|window| window.seen == 0).count();
     Ok(found)
 }
