@@ -11,7 +11,7 @@ use crate::workload::{PARTITIONS, SOURCES};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidecast_tests::oracle::Seeded;
 use tidecast_tests::{Kafka, Setup, Tidecast};
@@ -132,14 +132,13 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     for worker in &workers {
         worker.process.as_ref().context("it was started")?.ready().await;
     }
-    let (sent, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let done = Arc::new(AtomicBool::new(false));
     let producing = std::thread::spawn({
-        let (inlet, sent, done, options) =
-            (Inlet::new(kafka, &input, 5)?, sent.clone(), done.clone(), options.clone());
+        let (inlet, done, options) = (Inlet::new(kafka, &input, 5)?, done.clone(), options.clone());
         move || {
-            let sent = produce(&inlet, &options, events, &sent);
+            let produced = produce(&inlet, &options, events);
             done.store(true, Ordering::Release);
-            sent
+            produced
         }
     });
     let ends = Ends::new(kafka, &output)?;
@@ -216,12 +215,11 @@ fn workers(kafka: &Kafka, options: &Options, group: &str) -> Vec<Worker> {
 }
 
 /// Sends at the rate, then what moves every watermark past all windows.
-fn produce(inlet: &Inlet, options: &Options, events: u64, sent: &AtomicU64) -> Result<()> {
+fn produce(inlet: &Inlet, options: &Options, events: u64) -> Result<()> {
     let start = Instant::now();
     let mut line = Vec::with_capacity(160);
     for number in 0..events {
         inlet.reading(number, &mut line)?;
-        sent.store(number + 1, Ordering::Release);
         if number % 512 == 0 {
             let due = start + Duration::from_secs_f64(number as f64 / options.rate as f64);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));

@@ -11,7 +11,7 @@ use clap::Args;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidecast_tests::{Kafka, Tidecast};
@@ -126,11 +126,10 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     let shared = tempfile::tempdir()?;
     let group = Group { kafka, name, input, output, standby: !options.cold, shared };
     let stay = [group.member().await, group.member().await];
-    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let stop = Arc::new(AtomicBool::new(false));
     let producing = std::thread::spawn({
-        let (inlet, stop, sent, rate) =
-            (Inlet::new(kafka, &group.input, 2)?, stop.clone(), sent.clone(), options.rate);
-        move || produce(&inlet, rate, &stop, &sent)
+        let (inlet, stop, rate) = (Inlet::new(kafka, &group.input, 2)?, stop.clone(), options.rate);
+        move || produce(&inlet, rate, &stop)
     });
     let heard: Heard = Arc::new(Mutex::new(vec![Vec::new(); PARTITIONS as usize]));
     let (ended, listening) = (Arc::new(AtomicBool::new(false)), heard.clone());
@@ -174,8 +173,7 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
         changes.push(Change { kind, at, until: Instant::now(), moved: taken });
     }
     stop.store(true, Ordering::Release);
-    producing.join().map_err(|_| anyhow::anyhow!("the producer panicked"))??;
-    let events = sent.load(Ordering::Acquire);
+    let events = producing.join().map_err(|_| anyhow::anyhow!("the producer panicked"))??;
     settled(&stay, &group, events + SOURCES).await?;
     ended.store(true, Ordering::Release);
     listener.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?;
@@ -187,7 +185,8 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     Ok(Outcome { found, events, rebalances: changes.len(), silence_ms, rows })
 }
 
-fn produce(inlet: &Inlet, rate: u64, stop: &AtomicBool, sent: &AtomicU64) -> Result<()> {
+/// Sends until it is told to stop; returns how many readings that were.
+fn produce(inlet: &Inlet, rate: u64, stop: &AtomicBool) -> Result<u64> {
     let start = Instant::now();
     let mut line = Vec::with_capacity(160);
     let mut number = 0;
@@ -199,8 +198,8 @@ fn produce(inlet: &Inlet, rate: u64, stop: &AtomicBool, sent: &AtomicU64) -> Res
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
         }
     }
-    sent.store(number, Ordering::Release);
-    inlet.close_windows(number)
+    inlet.close_windows(number)?;
+    Ok(number)
 }
 
 /// Waits until those that stay have every event in their ledger.

@@ -8,8 +8,6 @@ use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
 use anyhow::{Context, Result, bail};
 use rdkafka::message::{Headers, Message};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidecast_tests::Kafka;
 use tidecast_tests::oracle::Seeded;
@@ -61,11 +59,10 @@ pub async fn run(kafka: &Kafka, trial: Trial) -> Result<Outcome> {
     kafka.create(&input, PARTITIONS).await;
     kafka.create(&output, PARTITIONS).await;
     let mut worker = setup.start().await;
-    let sent = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
     let producing = std::thread::spawn({
-        let (inlet, sent) = (Inlet::new(kafka, &input, 5)?, sent.clone());
-        move || produce(&inlet, trial, &sent)
+        let inlet = Inlet::new(kafka, &input, 5)?;
+        move || produce(&inlet, trial)
     });
     let (mut resident, mut caught_up) = ((0.0, 0.0), 0.0);
     if let Some((after, span)) = trial.broker_away {
@@ -119,9 +116,10 @@ fn stretch(trial: Trial) -> u64 {
     if trial.disorder { LATENESS_MS as u64 * 20 / 2 } else { 1 }
 }
 
-fn produce(inlet: &Inlet, trial: Trial, sent: &AtomicU64) -> Result<u64> {
+/// Sends the stream; returns how many broken records were in it.
+fn produce(inlet: &Inlet, trial: Trial) -> Result<u64> {
     let start = Instant::now();
-    let (broken, mut poison) = (corpus(), 0);
+    let (broken, mut poison, mut sent) = (corpus(), 0, 0_u64);
     let mut random = Seeded::new(11);
     let mut line = Vec::with_capacity(160);
     let stretch = stretch(trial);
@@ -136,14 +134,14 @@ fn produce(inlet: &Inlet, trial: Trial, sent: &AtomicU64) -> Result<u64> {
         first += stretch;
         for number in numbers {
             inlet.reading(number, &mut line)?;
-            let count = sent.fetch_add(1, Ordering::AcqRel) + 1;
-            if trial.poison_every.is_some_and(|every| count.is_multiple_of(every)) {
+            sent += 1;
+            if trial.poison_every.is_some_and(|every| sent.is_multiple_of(every)) {
                 let Poison { bytes, .. } = &broken[poison as usize % broken.len()];
                 inlet.send_any(&poison.to_string(), (poison % PARTITIONS as u64) as i32, bytes.as_deref())?;
                 poison += 1;
             }
-            if let Some(rate) = trial.rate.filter(|_| count.is_multiple_of(512)) {
-                let due = start + Duration::from_secs_f64(count as f64 / rate as f64);
+            if let Some(rate) = trial.rate.filter(|_| sent.is_multiple_of(512)) {
+                let due = start + Duration::from_secs_f64(sent as f64 / rate as f64);
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
         }
