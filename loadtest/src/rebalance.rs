@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tidecast_tests::{Kafka, Tidecast};
+use tidecast_tests::{Kafka, Setup, Tidecast};
 use tokio::time::sleep;
 
 /// What to run.
@@ -51,6 +51,12 @@ struct Change {
     moved: BTreeSet<i32>,
 }
 
+/// A process and the folder that it has its state in, which goes with it.
+struct Member {
+    process: Tidecast,
+    _setup: Setup,
+}
+
 struct Group<'k> {
     kafka: &'k Kafka,
     name: String,
@@ -62,7 +68,7 @@ struct Group<'k> {
 }
 
 impl Group<'_> {
-    async fn member(&self) -> Tidecast {
+    async fn member(&self) -> Member {
         let setup = worker::member("member", self.kafka, &self.name, WINDOW_MS).with(&format!(
             r#"
             [state]
@@ -73,10 +79,7 @@ impl Group<'_> {
             self.standby,
             self.shared.path().display()
         ));
-        let member = setup.start().await;
-        // The folder lives as long as this program: the member has its state in it.
-        std::mem::forget(setup);
-        member
+        Member { process: setup.start().await, _setup: setup }
     }
 
     /// The partitions that a member has now.
@@ -158,15 +161,15 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
         let at = Instant::now();
         let mut guest = group.member().await;
         sleep(AFTER).await;
-        let taken = group.owned(&guest).await;
+        let taken = group.owned(&guest.process).await;
         changes.push(Change { kind: "joins", at, until: Instant::now(), moved: taken.clone() });
         let at = Instant::now();
         let kind = if number % 3 == 2 {
-            guest.kill();
+            guest.process.kill();
             sleep(AFTER_KILL).await;
             "killed"
         } else {
-            guest.terminate(Duration::from_secs(20)).await;
+            guest.process.terminate(Duration::from_secs(20)).await;
             sleep(AFTER).await;
             "leaves"
         };
@@ -203,10 +206,10 @@ fn produce(inlet: &Inlet, rate: u64, stop: &AtomicBool) -> Result<u64> {
 }
 
 /// Waits until those that stay have every event in their ledger.
-async fn settled(stay: &[Tidecast], group: &Group<'_>, events: u64) -> Result<()> {
+async fn settled(stay: &[Member], group: &Group<'_>, events: u64) -> Result<()> {
     let start = Instant::now();
     loop {
-        let windowed = counted(stay, WINDOWED, &group.input).await;
+        let windowed = counted(stay.iter().map(|member| &member.process), WINDOWED, &group.input).await;
         if windowed == events {
             sleep(Duration::from_secs(1)).await;
             return Ok(());
