@@ -7,9 +7,9 @@ use crate::verdict::Check;
 use crate::{chaos, rebalance};
 use anyhow::{Result, bail};
 use clap::Args;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tidecast_event::TopicPartition;
 use tidecast_ports::SnapshotStore;
+use tidecast_simulation::{Histories, run_all};
 use tidecast_store::FolderStore;
 use tidecast_tests::Kafka;
 use tidecast_tests::oracle::Seeded;
@@ -140,25 +140,8 @@ async fn broker_away(kafka: &Kafka) -> Result<Line> {
 }
 
 fn seeds(seeds: u64) -> Line {
-    let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
-    let (windows, deaths) = (AtomicU64::new(0), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
-                        return;
-                    }
-                    let report = tidecast_simulation::run(seed, None);
-                    windows.fetch_add(report.windows as u64, Ordering::Relaxed);
-                    deaths.fetch_add(report.deaths as u64, Ordering::Relaxed);
-                    failed.fetch_add(u64::from(!report.problems.is_empty()), Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    let [windows, deaths, failed] = [windows, deaths, failed].map(AtomicU64::into_inner);
+    let Histories { failures, windows, deaths, .. } = run_all(0..seeds);
+    let failed = failures.len();
     Line {
         test: format!("{seeds} simulated histories"),
         shown: format!("{failed} fail; {windows} windows, {deaths} processes died"),

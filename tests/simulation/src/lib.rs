@@ -8,6 +8,7 @@ pub mod broker;
 pub mod disk;
 pub mod forecasts;
 pub mod group;
+pub mod histories;
 pub mod oracle;
 pub mod process;
 pub mod producer;
@@ -19,4 +20,5 @@ pub mod verdict;
 pub mod workload;
 
 pub use broker::Mutation;
+pub use histories::{Histories, run_all};
 pub use run::{Report, run};

@@ -2,9 +2,8 @@
 //!
 //! `TIDECAST_SIMULATION_SEEDS` is how many; `TIDECAST_SIMULATION_SEED` is one alone, told in full.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
-use tidecast_simulation::{Report, run};
+use tidecast_simulation::{Histories, Report, run, run_all};
 
 /// Seeds in a run of the suite.
 const SEEDS: u64 = 10_000;
@@ -43,41 +42,15 @@ fn windows_forecasts_and_ledger_are_exact_in_every_history() {
     }
     let first = variable("TIDECAST_SIMULATION_FROM").unwrap_or(0);
     let seeds = variable("TIDECAST_SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let (next, begun) = (AtomicU64::new(first), Instant::now());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (mut failures, mut seen) = (Vec::new(), [0_usize; 3]);
-    std::thread::scope(|scope| {
-        let work = || {
-            let (mut failed, mut seen) = (Vec::new(), [0_usize; 3]);
-            loop {
-                let seed = next.fetch_add(1, Relaxed);
-                if seed >= first + seeds {
-                    return (failed, seen);
-                }
-                let report = run(seed, None);
-                let of = [report.windows, report.forecasts, report.deaths];
-                seen.iter_mut().zip(of).for_each(|(all, of)| *all += of);
-                if !report.problems.is_empty() {
-                    failed.push((seed, report));
-                }
-            }
-        };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            let (failed, of) = worker.join().expect("a worker ends");
-            failures.extend(failed);
-            seen.iter_mut().zip(of).for_each(|(all, of)| *all += of);
-        }
-    });
+    let begun = Instant::now();
+    let Histories { failures, windows, forecasts, deaths, threads } = run_all(first..first + seeds);
     let took = begun.elapsed();
-    let [windows, forecasts, deaths] = seen;
     println!(
         "{seeds} histories in {took:.1?} ({:.1} ms each on one of {threads} threads): {windows} windows and {forecasts} \
          forecasts committed, {deaths} processes died, {} histories fail",
         took.as_secs_f64() * 1e3 * threads as f64 / seeds as f64,
         failures.len()
     );
-    failures.sort_by_key(|(seed, _)| *seed);
     for (seed, report) in failures.iter().take(10) {
         println!("{}", tell(*seed, report));
     }
