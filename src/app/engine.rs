@@ -3,6 +3,7 @@
 
 use crate::outward::Spans;
 use crate::standby::Following;
+use crate::trees::trees;
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,26 +11,22 @@ use std::time::Duration;
 use tidecast_actors::actions::ActionSink;
 use tidecast_actors::brain::StreamModels;
 use tidecast_actors::catalog::Catalog;
-use tidecast_actors::events_intake::EventsIntake;
 use tidecast_actors::fit_pool::FitPool;
 use tidecast_actors::house::House;
-use tidecast_actors::intake::Intake;
 use tidecast_actors::messages::PublisherMessage;
 use tidecast_actors::metrics::PipelineMetrics;
-use tidecast_actors::partials_intake::PartialsIntake;
 use tidecast_actors::publisher::{ProducerMaker, Publisher, PublisherArguments};
 use tidecast_actors::rebuild::Rebuild;
 use tidecast_actors::repartition;
 use tidecast_actors::rule_book::RuleBook;
 use tidecast_actors::snapshots::SnapshotQueue;
-use tidecast_actors::topology::{Failover, IntakeMaker, Topology, TopologyParts};
+use tidecast_actors::topology::{Failover, Topology};
 use tidecast_actors::workplace::Workplace;
 use tidecast_config::{Role, Settings};
 use tidecast_kafka::{
     Cluster, Guarantee, KafkaAdmin, KafkaPublisher, OutputTopics, Publishing, Source, SourceControl,
     SourceOptions, SourceThread, TopicSpec,
 };
-use tidecast_mailbox::restart::Policy;
 use tidecast_mailbox::{Capacity, Mailbox, Meters};
 use tidecast_ports::source::BatchPool;
 use tidecast_ports::{SnapshotStore, Tracer, Tracing};
@@ -186,18 +183,9 @@ impl Engine {
             None
         };
         let topology = worker.then(|| {
-            let topology = Topology::new(TopologyParts {
-                house: house.clone(),
-                intakes: intakes(house.clone()),
-                store,
-                runtime: tokio::runtime::Handle::current(),
-                policy: Policy::default(),
-                standby: following.as_ref().map(|following| following.standby.clone()),
-                follows: false,
-            });
+            let standby = following.as_ref().map(|following| following.standby.clone());
+            let topology = trees(&house, &control, store, standby, false);
             failover.connect(&topology);
-            let restart = control.clone();
-            topology.connect(Arc::new(move |partition| restart.restart(partition.clone())));
             topology
         });
         let slot = SourceSlot::default();
@@ -363,16 +351,6 @@ impl BringUp {
 pub fn monotonic_nanos() -> u64 {
     static STARTED: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     u64::try_from(STARTED.get_or_init(std::time::Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Makes what stands at the top of each partition's tree.
-pub fn intakes(house: Arc<House>) -> IntakeMaker {
-    Arc::new(move |partition, record| -> Result<Box<dyn Intake>, String> {
-        match repartition::series_of(&house.settings, &partition.topic) {
-            Some(series) => Ok(Box::new(PartialsIntake::new(&house, partition, series, record)?)),
-            None => Ok(Box::new(EventsIntake::new(&house, partition, record)?)),
-        }
-    })
 }
 
 /// How this process commits, and under which name.

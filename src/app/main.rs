@@ -21,6 +21,7 @@ mod run;
 mod service;
 mod standby;
 mod tables;
+mod trees;
 mod workers;
 
 use clap::Parser;

@@ -1,17 +1,16 @@
 //! The warm standby, wired: a source and trees of their own that follow the partitions of other instances.
 
-use crate::engine::{SourceSlot, intakes, monotonic_nanos};
+use crate::engine::{SourceSlot, monotonic_nanos};
 use crate::outward::Nobody;
+use crate::trees::trees;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tidecast_actors::house::House;
 use tidecast_actors::metrics::PipelineMetrics;
 use tidecast_actors::standby::{Follower, Keeper, Shelf, Standby};
-use tidecast_actors::topology::{Topology, TopologyParts};
 use tidecast_event::TopicPartition;
 use tidecast_kafka::{Cluster, Source, SourceControl, SourceOptions};
-use tidecast_mailbox::restart::Policy;
 use tidecast_mailbox::{Capacity, Mailbox, Meters};
 use tidecast_ports::SnapshotStore;
 use tidecast_ports::source::BatchPool;
@@ -78,17 +77,7 @@ impl Following {
         options.follows = true;
         let source = Source::prepare(cluster, options)?;
         let control = source.control();
-        let topology = Topology::new(TopologyParts {
-            house: house.clone(),
-            intakes: intakes(house.clone()),
-            store,
-            runtime: tokio::runtime::Handle::current(),
-            policy: Policy::default(),
-            standby: None,
-            follows: true,
-        });
-        let restart = control.clone();
-        topology.connect(Arc::new(move |partition| restart.restart(partition.clone())));
+        let topology = trees(&house, &control, store, None, true);
         let lets_go = control.clone();
         let let_go = Box::new(move |partition: &TopicPartition| lets_go.let_go(partition.clone()));
         Ok(Arc::new(Following {
