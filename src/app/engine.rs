@@ -2,11 +2,12 @@
 //! gateway beside it; a rebuild of the past runs it alone.
 
 use crate::outward::Spans;
+use crate::running_source::RunningSource;
 use crate::standby::Following;
 use crate::trees::trees;
 use anyhow::Context;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidecast_actors::actions::ActionSink;
 use tidecast_actors::brain::StreamModels;
@@ -25,7 +26,7 @@ use tidecast_actors::workplace::Workplace;
 use tidecast_config::{Role, Settings};
 use tidecast_kafka::{
     Cluster, Guarantee, KafkaAdmin, KafkaPublisher, OutputTopics, Publishing, Source, SourceControl,
-    SourceOptions, SourceThread, TopicSpec,
+    SourceOptions, TopicSpec,
 };
 use tidecast_mailbox::{Capacity, Mailbox, Meters};
 use tidecast_ports::source::BatchPool;
@@ -44,9 +45,6 @@ const REVOKE_GRACE: Duration = Duration::from_secs(3);
 const EAGER_HEARTBEAT: Duration = Duration::from_millis(100);
 /// Between two tries to reach Kafka at the start.
 pub const RETRY: Duration = Duration::from_secs(1);
-
-/// The source's thread, once it runs.
-pub type SourceSlot = Arc<Mutex<Option<SourceThread>>>;
 
 /// What an engine is made of beside its settings.
 pub struct EngineParts<'m> {
@@ -74,9 +72,8 @@ pub struct Engine {
     pub house: Arc<House>,
     /// The trees, in a process that works on events.
     pub topology: Option<Topology>,
-    source: SourceSlot,
+    source: RunningSource,
     following: Option<Arc<Following>>,
-    control: SourceControl,
     publisher: Mailbox<PublisherMessage>,
     snapshots_ended: std::sync::mpsc::Receiver<()>,
 }
@@ -89,11 +86,9 @@ pub struct BringUp {
     topology: Option<Topology>,
     topics_ready: watch::Sender<bool>,
     is_connected: watch::Receiver<bool>,
-    source: Option<Source>,
+    prepared: Option<Source>,
+    source: RunningSource,
     following: Option<Arc<Following>>,
-    control: SourceControl,
-    /// Where the source's thread is kept.
-    pub slot: SourceSlot,
 }
 
 impl Engine {
@@ -130,15 +125,16 @@ impl Engine {
         if let Guarantee::ExactlyOnce { transactional_id } = &guarantee {
             options.transactional_id = Some(transactional_id.clone());
         }
-        let source = Source::prepare(&cluster, options)?;
-        let control = source.control();
+        let prepared = Source::prepare(&cluster, options)?;
+        let source = RunningSource::new(&prepared);
+        let control = &source.control;
 
         let failover = Arc::new(Failover::default());
         let (snapshots, snapshots_ended) =
             SnapshotQueue::start(store.clone(), pipeline.clone(), Workplace::Threads)?;
         let (topics_ready, topics_are_ready) = watch::channel(false);
         let make =
-            producer_maker(&settings, guarantee, &cluster, &control, &publishing, topics_are_ready.clone());
+            producer_maker(&settings, guarantee, &cluster, control, &publishing, topics_are_ready.clone());
         let (connected, is_connected) = watch::channel(false);
         let arguments = PublisherArguments {
             make,
@@ -184,23 +180,21 @@ impl Engine {
         };
         let topology = worker.then(|| {
             let standby = following.as_ref().map(|following| following.standby.clone());
-            let topology = trees(&house, &control, store, standby, false);
+            let topology = trees(&house, control, store, standby, false);
             failover.connect(&topology);
             topology
         });
-        let slot = SourceSlot::default();
         let bring_up = BringUp {
             cluster,
             house: house.clone(),
             topology: topology.clone(),
             topics_ready,
             is_connected,
-            source: worker.then_some(source),
+            prepared: worker.then_some(prepared),
+            source: source.clone(),
             following: following.clone(),
-            control: control.clone(),
-            slot: slot.clone(),
         };
-        let engine = Engine { house, topology, source: slot, following, control, publisher, snapshots_ended };
+        let engine = Engine { house, topology, source, following, publisher, snapshots_ended };
         Ok((engine, bring_up))
     }
 
@@ -221,13 +215,8 @@ impl Engine {
     }
 
     async fn leave_group(&self) {
-        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(source) = source {
-            self.control.close();
-            let joined = tokio::task::spawn_blocking(move || source.join()).await;
-            if let Ok(Err(error)) = joined {
-                tracing::warn!(%error, "the source did not end in order");
-            }
+        if let Err(error) = self.source.close().await {
+            tracing::warn!(%error, "the source did not end in order");
         }
     }
 
@@ -302,9 +291,8 @@ impl BringUp {
     }
 
     fn join_group(&mut self) -> anyhow::Result<()> {
-        if let (Some(source), Some(topology)) = (self.source.take(), &self.topology) {
-            let thread = source.start(topology.handler())?;
-            *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        if let (Some(source), Some(topology)) = (self.prepared.take(), &self.topology) {
+            self.source.start(source, topology.handler())?;
         }
         Ok(())
     }
@@ -317,9 +305,9 @@ impl BringUp {
             following.warm_up(&self.house).await?;
             self.join_group()?;
         }
-        self.control.let_read();
+        self.source.control.let_read();
         if let Some(following) = self.following.take() {
-            let (house, control) = (self.house.clone(), self.control.clone());
+            let (house, control) = (self.house.clone(), self.source.control.clone());
             tokio::spawn(async move {
                 if let Err(error) = following.keep(&house, control).await {
                     tracing::error!(%error, "nothing is followed any more: partitions are taken over from snapshots");
@@ -333,15 +321,10 @@ impl BringUp {
     pub async fn source_ended(&self) -> anyhow::Error {
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            let ended = {
-                let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-                slot.take_if(|source| source.is_finished())
-            };
-            if let Some(source) = ended {
-                return match tokio::task::spawn_blocking(move || source.join()).await {
-                    Ok(Err(error)) => anyhow::Error::from(error),
-                    _ => anyhow::anyhow!("the Kafka source ended"),
-                };
+            match self.source.ended().await {
+                None => {}
+                Some(Ok(())) => return anyhow::anyhow!("the Kafka source ended"),
+                Some(Err(error)) => return anyhow::Error::from(error),
             }
         }
     }

@@ -18,6 +18,7 @@ mod published_keys;
 mod rebuild;
 mod remote;
 mod run;
+mod running_source;
 mod service;
 mod standby;
 mod tables;

@@ -1,7 +1,8 @@
 //! The warm standby, wired: a source and trees of their own that follow the partitions of other instances.
 
-use crate::engine::{SourceSlot, monotonic_nanos};
+use crate::engine::monotonic_nanos;
 use crate::outward::Nobody;
+use crate::running_source::RunningSource;
 use crate::trees::trees;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -32,9 +33,8 @@ pub struct Following {
     pub standby: Arc<Standby>,
     house: Arc<House>,
     inputs: Vec<String>,
-    control: SourceControl,
-    source: Mutex<Option<(Source, Follower)>>,
-    slot: SourceSlot,
+    prepared: Mutex<Option<(Source, Follower)>>,
+    source: RunningSource,
 }
 
 impl Following {
@@ -75,18 +75,17 @@ impl Following {
         let mut options = SourceOptions::new(inputs, monotonic_nanos);
         options.pool = pool.clone();
         options.follows = true;
-        let source = Source::prepare(cluster, options)?;
-        let control = source.control();
-        let topology = trees(&house, &control, store, None, true);
-        let lets_go = control.clone();
+        let prepared = Source::prepare(cluster, options)?;
+        let source = RunningSource::new(&prepared);
+        let topology = trees(&house, &source.control, store, None, true);
+        let lets_go = source.control.clone();
         let let_go = Box::new(move |partition: &TopicPartition| lets_go.let_go(partition.clone()));
         Ok(Arc::new(Following {
             standby: Arc::new(Standby::new(shelf.clone(), let_go)),
             house,
             inputs: inputs.to_vec(),
-            control,
-            source: Mutex::new(Some((source, Follower { topology, shelf, pool }))),
-            slot: SourceSlot::default(),
+            prepared: Mutex::new(Some((prepared, Follower { topology, shelf, pool }))),
+            source,
         }))
     }
 
@@ -95,12 +94,11 @@ impl Following {
     pub async fn warm_up(&self, main: &House) -> anyhow::Result<()> {
         // Told once, by this one task.
         let _ = self.house.partitions.set(main.partitions.get().cloned().unwrap_or_default());
-        let prepared = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((source, follower)) = prepared else { return Ok(()) };
-        let thread = source.start(Box::new(follower))?;
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        self.source.start(source, Box::new(follower))?;
         let all = self.all();
-        self.control.follow(all.clone());
+        self.source.control.follow(all.clone());
         let deadline = tokio::time::Instant::now() + WARM_WITHIN;
         while !self.standby.is_warm(all.iter()) {
             if tokio::time::Instant::now() >= deadline {
@@ -131,18 +129,13 @@ impl Following {
             let owned: BTreeSet<TopicPartition> = ours.owned().into_iter().collect();
             let wanted: BTreeSet<TopicPartition> = all.difference(&owned).cloned().collect();
             if wanted != following {
-                self.control.follow(wanted.clone());
+                self.source.control.follow(wanted.clone());
                 following = wanted;
             }
             main.metrics.standby.set(self.standby.followed() as i64);
-            let ended = {
-                let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-                slot.take_if(|thread| thread.is_finished())
-            };
-            if let Some(thread) = ended {
+            if let Some(ended) = self.source.ended().await {
                 main.metrics.standby.set(0);
-                let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-                return joined.unwrap_or(Ok(())).map_err(anyhow::Error::from);
+                return ended.map_err(anyhow::Error::from);
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -150,11 +143,7 @@ impl Following {
 
     /// Ends the source and its trees.
     pub async fn stop(&self) {
-        let thread = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            self.control.close();
-            // What it could not do in order has no consequence: nothing of it is kept.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
+        // What it could not do in order has no consequence: nothing of it is kept.
+        let _ = self.source.close().await;
     }
 }
