@@ -7,6 +7,7 @@ use crate::cli::RunOptions;
 use crate::engine::{BringUp, Engine, EngineParts, RETRY};
 use crate::outward::Nobody;
 use crate::tables::{Tables, topic_names};
+use crate::trees::partitions;
 use crate::{load_settings, print, run};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
@@ -211,7 +212,7 @@ impl Work {
 
     /// Resolves when everything of the span is written and committed.
     async fn rebuilt(&self, house: &House, topology: &Topology, bring_up: &BringUp) -> anyhow::Result<()> {
-        let inputs = partitions(house, self.settings.input_topics().into_iter().map(str::to_owned));
+        let inputs: Vec<TopicPartition> = partitions(house, self.settings.input_topics()).collect();
         self.rebuild.reached(&inputs, |_, progress| progress.finished).await;
         drained(topology, &inputs).await?;
         let admin = KafkaAdmin::new(&bring_up.cluster)?;
@@ -231,21 +232,13 @@ impl Work {
         let mut ticks = tokio::time::interval(TOLD_EVERY);
         loop {
             ticks.tick().await;
-            let inputs = partitions(house, self.settings.input_topics().into_iter().map(str::to_owned));
+            let inputs: Vec<TopicPartition> = partitions(house, self.settings.input_topics()).collect();
             let finished =
                 inputs.iter().filter(|partition| self.rebuild.progress(partition).finished).count();
             let records = house.metrics.processed.get();
             tracing::info!(partitions = inputs.len(), finished, records, "rebuilding");
         }
     }
-}
-
-fn partitions(house: &House, topics: impl Iterator<Item = String>) -> Vec<TopicPartition> {
-    topics
-        .flat_map(|topic| {
-            (0..house.partitions_of(&topic)).map(move |number| TopicPartition::new(topic.as_str(), number))
-        })
-        .collect()
 }
 
 async fn drained(topology: &Topology, partitions: &[TopicPartition]) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use crate::engine::monotonic_nanos;
 use crate::outward::Nobody;
 use crate::running_source::RunningSource;
-use crate::trees::trees;
+use crate::trees::{partitions, trees};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -97,7 +97,7 @@ impl Following {
         let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((source, follower)) = prepared else { return Ok(()) };
         self.source.start(source, Box::new(follower))?;
-        let all = self.all();
+        let all: BTreeSet<TopicPartition> = partitions(&self.house, &self.inputs).collect();
         self.source.control.follow(all.clone());
         let deadline = tokio::time::Instant::now() + WARM_WITHIN;
         while !self.standby.is_warm(all.iter()) {
@@ -112,18 +112,9 @@ impl Following {
         Ok(())
     }
 
-    fn all(&self) -> BTreeSet<TopicPartition> {
-        let numbers = |topic: &String| {
-            let topic = topic.clone();
-            let partitions = self.house.partitions_of(&topic);
-            (0..partitions).map(move |number| TopicPartition::new(topic.as_str(), number))
-        };
-        self.inputs.iter().flat_map(numbers).collect()
-    }
-
     /// Follows whatever `ours` does not own, until the source ends.
     pub async fn keep(&self, main: &House, ours: SourceControl) -> anyhow::Result<()> {
-        let all = self.all();
+        let all: BTreeSet<TopicPartition> = partitions(&self.house, &self.inputs).collect();
         let mut following = all.clone();
         loop {
             let owned: BTreeSet<TopicPartition> = ours.owned().into_iter().collect();

@@ -8,6 +8,7 @@ use tidecast_actors::partials_intake::PartialsIntake;
 use tidecast_actors::repartition;
 use tidecast_actors::standby::Standby;
 use tidecast_actors::topology::{IntakeMaker, Topology, TopologyParts};
+use tidecast_event::TopicPartition;
 use tidecast_kafka::SourceControl;
 use tidecast_mailbox::restart::Policy;
 use tidecast_ports::SnapshotStore;
@@ -32,6 +33,18 @@ pub fn trees(
     let restart = control.clone();
     topology.connect(Arc::new(move |partition| restart.restart(partition.clone())));
     topology
+}
+
+/// Every partition of these topics.
+pub fn partitions(
+    house: &House,
+    topics: impl IntoIterator<Item = impl AsRef<str>>,
+) -> impl Iterator<Item = TopicPartition> {
+    topics.into_iter().flat_map(move |topic| {
+        let count = house.partitions_of(topic.as_ref());
+        let topic: Arc<str> = topic.as_ref().into();
+        (0..count).map(move |number| TopicPartition::new(topic.clone(), number))
+    })
 }
 
 /// Makes what stands at the top of each partition's tree.
