@@ -14,6 +14,7 @@ mod log;
 mod native;
 mod operations;
 mod owner;
+mod partition_list;
 mod publisher;
 mod publishing;
 mod publishing_history;

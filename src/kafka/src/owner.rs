@@ -8,11 +8,11 @@
 use crate::cluster::{Cluster, ProducerKind, explain};
 use crate::delivery::DeliveryContext;
 use crate::log::QuietContext;
+use crate::partition_list::list;
 use crate::publishing::Publishing;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, Producer};
-use rdkafka::topic_partition_list::TopicPartitionList;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tidecast_event::TopicPartition;
@@ -80,11 +80,7 @@ impl Settler {
                     .map_err(|error| explain(&error))?
             }
         };
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            list.add_partition(&partition.topic, partition.partition);
-        }
-        let answer = reader.committed_offsets(list, within).map_err(|error| explain(&error))?;
+        let answer = reader.committed_offsets(list(partitions), within).map_err(|error| explain(&error))?;
         self.reader = Some(reader);
         let owner = |metadata: &str| split(metadata).1.map(str::to_owned);
         let owners = answer.elements().iter().filter_map(|element| owner(element.metadata())).collect();

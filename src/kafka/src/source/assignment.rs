@@ -6,9 +6,9 @@ use super::thread::SourceLoop;
 use super::trouble::Kind;
 use crate::cluster::explain;
 use crate::native::PartitionQueue;
+use crate::partition_list::{list, offset_list};
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
-use rdkafka::error::KafkaResult;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -185,18 +185,4 @@ impl SourceLoop {
             (partition.clone(), epoch)
         }));
     }
-}
-
-pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
-        list.add_partition(&partition.topic, partition.partition);
-    }
-    list
-}
-
-pub(super) fn offset_list(partition: &TopicPartition, offset: i64) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
-    Ok(list)
 }

@@ -40,7 +40,7 @@ impl SourceLoop {
             return;
         }
         let reading = self.partitions.iter().filter(|(_, owned)| matches!(owned.state, State::Reading(_)));
-        let reading: Vec<_> = reading.map(|(partition, owned)| (partition.clone(), owned.number)).collect();
+        let reading: Vec<TopicPartition> = reading.map(|(partition, _)| partition.clone()).collect();
         self.ask_committed_at = (!self.partitions.is_empty()).then(|| now + ASK_EVERY);
         if let Some(lookup) = self.lookup.as_ref().filter(|_| !reading.is_empty()) {
             lookup.ask_committed(reading);

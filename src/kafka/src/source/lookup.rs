@@ -4,10 +4,11 @@
 use super::context::SourceContext;
 use crate::cluster::explain;
 use crate::owner::{self, Settler};
+use crate::partition_list::{list, offset_list};
 use crate::wakeup::Wakeup;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::Offset;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -32,7 +33,7 @@ pub(crate) enum Answer {
 #[derive(Default)]
 struct Waiting {
     wheres: BTreeMap<TopicPartition, u64>,
-    committed: Vec<(TopicPartition, u64)>,
+    committed: Vec<TopicPartition>,
     well: Option<Vec<String>>,
     ended: bool,
 }
@@ -92,8 +93,8 @@ impl Lookup {
         self.0.asked.notify_one();
     }
 
-    /// What has the group committed? The numbers go nowhere.
-    pub fn ask_committed(&self, partitions: Vec<(TopicPartition, u64)>) {
+    /// What has the group committed?
+    pub fn ask_committed(&self, partitions: Vec<TopicPartition>) {
         self.0.waiting().committed = partitions;
         self.0.asked.notify_one();
     }
@@ -132,11 +133,9 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
         };
         let Some(consumer) = consumer.upgrade() else { return };
         if !wheres.is_empty() {
-            let partitions: Vec<(TopicPartition, u64)> = wheres.into_iter().collect();
+            let (partitions, numbers): (Vec<TopicPartition>, Vec<u64>) = wheres.into_iter().unzip();
             if let Some(settler) = &mut about.settler {
-                let begun: Vec<TopicPartition> =
-                    partitions.iter().map(|(partition, _)| partition.clone()).collect();
-                settler.settle(&begun, ASK);
+                settler.settle(&partitions, ASK);
             }
             let committed = committed(&consumer, &partitions);
             let answer = |(at, (partition, number)): (usize, (TopicPartition, u64))| {
@@ -150,7 +149,7 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
                 Answer::Where(partition, number, found)
             };
             // All of them, then told: once one is read, its fetches hold up the next question on the same connection.
-            let answers: Vec<Answer> = partitions.into_iter().enumerate().map(answer).collect();
+            let answers: Vec<Answer> = partitions.into_iter().zip(numbers).enumerate().map(answer).collect();
             prepared(answers, &about.prepare, &tell);
         }
         if !followed.is_empty() {
@@ -158,7 +157,7 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
                 Ok(answers) => {
                     let known = followed.into_iter().zip(answers);
                     tell(Answer::Committed(
-                        known.filter_map(|((partition, _), answer)| Some((partition, answer?))).collect(),
+                        known.filter_map(|(partition, answer)| Some((partition, answer?))).collect(),
                     ));
                 }
                 Err(why) => tracing::debug!(why, "followed partitions wait"),
@@ -195,18 +194,14 @@ fn prepared(answers: Vec<Answer>, prepare: &Preparer, tell: &(impl Fn(Answer) + 
 
 fn committed(
     consumer: &BaseConsumer<SourceContext>,
-    partitions: &[(TopicPartition, u64)],
+    partitions: &[TopicPartition],
 ) -> Result<Vec<Option<Committed>>, String> {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for (partition, _) in partitions {
-        list.add_partition(&partition.topic, partition.partition);
-    }
     let answer = consumer
-        .committed_offsets(list, ASK)
+        .committed_offsets(list(partitions), ASK)
         .map_err(|error| format!("the group's committed offsets cannot be read: {}", explain(&error)))?;
     partitions
         .iter()
-        .map(|(partition, _)| {
+        .map(|partition| {
             let Some(element) = answer.find_partition(&partition.topic, partition.partition) else {
                 return Ok(None);
             };
@@ -234,10 +229,7 @@ fn assigned(
     let (mut log_start, log_end) =
         consumer.fetch_watermarks(&partition.topic, partition.partition, ASK).map_err(unread)?;
     if let Some(begin_ms) = begin_ms {
-        let mut times = TopicPartitionList::with_capacity(1);
-        times
-            .add_partition_offset(&partition.topic, partition.partition, Offset::Offset(begin_ms))
-            .map_err(unread)?;
+        let times = offset_list(partition, begin_ms).map_err(unread)?;
         let found = consumer.offsets_for_times(times, ASK).map_err(unread)?;
         let first = found.find_partition(&partition.topic, partition.partition).map(|found| found.offset());
         log_start = match first {

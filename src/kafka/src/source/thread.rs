@@ -1,7 +1,6 @@
 //! The source's thread: one loop that serves callbacks, changes of the assignment, commands and partitions, and sleeps
 //! when none has anything.
 
-use super::assignment::offset_list;
 use super::context::{Change, SourceContext};
 use super::lookup::{About, Answer, Lookup};
 use super::partition::{Partition, State, Step};
@@ -9,6 +8,7 @@ use super::{Shared, Source, SourceError, SourceOptions};
 use crate::cluster::explain;
 use crate::native::Scratch;
 use crate::owner::Settler;
+use crate::partition_list::offset_list;
 use crate::source::trouble::{Kind, Trouble};
 use crate::wakeup::Wakeup;
 use rdkafka::consumer::{BaseConsumer, Consumer};
