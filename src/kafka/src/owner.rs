@@ -12,6 +12,7 @@ use crate::partition_list::list;
 use crate::publishing::Publishing;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::producer::{BaseProducer, Producer};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,6 +37,19 @@ pub(crate) fn split(metadata: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Makes a producer's transactional name its own, which settles whatever an earlier holder left open. `topic` is one that it
+/// may ask about.
+pub(crate) fn take_name(
+    producer: &BaseProducer<DeliveryContext>,
+    topic: Option<&str>,
+    within: Duration,
+) -> KafkaResult<()> {
+    // The client's search for the coordinator looks again after half a second where no broker is connected yet. A question
+    // that fails is told by what follows.
+    let _ = producer.client().fetch_metadata(topic, within);
+    producer.init_transactions(within)
+}
+
 /// Settles what former owners have left open.
 pub(crate) struct Settler {
     cluster: Cluster,
@@ -58,7 +72,7 @@ impl Settler {
             Err(why) => return tracing::debug!(why, "who had these partitions is not known"),
         };
         for owner in owners {
-            match self.take_name(&owner, partitions, within) {
+            match self.settle_owner(&owner, partitions, within) {
                 Ok(()) => tracing::info!(owner, "what the former owner had open is settled"),
                 Err(why) => {
                     tracing::warn!(owner, why, "what the former owner has open ends by its own time");
@@ -87,15 +101,18 @@ impl Settler {
         Ok(BTreeSet::difference(&owners, &BTreeSet::from([self.own.clone()])).cloned().collect())
     }
 
-    fn take_name(&self, owner: &str, partitions: &[TopicPartition], within: Duration) -> Result<(), String> {
+    fn settle_owner(
+        &self,
+        owner: &str,
+        partitions: &[TopicPartition],
+        within: Duration,
+    ) -> Result<(), String> {
         let config = self.cluster.producer_config(ProducerKind::Transactional(owner));
         let producer: BaseProducer<DeliveryContext> =
             BaseProducer::from_config_and_context(&config, DeliveryContext::new(Publishing::default()))
                 .map_err(|error| explain(&error))?;
-        // The search for the coordinator looks again after half a second where no broker is connected yet.
-        let _ =
-            producer.client().fetch_metadata(partitions.first().map(|partition| &*partition.topic), within);
-        producer.init_transactions(within).map_err(|error| explain(&error))
+        let topic = partitions.first().map(|partition| &*partition.topic);
+        take_name(&producer, topic, within).map_err(|error| explain(&error))
     }
 }
 

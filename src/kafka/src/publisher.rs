@@ -142,11 +142,7 @@ impl KafkaPublisher {
             Guarantee::AtLeastOnce => None,
         };
         if transactional.is_some() {
-            // The client's search for the coordinator looks again after half a second where no broker is connected yet. A
-            // question that fails is told by what follows.
-            let _ = producer.client().fetch_metadata(Some(&topics.aggregates), timeout);
-            producer
-                .init_transactions(timeout)
+            owner::take_name(&producer, Some(&topics.aggregates), timeout)
                 .map_err(|error| failure("transactions cannot be begun", &error))?;
         }
         let mark = group.mark();
