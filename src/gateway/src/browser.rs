@@ -4,7 +4,7 @@
 //! the `Host` must name this machine (else a name was rebound to 127.0.0.1), and an `Origin`, which a browser always
 //! sends with WebSockets and with requests that change something, must be of this host.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tidecast_config::{ListenerName, Settings};
@@ -94,18 +94,23 @@ pub enum Site {
     Allowed,
 }
 
-/// Decides on a request's `Host` and `Origin`. The error is a sentence for who made the request.
+/// The `host:port` that a request asks for. An HTTP/2 request has it in its address, which a listener of HTTP/1.1 alone does
+/// not look at.
+pub fn asked_host<'r>(headers: &'r HeaderMap, uri: Option<&'r Uri>) -> Result<&'r str, &'static str> {
+    match (headers.get(header::HOST), uri.and_then(Uri::authority)) {
+        (Some(host), _) => host.to_str().map_err(|_| "Host: not a host name"),
+        (None, Some(authority)) => Ok(authority.as_str()),
+        (None, None) => Err("Host is missing"),
+    }
+}
+
+/// Decides on a request's `Host`, as [`asked_host`] finds it, and `Origin`. The error is a sentence for who made the request.
 pub fn check_host_and_origin(
     headers: &HeaderMap,
-    uri_host: Option<&str>,
+    uri: Option<&Uri>,
     doorway: &Doorway,
 ) -> Result<Site, &'static str> {
-    // An HTTP/2 request has its host in the address.
-    let host = match (headers.get(header::HOST), uri_host) {
-        (Some(host), _) => host_of(host.to_str().map_err(|_| "Host: not a host name")?),
-        (None, Some(host)) => host_of(host),
-        (None, None) => return Err("Host is missing"),
-    };
+    let host = host_of(asked_host(headers, uri)?);
     if doorway.loopback && !is_loopback_name(host) {
         return Err("Host: this listener answers to localhost, 127.0.0.1 and [::1] alone");
     }

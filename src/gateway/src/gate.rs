@@ -77,8 +77,7 @@ pub(crate) async fn check_origin(State(doorway): State<Doorway>, request: Reques
 }
 
 async fn let_in(doorway: &Doorway, request: Request, next: Next) -> Response {
-    let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    let site = match browser::check_host_and_origin(request.headers(), host.as_deref(), doorway) {
+    let site = match browser::check_host_and_origin(request.headers(), Some(request.uri()), doorway) {
         Ok(site) => site,
         Err(detail) => return Problem::new(StatusCode::FORBIDDEN, detail).into_response(),
     };

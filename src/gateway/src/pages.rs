@@ -1,6 +1,6 @@
 //! The dashboard's files, embedded in the binary.
 
-use crate::browser::page_policy;
+use crate::browser::{asked_host, page_policy};
 use crate::problem::Problem;
 use crate::services::App;
 use axum::extract::{Request, State};
@@ -16,12 +16,10 @@ struct Files;
 const NOT_PAGES: [&str; 7] = ["/api", "/stream", "/ws", "/health", "/metrics", "/openapi.json", "/assets"];
 
 /// The `host:port` at which this client reaches the WebSocket listener: the host that it used here, with that port.
-/// An HTTP/2 request has it in its address.
 pub(crate) fn websocket_authority(app: &App, headers: &HeaderMap, uri: &Uri) -> String {
     let port = app.websocket_address.port();
     let bound = app.websocket_address.ip();
-    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let asked = asked.or_else(|| uri.authority().map(|authority| authority.as_str())).unwrap_or_default();
+    let asked = asked_host(headers, Some(uri)).unwrap_or_default();
     let host = match asked.rfind(':') {
         Some(colon) if !asked[colon..].contains(']') => &asked[..colon],
         _ => asked,
