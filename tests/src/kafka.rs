@@ -1,5 +1,6 @@
 //! A real broker: the suite's, or one of a test's own that can be taken away; producers and readers for it.
 
+use crate::oracle::Seen;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -160,6 +161,17 @@ impl Kafka {
         config.set("enable.idempotence", "true").set("linger.ms", "2").set("compression.type", "lz4");
         config.set("queue.buffering.max.messages", "200000");
         Producer { inner: config.create_with_context(Failures::default()).unwrap() }
+    }
+
+    /// Sends events, each to its partition, and waits until the broker has all of them.
+    pub fn send_events(&self, topic: &str, events: &[Seen]) {
+        let producer = self.producer();
+        for event in events {
+            let json = event.json();
+            let (key, payload) = (Some(event.key.as_bytes()), Some(json.as_bytes()));
+            producer.send(topic, Out { key, payload, partition: Some(event.partition), ..Out::default() });
+        }
+        producer.flush();
     }
 
     /// Reads a topic from its beginning, only what is committed.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tidecast_tests::kafka::{Out, Record};
+use tidecast_tests::kafka::Record;
 use tidecast_tests::oracle::{Rules, Seeded, Seen, Windows, differences, last_revisions, windows};
 use tidecast_tests::{Kafka, Setup, eventually};
 
@@ -56,23 +56,6 @@ fn ahead(events: &[Seen]) -> Vec<Seen> {
     events.iter().cloned().chain((0..2).map(flush)).collect()
 }
 
-fn send(kafka: &Kafka, topic: &str, events: &[Seen]) {
-    let producer = kafka.producer();
-    for event in events {
-        let json = event.json();
-        producer.send(
-            topic,
-            Out {
-                key: Some(event.key.as_bytes()),
-                payload: Some(json.as_bytes()),
-                partition: Some(event.partition),
-                ..Out::default()
-            },
-        );
-    }
-    producer.flush();
-}
-
 /// Windows closed so far, and each of them only once per revision.
 fn closed(records: &[Record]) -> BTreeSet<(String, i64)> {
     let at = |a: Value| {
@@ -98,7 +81,7 @@ async fn nothing_is_lost_and_nothing_doubled() {
     let mut tidecast = setup.start().await;
     // A part of the stream, then kill -9 while its outputs are on their way; the next part arrives while it is away.
     for (i, part) in parts.iter().enumerate() {
-        send(&kafka, &topic, part);
+        kafka.send_events(&topic, part);
         let before = closed(&reader.records).len();
         let share = expected.len() * (i + 1) / parts.len();
         let enough = before + (share.saturating_sub(before)) / 3;
@@ -143,12 +126,12 @@ async fn a_lost_state_folder_costs_time_and_no_event() {
     let mut reader = kafka.reader(&setup.topic("aggregates"));
     let mut tidecast = setup.start().await;
     let (first, rest) = all.split_at(10_000);
-    send(&kafka, &topic, first);
+    kafka.send_events(&topic, first);
     reader.until("some windows close", Duration::from_secs(30), |records| closed(records).len() > 100);
     tidecast.kill();
     std::fs::remove_dir_all(setup.folder().join("state")).unwrap();
     let _tidecast = setup.start().await;
-    send(&kafka, &topic, rest);
+    kafka.send_events(&topic, rest);
     reader.until("every window closes", Duration::from_secs(60), |records| {
         closed(records).len() >= expected.len()
     });
@@ -171,7 +154,7 @@ async fn what_a_nameless_instance_left_open_is_settled_by_the_next() {
     let parts: Vec<&[Seen]> = all.chunks(all.len().div_ceil(3)).collect();
     let mut more = |part: &[Seen]| {
         let before = closed(&reader.records).len();
-        send(&kafka, &topic, part);
+        kafka.send_events(&topic, part);
         reader.until("windows go on", Duration::from_secs(30), |records| closed(records).len() > before + 50);
     };
     let mut killed = setup.start().await;

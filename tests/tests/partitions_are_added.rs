@@ -2,7 +2,7 @@
 //! windows that are put together from all partitions wait for them.
 
 use std::time::Duration;
-use tidecast_tests::kafka::{Out, Record};
+use tidecast_tests::kafka::Record;
 use tidecast_tests::oracle::{Rules, Seeded, Seen, differences, last_revisions, windows};
 use tidecast_tests::{Kafka, Setup, eventually};
 
@@ -49,20 +49,8 @@ async fn and_read_from_their_beginning() {
     let setup = Setup::new("grown", &kafka).with(SERIES);
     let topic = setup.topic("events");
     kafka.create(&topic, 2).await;
-    let send = |events: &[Seen]| {
-        let producer = kafka.producer();
-        for event in events {
-            let (key, json) = (event.key.as_bytes(), event.json());
-            let payload = Some(json.as_bytes());
-            producer.send(
-                &topic,
-                Out { key: Some(key), payload, partition: Some(event.partition), ..Out::default() },
-            );
-        }
-        producer.flush();
-    };
     let before = events(0, 0..2, 1);
-    send(&before);
+    kafka.send_events(&topic, &before);
     let tidecast = setup.start().await;
     let mut reader = kafka.reader(&setup.topic("aggregates"));
     reader.until("windows of the first partitions", WAIT, |records| records.len() > 50);
@@ -75,7 +63,7 @@ async fn and_read_from_their_beginning() {
     })
     .await;
     let after = events(20, 0..4, 2);
-    send(&after);
+    kafka.send_events(&topic, &after);
     let all: Vec<Seen> = before.iter().chain(&after).cloned().collect();
     let by_kind: Vec<Seen> =
         all.iter().map(|event| Seen { key: event.kind.clone(), ..event.clone() }).collect();

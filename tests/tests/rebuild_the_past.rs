@@ -77,15 +77,8 @@ async fn is_what_it_was() {
     kafka.create(&topic, 2).await;
     kafka.create(&elsewhere, 1).await;
     let all = events();
+    kafka.send_events(&topic, &all);
     let producer = kafka.producer();
-    for event in &all {
-        let (key, json) = (event.key.as_bytes(), event.json());
-        let payload = Some(json.as_bytes());
-        producer.send(
-            &topic,
-            Out { key: Some(key), payload, partition: Some(event.partition), ..Out::default() },
-        );
-    }
     producer.send(
         &topic,
         Out { key: Some(b"s01"), payload: Some(b"no event"), partition: Some(1), ..Out::default() },

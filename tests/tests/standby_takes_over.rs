@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tidecast_tests::kafka::{Out, Reader};
+use tidecast_tests::kafka::Reader;
 use tidecast_tests::oracle::{Rules, Seeded, Seen, Windows, differences, last_revisions, windows};
 use tidecast_tests::{Kafka, Setup, Tidecast, eventually};
 
@@ -48,16 +48,6 @@ fn part(random: &mut Seeded, seconds: std::ops::Range<i64>) -> Vec<Seen> {
         }
     }
     events
-}
-
-fn send(kafka: &Kafka, topic: &str, events: &[Seen]) {
-    let producer = kafka.producer();
-    for event in events {
-        let json = event.json();
-        let (key, payload) = (Some(event.key.as_bytes()), Some(json.as_bytes()));
-        producer.send(topic, Out { key, payload, partition: Some(event.partition), ..Out::default() });
-    }
-    producer.flush();
 }
 
 /// Another instance of the same group.
@@ -125,7 +115,7 @@ async fn partitions_that_move_go_on_from_where_the_other_stood() {
     let mut one = join(&setup, "one").await;
     let mut two = join(&setup, "two").await;
     settled(&one, &two).await;
-    send(&kafka, &topic, &parts[0]);
+    kafka.send_events(&topic, &parts[0]);
     closed(&mut aggregates, per_part);
 
     let before = taken_over(&one);
@@ -135,14 +125,14 @@ async fn partitions_that_move_go_on_from_where_the_other_stood() {
         (taken_over(&one) - before == 2).then_some(())
     })
     .await;
-    send(&kafka, &topic, &parts[1]);
+    kafka.send_events(&topic, &parts[1]);
     closed(&mut aggregates, 2 * per_part);
 
     let three = join(&setup, "three").await;
     settled(&one, &three).await;
     let before = taken_over(&three);
     one.kill();
-    send(&kafka, &topic, &parts[2]);
+    kafka.send_events(&topic, &parts[2]);
     closed(&mut aggregates, 3 * per_part);
     assert_eq!(taken_over(&three) - before, 2, "{}", three.log());
 

@@ -1,7 +1,6 @@
 //! Windows of a disordered stream equal those computed a second way: tumbling and hopping, percentiles and all.
 
 use std::time::Duration;
-use tidecast_tests::kafka::Out;
 use tidecast_tests::oracle::{Rules, Seeded, Seen, differences, last_revisions, windows};
 use tidecast_tests::{Kafka, Setup};
 
@@ -61,23 +60,6 @@ fn disordered(count: u64, seed: u64) -> Vec<Seen> {
     (0..count).map(event).collect()
 }
 
-fn produce(kafka: &Kafka, topic: &str, events: &[Seen]) {
-    let producer = kafka.producer();
-    for event in events {
-        let (key, json) = (event.key.as_bytes(), event.json());
-        producer.send(
-            topic,
-            Out {
-                key: Some(key),
-                payload: Some(json.as_bytes()),
-                partition: Some(event.partition),
-                ..Out::default()
-            },
-        );
-    }
-    producer.flush();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_disordered_stream() {
     let kafka = Kafka::shared();
@@ -95,7 +77,7 @@ async fn of_a_disordered_stream() {
     // The watermark is the partition's, moved by events of every type; only readings are counted.
     let (mut counted, _) = windows_of_readings(&readings);
     kafka.create(&setup.topic("events"), 2).await;
-    produce(&kafka, &setup.topic("events"), &events);
+    kafka.send_events(&setup.topic("events"), &events);
 
     let tidecast = setup.start().await;
     let mut reader = kafka.reader(&setup.topic("aggregates"));
@@ -164,7 +146,7 @@ async fn without_any_series_there_are_two_of_ten_seconds() {
     let rules = Rules { size_ms: 10_000, advance_ms: 10_000, lateness_ms: 5_000, grace_ms: 0 };
     let ((by_source, _), (by_type, _)) = (windows(&events, rules), windows(&one_key, rules));
     kafka.create(&setup.topic("events"), 2).await;
-    produce(&kafka, &setup.topic("events"), &events);
+    kafka.send_events(&setup.topic("events"), &events);
     let _tidecast = setup.start().await;
     let mut reader = kafka.reader(&setup.topic("aggregates"));
     // The last windows close when the partitions have been quiet for the default of 30 s.
@@ -202,7 +184,7 @@ async fn an_empty_window_is_told_when_asked_for() {
         values: vec![],
     };
     kafka.create(&setup.topic("events"), 2).await;
-    produce(&kafka, &setup.topic("events"), &[at(0), at(4)]);
+    kafka.send_events(&setup.topic("events"), &[at(0), at(4)]);
     let _tidecast = setup.start().await;
     let mut reader = kafka.reader(&setup.topic("aggregates"));
     let records = reader.until("five windows", Duration::from_secs(30), |records| records.len() >= 5);
