@@ -121,11 +121,6 @@ impl Tidecast {
         status
     }
 
-    /// It was started with other listeners than its setup's.
-    pub fn listens_on(&mut self, ports: Ports) {
-        self.ports = ports;
-    }
-
     /// Where the listeners are.
     pub fn ports(&self) -> Ports {
         self.ports

@@ -101,10 +101,28 @@ impl Setup {
 
     /// Starts `tidecast run` without waiting for anything.
     pub fn spawn(&self, arguments: &[&str]) -> Tidecast {
+        self.run(arguments, self.ports)
+    }
+
+    /// The same for another process of the group, with listeners of its own and its state in a folder of that name.
+    pub fn beside(&self, name: &str, arguments: &[&str]) -> Tidecast {
+        let ports = free_ports();
+        let settings = [
+            format!("app.port={}", ports.app),
+            format!("websocket.port={}", ports.websocket),
+            format!("admin.port={}", ports.admin),
+            format!("state.dir={}", self.folder().join(name).display()),
+        ];
+        let mut all = arguments.to_vec();
+        all.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        self.run(&all, ports)
+    }
+
+    fn run(&self, arguments: &[&str], ports: Ports) -> Tidecast {
         let file = self.write();
         let mut all = vec!["run", "--config", file.to_str().unwrap()];
         all.extend(arguments);
-        self.command(&all)
+        Tidecast::spawn(&all, &self.env, self.folder.path(), ports)
     }
 
     /// Starts the binary with any arguments, in this test's folder and environment.

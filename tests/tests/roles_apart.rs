@@ -3,8 +3,7 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use tidecast_tests::setup::Ports;
-use tidecast_tests::{Kafka, Setup, Tidecast, eventually};
+use tidecast_tests::{Kafka, Setup, eventually};
 
 const WAIT: Duration = Duration::from_secs(30);
 const START: u64 = 1_732_150_000;
@@ -33,54 +32,25 @@ season = 4
 metadata = { region = "North" }
 "#;
 
-/// A process of the same group with listeners and a state of its own.
-fn beside(setup: &Setup, role: &str, name: &str) -> (Tidecast, Ports) {
-    let own = Setup::at(name, "127.0.0.1:1").ports;
-    let (app, websocket, admin) = (own.app, own.websocket, own.admin);
-    let state = setup.folder().join(name);
-    let tidecast = setup.spawn(&[
-        "--role",
-        role,
-        "--set",
-        &format!("app.port={app}"),
-        "--set",
-        &format!("websocket.port={websocket}"),
-        "--set",
-        &format!("admin.port={admin}"),
-        "--set",
-        &format!("state.dir={}", state.display()),
-    ]);
-    (tidecast, own)
-}
-
-async fn is_ready(tidecast: &Tidecast, ports: Ports) {
-    eventually("/health/ready of a role", WAIT, async || {
-        assert!(tidecast.is_running(), "{}", tidecast.log());
-        let answer = tidecast.try_get(ports.admin, "/health/ready").await?;
-        (answer.status == 200).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_answers_for_models_that_workers_run() {
     let kafka = Kafka::shared();
     let setup = Setup::new("apart", &kafka).with(PIPELINE);
     let gateway = setup.spawn(&["--role", "gateway"]);
-    let workers = [beside(&setup, "worker", "one"), beside(&setup, "worker", "two")];
+    let workers = ["one", "two"].map(|name| setup.beside(name, &["--role", "worker"]));
     gateway.ready().await;
-    for (worker, ports) in &workers {
-        is_ready(worker, *ports).await;
+    for worker in &workers {
+        worker.ready().await;
         for path in ["/health", "/health/live", "/health/startup", "/health/kafka", "/health/websocket"] {
-            let answer = worker.try_get(ports.admin, path).await.expect("it listens");
+            let answer = worker.admin(path).await;
             assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         }
-        assert!(worker.try_get(ports.app, "/health").await.is_none(), "a worker serves no clients");
+        assert!(worker.try_get(worker.ports().app, "/health").await.is_none(), "a worker serves no clients");
     }
     // A partition each, once the group has settled.
     eventually("each worker has a partition", WAIT, async || {
-        for (worker, ports) in &workers {
-            let ready = worker.try_get(ports.admin, "/health/ready").await?.json();
+        for worker in &workers {
+            let ready = worker.try_get(worker.ports().admin, "/health/ready").await?.json();
             if ready["detail"] != "1 partitions assigned" {
                 return None;
             }

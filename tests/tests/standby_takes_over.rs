@@ -52,17 +52,7 @@ fn part(random: &mut Seeded, seconds: std::ops::Range<i64>) -> Vec<Seen> {
 
 /// Another instance of the same group.
 async fn join(setup: &Setup, name: &str) -> Tidecast {
-    let (ports, state) = (Setup::at(name, "127.0.0.1:1").ports, setup.folder().join(name));
-    let set = |key: &str, value: String| ["--set".to_owned(), format!("{key}={value}")];
-    let arguments = [
-        set("app.port", ports.app.to_string()),
-        set("websocket.port", ports.websocket.to_string()),
-        set("admin.port", ports.admin.to_string()),
-        set("state.dir", state.display().to_string()),
-    ]
-    .concat();
-    let mut tidecast = setup.spawn(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    tidecast.listens_on(ports);
+    let tidecast = setup.beside(name, &[]);
     tidecast.ready().await;
     tidecast
 }
