@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tidecast_tests::kafka::Record;
+use tidecast_tests::kafka::{Reader, Record};
 use tidecast_tests::oracle::{Rules, Seeded, Seen, Windows, differences, last_revisions, windows};
 use tidecast_tests::{Kafka, Setup, eventually};
 
@@ -64,8 +64,15 @@ fn closed(records: &[Record]) -> BTreeSet<(String, i64)> {
     records.iter().map(|r| at(r.json())).filter(|(key, _)| !key.starts_with("flush")).collect()
 }
 
-fn without_flush(windows: Windows) -> Windows {
+fn without_flush<W>(windows: BTreeMap<(String, i64), W>) -> BTreeMap<(String, i64), W> {
     windows.into_iter().filter(|((key, _), _)| !key.starts_with("flush")).collect()
+}
+
+/// Everything that was expected came, nothing else did, and nothing comes after it.
+fn assert_exact(reader: &mut Reader, expected: &Windows) {
+    let records = reader.for_a_while(Duration::from_secs(1));
+    let found = without_flush(last_revisions(records, "s", RULES.size_ms, RULES.advance_ms));
+    assert_eq!(differences(expected, &found), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,10 +116,7 @@ async fn nothing_is_lost_and_nothing_doubled() {
         (sums["events_in_total"] == all.len() as f64 && outs == all.len() as f64).then_some(())
     })
     .await;
-    let records = reader.for_a_while(Duration::from_secs(1)).to_vec();
-    let found = last_revisions(&records, "s", RULES.size_ms, RULES.advance_ms);
-    let found: BTreeMap<_, _> = found.into_iter().filter(|((key, _), _)| !key.starts_with("flush")).collect();
-    assert_eq!(differences(&expected, &found), Vec::<String>::new());
+    assert_exact(&mut reader, &expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,10 +139,7 @@ async fn a_lost_state_folder_costs_time_and_no_event() {
     reader.until("every window closes", Duration::from_secs(60), |records| {
         closed(records).len() >= expected.len()
     });
-    let records = reader.for_a_while(Duration::from_secs(1)).to_vec();
-    let found = last_revisions(&records, "s", RULES.size_ms, RULES.advance_ms);
-    let found: BTreeMap<_, _> = found.into_iter().filter(|((key, _), _)| !key.starts_with("flush")).collect();
-    assert_eq!(differences(&expected, &found), Vec::<String>::new());
+    assert_exact(&mut reader, &expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,10 +172,7 @@ async fn what_a_nameless_instance_left_open_is_settled_by_the_next() {
     reader.until("every window closes", Duration::from_secs(30), |records| {
         closed(records).len() >= expected.len()
     });
-    let records = reader.for_a_while(Duration::from_secs(1)).to_vec();
-    let found = last_revisions(&records, "s", RULES.size_ms, RULES.advance_ms);
-    let found: BTreeMap<_, _> = found.into_iter().filter(|((key, _), _)| !key.starts_with("flush")).collect();
-    assert_eq!(differences(&expected, &found), Vec::<String>::new());
+    assert_exact(&mut reader, &expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
