@@ -1,18 +1,12 @@
 //! Five thousand damaged snapshots: each is noticed, told, and the one before it is used.
 
+mod seeded;
+
+use seeded::bits;
 use std::fs;
 use tidecast_event::TopicPartition;
 use tidecast_ports::SnapshotStore;
 use tidecast_store::FolderStore;
-
-/// splitmix64: the same damage on every machine.
-fn bits(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
 
 /// A state that compresses in part, as real ones do.
 fn state(random: &mut u64, len: usize) -> Vec<u8> {

@@ -1,5 +1,8 @@
 //! Snapshots that two machines share through a folder: take-over, damage, groups that went back, places that fail.
 
+mod seeded;
+
+use seeded::bits;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,15 +161,6 @@ fn a_group_that_went_back_does_not_meet_its_old_future() {
     frozen.save(20);
     assert_eq!(offsets(shared.path()), [30, 40, 20]);
     assert_eq!(Machine::new(&shared).found(5_000), (Some(40), 0));
-}
-
-/// splitmix64: the same damage on every machine.
-fn bits(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[test]
