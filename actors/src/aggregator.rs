@@ -2,9 +2,14 @@
 //!
 //! It parses where it aggregates. Records before the committed offset are a replay: they rebuild the state and say
 //! nothing. When the next stage has no room it waits, its own mailbox fills, and the source leaves the partition alone.
+//!
+//! A record, or a decision, may close millions of windows. They go on in pieces, each of which can be committed: how many of
+//! them were said is committed with it, and whoever recovers says the rest.
 
-use crate::decisions::{Decision, Decisions, SET_APART};
-use crate::intake::Intake;
+mod deciding;
+
+use crate::decisions::{Decision, Decisions};
+use crate::intake::{Intake, Taken};
 use crate::ledger::AGGREGATOR;
 use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts, Written};
 use crate::metrics::PipelineMetrics;
@@ -32,6 +37,8 @@ const RECORDS: usize = 256;
 /// Windows and records that make a piece of a batch go on by itself: weeks of history read at once would else be one
 /// message with everything in it.
 const PIECE: usize = 256;
+/// Windows that one piece may close. A record closes fewer but for thousands of keys.
+const ROOM: u64 = 1_024;
 
 /// Records that a partition may be behind before what it says is no longer urgent: more than are under way at the highest
 /// rates.
@@ -195,7 +202,7 @@ impl AggregatorState {
             let intake = &mut *self.with.intake;
             self.followed.read(tracer, intake, &self.with.partition, batch, told..records.len());
         }
-        let mut from = 0;
+        let (mut from, mut midway) = (0, false);
         while from < records.len() {
             // A piece ends where a decision was made and where the replay ends.
             let offset = records[from].offset;
@@ -208,19 +215,34 @@ impl AggregatorState {
             let speak = if silent { self.with.speak_from } else { i64::MAX };
             let end = next_decision.min(speak);
             let to = from + records[from..].partition_point(|record| record.offset < end);
+            if !silent && !midway && self.resume(batch, from).await? {
+                from += 1;
+                self.next_offset = offset + 1;
+                continue;
+            }
             let mut output = self.output(self.next_offset);
             output.silent = silent;
             output.polled_at = started;
             output.backlog = batch.high_watermark - offset > BACKLOG;
             // And where enough has come of it: what follows waits here until the next stage has room.
-            let mut at = from;
+            let (mut at, mut room) = (from, ROOM);
             while at < to && output.closed.len() + output.records.len() < PIECE {
                 let next = (at + RECORDS).min(to);
-                self.take_some(batch, at..next, &mut output)?;
-                at = next;
+                let taken = self.take_some(batch, at..next, &mut room, &mut output)?;
+                at += taken.records;
+                if !silent {
+                    let before = if taken.records == 0 { self.decisions.said() } else { 0 };
+                    self.decisions.say(taken.midway.map_or(0, |closed| before + closed));
+                }
+                midway = taken.midway.is_some();
+                if midway {
+                    break;
+                }
             }
-            let next_offset =
-                records.get(at).map_or(batch.next_offset.max(records[at - 1].offset + 1), |next| next.offset);
+            let next_offset = match records.get(at) {
+                Some(next) => next.offset,
+                None => batch.next_offset.max(records[at - 1].offset + 1),
+            };
             output.next_offset = Some(next_offset.min(end));
             output.input_records = (at - from) as u32;
             self.followed.leave_with(&mut output);
@@ -246,17 +268,40 @@ impl AggregatorState {
         self.make_room().await
     }
 
+    /// Closes again, and says nothing of it, what was said before of the windows that the record closes. True when that was
+    /// all, and the record is taken.
+    async fn resume(&mut self, batch: &RecordBatch, at: usize) -> Result<bool, ActorProcessingErr> {
+        let mut left = self.decisions.said();
+        while left > 0 {
+            let mut output = self.output(self.next_offset);
+            output.silent = true;
+            let taken = self.take_some(batch, at..at + 1, &mut left.min(ROOM), &mut output)?;
+            self.emit(output).await?;
+            match taken.midway {
+                Some(closed) => left = left.saturating_sub(closed),
+                // Fewer than there were: the series have changed meanwhile.
+                None => {
+                    self.decisions.say(0);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Has the intake take records. One that makes it panic is remembered beyond this life, which is over.
     fn take_some(
         &mut self,
         batch: &RecordBatch,
         records: Range<usize>,
+        room: &mut u64,
         output: &mut BatchOutput,
-    ) -> Result<(), ActorProcessingErr> {
+    ) -> Result<Taken, ActorProcessingErr> {
         let intake = &mut self.with.intake;
         // What the panic left half done is dropped with the actor.
-        let Err(panic) = catch_unwind(AssertUnwindSafe(|| intake.take(batch, records, output))) else {
-            return Ok(());
+        let panic = match catch_unwind(AssertUnwindSafe(|| intake.take(batch, records, room, output))) {
+            Ok(taken) => return Ok(taken),
+            Err(panic) => panic,
         };
         let Some(offset) = intake.taking() else { resume_unwind(panic) };
         let tries = self.with.suspects.panicked(&self.with.partition, offset);
@@ -266,50 +311,9 @@ impl AggregatorState {
             .into())
     }
 
-    /// Has the record at `offset` dead-lettered unseen if it was tried often enough: a decision, for whoever recovers has
-    /// to do the same, whether or not it panics there.
-    async fn set_apart(&mut self, offset: i64) -> Result<(), ActorProcessingErr> {
-        if !self.condemned.contains(&offset) {
-            return Ok(());
-        }
-        let what = format!("{SET_APART}{offset}");
-        if self.decisions.from(offset).any(|known| known.what == what) {
-            return Ok(());
-        }
-        tracing::error!(partition = %self.with.partition, offset, "a record that panics goes to the dead letters");
-        let mut output = self.output(offset);
-        self.with.intake.replay(&what, &mut output);
-        if output.silent || self.decisions.is_full() {
-            // What is committed already cannot be decided again; and without room for a decision the partition has to go
-            // on all the same.
-            return Ok(());
-        }
-        self.decisions.push(offset, what);
-        output.decision = Some(self.decisions.to_metadata());
-        self.decisions.told();
-        self.emit(output).await
-    }
-
     fn tell_metrics(&mut self) {
         self.told = Instant::now();
         self.with.intake.tell_metrics();
-    }
-
-    /// Forgets decisions that every snapshot has inside, when their room runs out; takes snapshots for that.
-    async fn make_room(&mut self) -> Result<(), ActorProcessingErr> {
-        if !self.decisions.nearly_full() {
-            return Ok(());
-        }
-        if let Some(oldest) = self.written.oldest() {
-            self.decisions.forget_before(oldest);
-        }
-        let under_way =
-            self.making_room.is_some_and(|at| self.written.newest().is_none_or(|newest| newest < at));
-        if self.decisions.nearly_full() && !under_way {
-            self.making_room = Some(self.next_offset);
-            self.snapshot(None).await?;
-        }
-        Ok(())
     }
 
     fn output(&self, next_offset: i64) -> Box<BatchOutput> {
@@ -342,60 +346,6 @@ impl AggregatorState {
     async fn send(&mut self, output: Box<BatchOutput>) -> Result<(), ActorProcessingErr> {
         self.sent = Instant::now();
         self.with.forecasting.send(ForecastingMessage::Batch(output)).await.map_err(ActorProcessingErr::from)
-    }
-
-    /// Those that are new are done at their offsets; doing one again changes nothing.
-    fn follow(&mut self, decisions: Decisions) {
-        let mut due: Vec<Decision> = decisions.from(self.next_offset).cloned().collect();
-        // The owner may have forgotten some that are still to come here.
-        due.extend(
-            self.replay.drain(..).filter(|known| decisions.from(known.offset).all(|new| new != known)),
-        );
-        due.sort_by_key(|decision| decision.offset);
-        self.replay = due.into();
-        self.decisions = decisions;
-    }
-
-    /// Does again what was decided at or before `offset`.
-    async fn replay_decisions(&mut self, offset: i64) -> Result<(), ActorProcessingErr> {
-        while self.replay.front().is_some_and(|decision| decision.offset <= offset) {
-            let Some(Decision { offset: at, what, untold }) = self.replay.pop_front() else { break };
-            let mut output = self.output(self.next_offset);
-            // What a committed decision led to was committed with it, but for one still to be told.
-            output.silent = !untold;
-            tracing::debug!(partition = %self.with.partition, at, what, untold, "a decision is done again");
-            self.with.intake.replay(&what, &mut output);
-            if untold {
-                // Not before: what is committed until here has not told it either.
-                self.decisions.told();
-            }
-            self.emit(output).await?;
-        }
-        Ok(())
-    }
-
-    /// Closes windows of a partition that has been quiet, as a decision.
-    async fn close_idle(&mut self) -> Result<(), ActorProcessingErr> {
-        if !self.caught_up || self.next_offset < self.committed {
-            return Ok(());
-        }
-        let quiet = self.last_record.elapsed();
-        if self.with.intake.idle_after().is_none_or(|after| quiet < after) {
-            return Ok(());
-        }
-        if self.decisions.is_full() {
-            // Windows stay open until a record closes them, rather than by a decision that nobody could repeat.
-            return self.make_room().await;
-        }
-        let mut output = self.output(self.next_offset);
-        if let Some(what) = self.with.intake.close_idle(quiet, &mut output) {
-            self.decisions.push(self.next_offset, what);
-            output.decision = Some(self.decisions.to_metadata());
-            self.decisions.told();
-            self.followed.leave_with(&mut output);
-            self.emit(output).await?;
-        }
-        Ok(())
     }
 
     async fn snapshot(

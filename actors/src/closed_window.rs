@@ -172,7 +172,7 @@ mod tests {
                 group.observe(0, who, EventTime(*at), numbers, newest, &mut sink);
                 group.advance(newest, &mut sink);
             }
-            group.close_idle(&mut sink);
+            group.close_idle(&mut { u64::MAX }, &mut sink);
             prop_assert!(events.is_empty() || windows > 0);
         }
     }

@@ -1,10 +1,12 @@
 //! The top of an events partition's tree: decodes records, gives them to every series that wants them, and keeps the
 //! ledger. One read of the event serves all series; nothing is allocated per event.
 
+mod part;
+
 use crate::closed_window::WindowWriter;
 use crate::decisions::SET_APART;
 use crate::house::House;
-use crate::intake::Intake;
+use crate::intake::{Intake, Taken};
 use crate::ledger::{Ledger, LedgerMetrics};
 use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
@@ -12,61 +14,21 @@ use crate::repartition::{self, Route};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use tidecast_config::{EmptyWindows, SeriesSpec, Settings, WindowSpec};
 use tidecast_event::decode::{Decoded, Decoder};
 use tidecast_event::{EventTime, Reason, Rejection, TopicPartition};
 use tidecast_ports::RecordBatch;
 use tidecast_ports::source::RecordMeta;
 use tidecast_rules::{Filter, FilterEvent};
-use tidecast_window::{Closed, Group, Outcome, WindowKind};
+use tidecast_window::{Closed, Group, Outcome};
+
+use part::{Part, by_part};
+pub use part::{advance_of, window_spec};
 
 const FORMAT: u8 = 1;
-
-/// A family of series as the window room wants it.
-pub fn window_spec(spec: &SeriesSpec) -> tidecast_window::SeriesSpec {
-    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    tidecast_window::SeriesSpec {
-        name: spec.name.clone(),
-        values: spec.values.clone(),
-        window: match spec.window {
-            WindowSpec::Tumbling { size } => WindowKind::Tumbling { size_micros: micros(size) },
-            WindowSpec::Hopping { size, advance } => {
-                WindowKind::Hopping { size_micros: micros(size), advance_micros: micros(advance) }
-            }
-            WindowSpec::Session { gap } => WindowKind::Session { gap_micros: micros(gap) },
-        },
-        lateness_micros: micros(spec.lateness),
-        grace_micros: micros(spec.grace),
-        percentiles: spec.percentiles,
-        empty_windows: spec.empty_windows == EmptyWindows::Emit,
-    }
-}
-
-/// From one window's start to the next's, microseconds; 0 for sessions.
-pub fn advance_of(window: WindowKind) -> i64 {
-    match window {
-        WindowKind::Tumbling { size_micros } => size_micros,
-        WindowKind::Hopping { advance_micros, .. } => advance_micros,
-        WindowKind::Session { .. } => 0,
-    }
-}
-
-/// Series of the partition that share a grouping field, a way and an idle time.
-struct Part {
-    key: String,
-    idle_after: Duration,
-    group: Group,
-    filters: Vec<Option<Filter>>,
-    advances: Vec<i64>,
-    /// The repartition topics, one a series; `None` where the record key groups already.
-    routes: Option<Vec<Route>>,
-    /// An event was taken since the windows were last closed by quiet.
-    open: bool,
-}
 
 /// The state of one events partition.
 pub struct EventsIntake {
@@ -86,6 +48,10 @@ pub struct EventsIntake {
     dead_lettered_told: u64,
     /// Offset of the record that is taken.
     taking: i64,
+    /// It has more windows to close before it is looked at.
+    midway: bool,
+    /// Parts that are being closed because the partition is quiet: the first has more to close.
+    idle: VecDeque<usize>,
     /// Offsets of records that are not looked at: they made this code panic.
     set_apart: BTreeSet<i64>,
 }
@@ -153,30 +119,56 @@ impl EventsIntake {
             told,
             dead_lettered_told: ledger.dead_lettered,
             taking: 0,
+            midway: false,
+            idle: VecDeque::new(),
             set_apart: BTreeSet::new(),
         })
     }
 
-    fn one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
+    /// False when the record closes more windows than there is room for: it has not been looked at itself.
+    fn one(
+        &mut self,
+        batch: &RecordBatch,
+        record: &RecordMeta,
+        room: &mut u64,
+        output: &mut BatchOutput,
+    ) -> bool {
         self.taking = record.offset;
-        self.ledger.input += 1;
+        if !std::mem::take(&mut self.midway) {
+            self.ledger.input += 1;
+        }
         if !self.set_apart.is_empty() && self.set_apart.remove(&record.offset) {
-            return self.reject(batch, record, &panicked(), output);
+            self.reject(batch, record, &panicked(), output);
+            return true;
         }
         let bytes = match batch.value(record) {
             Some(bytes) if !bytes.is_empty() => bytes,
             _ => {
                 let rejection = Rejection::new(Reason::Empty, "the record has no value");
-                return self.reject(batch, record, &rejection, output);
+                self.reject(batch, record, &rejection, output);
+                return true;
             }
         };
         let time = EventTime::from_millis(record.timestamp_ms);
         let event = match self.decoder.decode(bytes, time, self.max_future_micros) {
             Ok(event) => event,
-            Err(rejection) => return self.reject(batch, record, &rejection, output),
+            Err(rejection) => {
+                self.reject(batch, record, &rejection, output);
+                return true;
+            }
         };
         self.newest = self.newest.max(event.time());
         let newest = self.newest;
+        for Part { group, routes, advances, .. } in &mut self.parts {
+            let mut sink = |closed: Closed<'_>| {
+                let routes = routes.as_deref_mut();
+                emit(output, &closed, advances, routes, newest, &self.partition, &mut self.writer)
+            };
+            if !group.prepare(newest, room, &mut sink) {
+                self.midway = true;
+                return false;
+            }
+        }
         let (mut taken, mut late) = (false, false);
         let mut document = None;
         let mut counted = false;
@@ -243,6 +235,7 @@ impl EventsIntake {
         } else {
             self.ledger.filtered += 1;
         }
+        true
     }
 
     fn reject(
@@ -314,23 +307,6 @@ fn count_type(types: &mut Vec<(Box<str>, u64)>, event_type: &str) {
     }
 }
 
-/// The series of a topic, by what they can share. The name of a part finds its state again.
-fn by_part<'s>(settings: &'s Settings, topic: &str) -> Vec<(String, Vec<&'s SeriesSpec>)> {
-    let mut parts: Vec<(String, Vec<&SeriesSpec>)> = Vec::new();
-    for spec in &settings.series {
-        if spec.topic.as_deref().unwrap_or(&settings.topics.events) != topic {
-            continue;
-        }
-        let way = if repartition::is_needed(spec) { "partial" } else { "direct" };
-        let id = format!("{way}:{}:{}", spec.key, spec.idle_after.as_micros());
-        match parts.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, specs)) => specs.push(spec),
-            None => parts.push((id, vec![spec])),
-        }
-    }
-    parts
-}
-
 fn read(bytes: &[u8]) -> Result<Record, String> {
     match bytes.split_first() {
         Some((&FORMAT, rest)) => bincode::serde::decode_from_slice(rest, bincode::config::standard())
@@ -355,10 +331,21 @@ impl Intake for EventsIntake {
         }
     }
 
-    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) {
-        for record in &batch.records[records] {
-            self.one(batch, record, output);
+    fn take(
+        &mut self,
+        batch: &RecordBatch,
+        records: Range<usize>,
+        room: &mut u64,
+        output: &mut BatchOutput,
+    ) -> Taken {
+        let len = records.len();
+        for (at, record) in batch.records[records].iter().enumerate() {
+            let before = *room;
+            if !self.one(batch, record, room, output) {
+                return Taken { records: at, midway: Some(before - *room) };
+            }
         }
+        Taken { records: len, midway: None }
     }
 
     fn about(&mut self, batch: &RecordBatch, record: &RecordMeta) -> Option<(EventTime, Box<str>)> {
@@ -371,36 +358,60 @@ impl Intake for EventsIntake {
         self.parts.iter().filter(|part| part.is_waiting()).map(|part| part.idle_after).min()
     }
 
-    fn close_idle(&mut self, quiet: Duration, output: &mut BatchOutput) -> Option<String> {
+    fn close_idle(
+        &mut self,
+        quiet: Duration,
+        room: &mut u64,
+        output: &mut BatchOutput,
+    ) -> Option<(String, Option<u64>)> {
+        let before_all = *room;
+        let quiet_parts =
+            self.parts.iter().enumerate().filter(|(_, part)| part.is_waiting() && quiet >= part.idle_after);
+        self.idle = quiet_parts.map(|(at, _)| at).collect();
         let mut closed = Vec::new();
-        for at in 0..self.parts.len() {
-            if self.parts[at].is_waiting() && quiet >= self.parts[at].idle_after {
-                let before = (output.closed.len(), output.records.len());
-                self.close_part(at, output);
-                if before != (output.closed.len(), output.records.len()) {
-                    closed.push(at.to_string());
-                }
+        while let Some(&at) = self.idle.front() {
+            let before = (output.closed.len(), output.records.len());
+            self.close_part(at, room, output);
+            if before != (output.closed.len(), output.records.len()) {
+                closed.push(at);
+            }
+            if self.idle.front() == Some(&at) {
+                // The decision has to name what is still to come, too.
+                closed
+                    .extend(self.idle.iter().filter(|of| !closed.contains(of)).copied().collect::<Vec<_>>());
+                break;
             }
         }
-        (!closed.is_empty()).then(|| format!("i{}", closed.join(",")))
+        let closed: Vec<String> = closed.iter().map(usize::to_string).collect();
+        let midway = (!self.idle.is_empty()).then(|| before_all - *room);
+        (!closed.is_empty()).then(|| (format!("i{}", closed.join(",")), midway))
     }
 
     fn taking(&self) -> Option<i64> {
         Some(self.taking)
     }
 
-    fn replay(&mut self, decision: &str, output: &mut BatchOutput) {
+    fn replay(&mut self, decision: &str, room: &mut u64, output: &mut BatchOutput) -> Option<u64> {
         if let Some(offset) = decision.strip_prefix(SET_APART) {
             self.set_apart.extend(offset.parse::<i64>());
-            return;
+            return None;
         }
-        let Some(parts) = decision.strip_prefix('i') else { return };
-        for at in parts.split(',').filter_map(|at| at.parse::<usize>().ok()) {
-            // A series that was there then may be gone from the configuration.
-            if at < self.parts.len() {
-                self.close_part(at, output);
+        let parts = decision.strip_prefix('i')?;
+        let parts = parts.split(',').filter_map(|at| at.parse::<usize>().ok());
+        // A series that was there then may be gone from the configuration.
+        self.idle = parts.filter(|at| *at < self.parts.len()).collect();
+        self.go_on(room, output)
+    }
+
+    fn go_on(&mut self, room: &mut u64, output: &mut BatchOutput) -> Option<u64> {
+        let before = *room;
+        while let Some(&at) = self.idle.front() {
+            self.close_part(at, room, output);
+            if self.idle.front() == Some(&at) {
+                return Some(before - *room);
             }
         }
+        None
     }
 
     fn is_past(&self, time: EventTime) -> bool {
@@ -443,22 +454,19 @@ impl Intake for EventsIntake {
     }
 }
 
-impl Part {
-    /// Something of it is open, or downstream does not know yet that it is quiet.
-    fn is_waiting(&self) -> bool {
-        self.open || self.routes.iter().flatten().any(|route| !route.is_idle())
-    }
-}
-
 impl EventsIntake {
-    fn close_part(&mut self, at: usize, output: &mut BatchOutput) {
+    /// Closes what is open in the first of the parts that are to be closed, and takes it from them when all is.
+    fn close_part(&mut self, at: usize, room: &mut u64, output: &mut BatchOutput) {
         let (newest, partition, writer) = (self.newest, &self.partition, &mut self.writer);
         let Part { group, routes, advances, open, .. } = &mut self.parts[at];
         *open = false;
         let mut sink = |closed: Closed<'_>| {
             emit(output, &closed, advances, routes.as_deref_mut(), newest, partition, writer)
         };
-        group.close_idle(&mut sink);
+        if !group.close_idle(room, &mut sink) {
+            return;
+        }
+        self.idle.pop_front();
         for route in routes.iter_mut().flatten() {
             route.idle(output);
         }

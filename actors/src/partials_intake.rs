@@ -5,7 +5,7 @@ use crate::closed_window::WindowWriter;
 use crate::decisions::SET_APART;
 use crate::events_intake::{advance_of, window_spec};
 use crate::house::House;
-use crate::intake::Intake;
+use crate::intake::{Intake, Taken};
 use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
 use std::collections::BTreeSet;
@@ -59,21 +59,37 @@ impl PartialsIntake {
 }
 
 impl Intake for PartialsIntake {
-    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) {
-        for record in &batch.records[records] {
+    fn take(
+        &mut self,
+        batch: &RecordBatch,
+        records: Range<usize>,
+        room: &mut u64,
+        output: &mut BatchOutput,
+    ) -> Taken {
+        let first = records.start;
+        for at in records.clone() {
+            let record = &batch.records[at];
             self.taking = record.offset;
             if !self.set_apart.is_empty() && self.set_apart.remove(&record.offset) {
                 output.records.push(self.letters.of(batch, record, &panicked()));
                 continue;
             }
             let Some(bytes) = batch.value(record) else { continue };
+            let newest = self.merger.watermark();
+            let mut sink = |closed: Closed<'_>| {
+                self.writer.push(output, &closed, self.advance_micros, newest, &self.partition)
+            };
+            let before = *room;
+            if self.merger.is_midway() {
+                self.merger.go_on(room, &mut sink);
+                if self.merger.is_midway() {
+                    return Taken { records: at - first, midway: Some(before - *room) };
+                }
+                continue;
+            }
             match UpstreamMessage::decode(bytes) {
                 Ok(message) => {
-                    let newest = self.merger.watermark();
-                    let mut sink = |closed: Closed<'_>| {
-                        self.writer.push(output, &closed, self.advance_micros, newest, &self.partition)
-                    };
-                    if self.merger.observe(message, &mut sink) == Merged::Expired {
+                    if self.merger.observe(message, room, &mut sink) == Merged::Expired {
                         tracing::warn!(partition = %self.partition, offset = record.offset, "a part came for a window that is \
                             forgotten: a repeat of long ago, or what a partition had before it was known of");
                     }
@@ -83,7 +99,11 @@ impl Intake for PartialsIntake {
                     tracing::error!(partition = %self.partition, offset = record.offset, %error, "a partial cannot be read");
                 }
             }
+            if self.merger.is_midway() {
+                return Taken { records: at - first, midway: Some(before - *room) };
+            }
         }
+        Taken { records: records.len(), midway: None }
     }
 
     fn idle_after(&self) -> Option<Duration> {
@@ -91,7 +111,7 @@ impl Intake for PartialsIntake {
         None
     }
 
-    fn close_idle(&mut self, _: Duration, _: &mut BatchOutput) -> Option<String> {
+    fn close_idle(&mut self, _: Duration, _: &mut u64, _: &mut BatchOutput) -> Option<(String, Option<u64>)> {
         None
     }
 
@@ -99,10 +119,11 @@ impl Intake for PartialsIntake {
         Some(self.taking)
     }
 
-    fn replay(&mut self, decision: &str, _: &mut BatchOutput) {
+    fn replay(&mut self, decision: &str, _: &mut u64, _: &mut BatchOutput) -> Option<u64> {
         if let Some(offset) = decision.strip_prefix(SET_APART) {
             self.set_apart.extend(offset.parse::<i64>());
         }
+        None
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -29,6 +29,8 @@ pub struct Group {
     pub(crate) series: Vec<Series>,
     pub(crate) partial: bool,
     collect_at: usize,
+    /// The series that [`Group::close_idle`] is at.
+    closing: usize,
 }
 
 impl Group {
@@ -54,7 +56,7 @@ impl Group {
             series.push(Series::new(series.len(), spec, partial)?);
         }
         let (keys, types) = (Keys::default(), Keys::default());
-        Ok(Group { keys, types, series, partial, collect_at: KEYS_BEFORE_COLLECTION })
+        Ok(Group { keys, types, series, partial, collect_at: KEYS_BEFORE_COLLECTION, closing: 0 })
     }
 
     /// The series, in the order in which they were given: a series' place is its index.
@@ -101,19 +103,35 @@ impl Group {
     pub fn advance(&mut self, newest: EventTime, sink: &mut Sink<'_>) {
         let mut worked = false;
         for series in &mut self.series {
-            worked |= series.advance(newest.0, &self.keys, &self.types, sink);
+            worked |= series.advance(newest.0, &mut { u64::MAX }, &self.keys, &self.types, sink);
         }
         if worked && (self.keys.len() >= self.collect_at || self.types.len() >= MAX_TYPES) {
             self.collect();
         }
     }
 
+    /// Before the events of a record are observed: closes what [`Group::advance`] would, as far as `room` goes, a window
+    /// each. False when more is left: nothing else may be called until it has been called again with the same `newest`
+    /// and returned true. Sessions that end at the very watermark are left to `observe` and `advance`.
+    ///
+    /// One record may end millions of windows, which need not all be in memory at once.
+    #[inline]
+    pub fn prepare(&mut self, newest: EventTime, room: &mut u64, sink: &mut Sink<'_>) -> bool {
+        self.series.iter_mut().all(|series| series.prepare(newest.0, room, &self.keys, &self.types, sink))
+    }
+
     /// Closes every open window (revision 0) without moving a watermark: the partition is quiet. An event for such a
-    /// window corrects it at once.
-    pub fn close_idle(&mut self, sink: &mut Sink<'_>) {
-        for series in &mut self.series {
-            series.close_idle(&self.keys, &self.types, sink);
+    /// window corrects it at once. As far as `room` goes, a window each; false when more is left: nothing else may be
+    /// called until it has been called again and returned true.
+    pub fn close_idle(&mut self, room: &mut u64, sink: &mut Sink<'_>) -> bool {
+        while let Some(series) = self.series.get_mut(self.closing) {
+            if !series.close_idle(room, &self.keys, &self.types, sink) {
+                return false;
+            }
+            self.closing += 1;
         }
+        self.closing = 0;
+        true
     }
 
     /// A series' watermark: every window that ends by it has been closed.

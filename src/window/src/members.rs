@@ -7,7 +7,7 @@ use crate::slab::NONE;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keyed {
     pub key: u32,
-    /// Its first link; [`NONE`] when there is no other record than `ending`.
+    /// Its first link, or [`NONE`].
     first: u32,
     /// Its record in the window's last pane, or [`NONE`].
     pub ending: u32,
@@ -59,13 +59,9 @@ impl Members {
         met.1 as usize
     }
 
-    /// Adds a record before those of its key so far. `once`: no key comes twice.
+    /// Adds a record before those of its key so far.
     #[inline]
-    pub fn add(&mut self, key: u32, record: u32, once: bool, ending: bool) {
-        if once {
-            self.keys.push(Keyed { key, first: NONE, ending: record, expected: false });
-            return;
-        }
+    pub fn add(&mut self, key: u32, record: u32, ending: bool) {
         let link = self.links.len() as u32;
         let at = self.place(key);
         let keyed = &mut self.keys[at];
@@ -84,14 +80,12 @@ impl Members {
 
     /// The records of a key, in the order of their panes.
     pub fn records(&self, of: &Keyed) -> impl Iterator<Item = u32> + Clone + '_ {
-        let only = Some(of.ending).filter(|ending| of.first == NONE && *ending != NONE);
         let mut link = of.first;
-        let linked = std::iter::from_fn(move || {
+        std::iter::from_fn(move || {
             let (record, next) = *self.links.get(link as usize)?;
             link = next;
             Some(record)
-        });
-        only.into_iter().chain(linked)
+        })
     }
 
     /// Orders the keys by their text.

@@ -29,6 +29,9 @@ use tidecast_event::{EventTime, FieldStats};
 /// How long, in event time, windows are kept for idle upstream partitions that have not passed them.
 pub const IDLE_RETENTION_MICROS: i64 = 3_600_000_000;
 
+/// Windows looked at between two looks at the order.
+const AT_ONCE: usize = 256;
+
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merged {
@@ -100,6 +103,16 @@ pub struct Merger {
     gather: Gather,
     stats: Vec<(Arc<str>, FieldStats)>,
     names: HashMap<String, Arc<str>, foldhash::fast::FixedState>,
+    closing: Option<Closing>,
+}
+
+/// A close that has begun and waits for room.
+#[derive(Debug)]
+struct Closing {
+    /// The watermark that it goes to; none when all upstream partitions are idle.
+    until: Option<i64>,
+    /// What comes next in the order.
+    next: (i64, Arc<str>, i64),
 }
 
 impl Merger {
@@ -118,6 +131,7 @@ impl Merger {
             gather: Gather::default(),
             stats: Vec::new(),
             names: HashMap::default(),
+            closing: None,
         };
         merger.grow(upstreams);
         Ok(merger)
@@ -146,15 +160,20 @@ impl Merger {
     }
 
     /// Takes one message, in the order of the repartition topic. A message of another series is the caller's mistake
-    /// and counts as repeated.
-    pub fn observe(&mut self, message: UpstreamMessage, sink: &mut Sink<'_>) -> Merged {
+    /// and counts as repeated. A mark closes windows as far as `room` goes, one each: see [`Merger::is_midway`].
+    pub fn observe(&mut self, message: UpstreamMessage, room: &mut u64, sink: &mut Sink<'_>) -> Merged {
         match message {
             UpstreamMessage::Partial(partial) if partial.series == self.spec.name => {
                 self.partial(partial, sink)
             }
-            UpstreamMessage::Mark(mark) if mark.series == self.spec.name => self.mark(&mark, sink),
+            UpstreamMessage::Mark(mark) if mark.series == self.spec.name => self.mark(&mark, room, sink),
             _ => Merged::Repeated,
         }
+    }
+
+    /// A mark has more to close: [`Merger::go_on`] has to be called before anything else.
+    pub fn is_midway(&self) -> bool {
+        self.closing.is_some()
     }
 
     fn partial(&mut self, partial: Partial, sink: &mut Sink<'_>) -> Merged {
@@ -230,7 +249,7 @@ impl Merger {
         }
     }
 
-    fn mark(&mut self, mark: &Mark, sink: &mut Sink<'_>) -> Merged {
+    fn mark(&mut self, mark: &Mark, room: &mut u64, sink: &mut Sink<'_>) -> Merged {
         self.grow(mark.upstream.saturating_add(1));
         let upstream = &mut self.upstreams[mark.upstream as usize];
         let before = (upstream.watermark, upstream.idle);
@@ -240,36 +259,71 @@ impl Merger {
             return Merged::Repeated;
         }
         let active = self.upstreams.iter().filter(|upstream| !upstream.idle);
-        match active.map(|upstream| upstream.watermark).min() {
-            Some(least) if least > self.watermark => {
-                self.close_until(least, sink);
-                self.watermark = least;
-            }
-            Some(_) => {}
-            None => self.close_between(self.watermark, i64::MAX, sink),
+        let until = active.map(|upstream| upstream.watermark).min();
+        if until.is_none_or(|least| least > self.watermark) {
+            self.closing = Some(Closing { until, next: bound(i64::MIN) });
         }
-        self.purge();
+        self.go_on(room, sink);
         Merged::Applied
     }
 
-    /// Emits what has not been emitted of the windows that end after `from` and by `to`, in the order of (end, key).
-    fn close_between(&mut self, from: i64, to: i64, sink: &mut Sink<'_>) {
-        let bound = |end: i64| (end, Arc::<str>::from(""), i64::MIN);
-        let after = bound(from.saturating_add(1));
-        let ended: Vec<_> = self.order.range(after..).take_while(|(end, _, _)| *end <= to).cloned().collect();
-        for (_, key, start) in ended {
-            let open = self.windows.get(&key).and_then(|windows| window_at(windows, start));
-            if open.is_some_and(Window::is_ready) {
-                self.emit(&key, start, sink);
+    /// Goes on with what a mark closes, as far as `room` goes.
+    pub fn go_on(&mut self, room: &mut u64, sink: &mut Sink<'_>) {
+        if let Some(Closing { until, mut next }) = self.closing.take() {
+            let done = match until {
+                Some(watermark) => self.close_until(watermark, &mut next, room, sink),
+                None => self.close_between(self.watermark, i64::MAX, &mut next, room, sink),
+            };
+            if !done {
+                self.closing = Some(Closing { until, next });
+                return;
             }
+            self.watermark = self.watermark.max(until.unwrap_or(i64::MIN));
+        }
+        self.purge();
+    }
+
+    /// Emits what has not been emitted of the windows that end after `from` and by `to`, from `next` on, in the order of
+    /// (end, key); false when there is no room for the next.
+    fn close_between(
+        &mut self,
+        from: i64,
+        to: i64,
+        next: &mut (i64, Arc<str>, i64),
+        room: &mut u64,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        loop {
+            let after = bound(from.saturating_add(1)).max(next.clone());
+            let ended = self.order.range(after..).take_while(|(end, _, _)| *end <= to);
+            let ended: Vec<_> = ended.take(AT_ONCE).cloned().collect();
+            let Some(last) = ended.last().cloned() else { return true };
+            for window in ended {
+                let (_, key, start) = &window;
+                let open = self.windows.get(key).and_then(|windows| window_at(windows, *start));
+                if open.is_some_and(Window::is_ready) {
+                    if *room == 0 {
+                        *next = window;
+                        return false;
+                    }
+                    *room -= 1;
+                    self.emit(key, *start, sink);
+                }
+            }
+            *next = (last.0, last.1, last.2.saturating_add(1));
         }
     }
 
-    /// Closes by the watermark, with the empty windows of known keys.
-    fn close_until(&mut self, watermark: i64, sink: &mut Sink<'_>) {
+    /// Closes by the watermark, with the empty windows of known keys; false when there is no room for the next.
+    fn close_until(
+        &mut self,
+        watermark: i64,
+        next: &mut (i64, Arc<str>, i64),
+        room: &mut u64,
+        sink: &mut Sink<'_>,
+    ) -> bool {
         let Some(grid) = self.grid().filter(|_| !self.known.is_empty()) else {
-            self.close_between(self.watermark, watermark, sink);
-            return;
+            return self.close_between(self.watermark, watermark, next, room, sink);
         };
         let earliest = self.known.values().map(|(first, _)| *first).min().unwrap_or(i64::MAX);
         let mut number = grid.first_open(self.watermark).max(earliest);
@@ -292,11 +346,13 @@ impl Merger {
                     self.order.insert((end, key, start));
                 }
             }
-            self.close_between(from, end, sink);
+            if !self.close_between(from, end, next, room, sink) {
+                return false;
+            }
             from = end;
             number += 1;
         }
-        self.close_between(from, watermark, sink);
+        self.close_between(from, watermark, next, room, sink)
     }
 
     fn grid(&self) -> Option<Grid> {
@@ -398,6 +454,11 @@ impl Merger {
             open: false,
         });
     }
+}
+
+/// Before all windows with that end.
+fn bound(end: i64) -> (i64, Arc<str>, i64) {
+    (end, "".into(), i64::MIN)
 }
 
 fn window_at(windows: &[Window], start: i64) -> Option<&Window> {

@@ -46,6 +46,7 @@ impl Record {
 struct Pane {
     number: i64,
     first: u32,
+    last: u32,
 }
 
 /// All panes of a series.
@@ -69,6 +70,16 @@ pub(crate) struct Panes {
     /// With `empty_windows`: the first and the last window with an event of each key.
     known: HashMap<u32, (i64, i64), foldhash::fast::FixedState>,
     members: Members,
+    closing: Option<Closing>,
+}
+
+/// A window that is being closed, for which there was no more room.
+#[derive(Debug, Clone, Copy)]
+struct Closing {
+    window: i64,
+    /// Of one pane: its record that is next. Otherwise the place in the members.
+    next: u32,
+    alone: bool,
 }
 
 fn mix(key: u32, slot: u32) -> u64 {
@@ -93,6 +104,7 @@ impl Panes {
             emitted_until: i64::MIN,
             known: HashMap::default(),
             members: Members::default(),
+            closing: None,
         }
     }
 
@@ -150,7 +162,7 @@ impl Panes {
         let slot = match self.by_number.get(&number) {
             Some(&slot) => slot,
             None => {
-                let slot = self.panes.insert(Pane { number, first: NONE });
+                let slot = self.panes.insert(Pane { number, first: NONE, last: NONE });
                 self.by_number.insert(number, slot);
                 self.next_work = self.next_work.min(self.work_of(number));
                 slot
@@ -184,11 +196,13 @@ impl Panes {
     }
 
     fn insert(&mut self, hash: u64, key: u32, slot: u32) -> u32 {
-        let next = self.panes[slot].first;
         let event_type = TypeSeen::default();
-        let record = Record { count: 0, key, slot, next, cells: NONE, emissions: 0, event_type };
+        let record = Record { count: 0, key, slot, next: NONE, cells: NONE, emissions: 0, event_type };
         let at = self.records.insert(record);
-        self.panes[slot].first = at;
+        match std::mem::replace(&mut self.panes[slot].last, at) {
+            NONE => self.panes[slot].first = at,
+            last => self.records[last].next = at,
+        }
         let records = &self.records;
         self.index.insert_unique(hash, at, |&at| mix(records[at].key, records[at].slot));
         at
@@ -256,11 +270,13 @@ impl Panes {
         emitter.emit(bounds, parts, &self.cells, fields, sink);
     }
 
-    /// Closes every window that has ended by `watermark`, in the order of (end, key), and forgets what is past grace.
+    /// Closes every window that has ended by `watermark`, in the order of their ends, and forgets what is past grace.
+    /// What `room` is not enough for waits for the next call, which must be the same one.
     #[inline]
     pub fn advance(
         &mut self,
         watermark: i64,
+        room: &mut u64,
         fields: &Fields,
         emitter: &mut Emitter<'_>,
         sink: &mut Sink<'_>,
@@ -270,9 +286,9 @@ impl Panes {
             self.watermark = watermark;
             return false;
         }
-        let mut window = self.grid.first_open(self.watermark);
+        let mut window = self.first_to_close();
         loop {
-            if !self.known.values().any(|(first, _)| *first <= window) {
+            if self.closing.is_none() && !self.known.values().any(|(first, _)| *first <= window) {
                 // Over the gap to the next window that has a pane.
                 let from = window.saturating_mul(self.grid.advance);
                 let Some((&pane, _)) = self.by_number.range(from..).next() else { break };
@@ -281,7 +297,9 @@ impl Panes {
             if self.grid.end(window) > watermark {
                 break;
             }
-            self.close(window, watermark, fields, emitter, sink);
+            if !self.close(window, watermark, room, fields, emitter, sink) {
+                return true;
+            }
             window += 1;
         }
         self.watermark = watermark;
@@ -289,37 +307,56 @@ impl Panes {
         true
     }
 
-    /// Emits every key's part of one window that has not been emitted yet.
+    /// A close has begun and waits for room.
+    pub fn is_midway(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    fn first_to_close(&self) -> i64 {
+        self.closing.map_or_else(|| self.grid.first_open(self.watermark), |closing| closing.window)
+    }
+
+    /// Emits every key's part of one window that has not been emitted yet; false when there is no room for the next.
     fn close(
         &mut self,
         window: i64,
         watermark: i64,
+        room: &mut u64,
         fields: &Fields,
         emitter: &mut Emitter<'_>,
         sink: &mut Sink<'_>,
-    ) {
+    ) -> bool {
         let (first, last) = self.grid.panes(window);
+        let forgotten = window - EMPTY_WINDOWS_UNTIL_FORGOTTEN;
+        let begun = self.closing.take();
+        if begun.is_none() {
+            self.known.retain(|_, (_, last)| *last > forgotten);
+        }
+        // Otherwise a key may come several times: from several panes, or because it is expected.
+        let alone = begun.map_or(first == last && self.known.is_empty(), |begun| begun.alone);
+        if alone {
+            return self.close_pane(window, begun, room, fields, emitter, sink);
+        }
         let retained = self.grid.end(window).saturating_add(self.grace) > watermark;
         let mut members = std::mem::take(&mut self.members);
-        members.clear();
-        let forgotten = window - EMPTY_WINDOWS_UNTIL_FORGOTTEN;
-        self.known.retain(|_, (_, last)| *last > forgotten);
-        // A key may come several times: from several panes, or because it is expected.
-        let once = first == last && self.known.is_empty();
-        // From the last pane back, so that each key's records come out in the order of their panes.
-        for (&pane, &slot) in self.by_number.range(first..=last).rev() {
-            let mut at = self.panes[slot].first;
-            while at != NONE {
-                let record = &self.records[at];
-                members.add(record.key, at, once, pane == last);
-                at = record.next;
+        if begun.is_none() {
+            members.clear();
+            // From the last pane back, so that each key's records come out in the order of their panes.
+            for (&pane, &slot) in self.by_number.range(first..=last).rev() {
+                let mut at = self.panes[slot].first;
+                while at != NONE {
+                    let record = &self.records[at];
+                    members.add(record.key, at, pane == last);
+                    at = record.next;
+                }
             }
+            for (&key, _) in self.known.iter().filter(|(_, (first, _))| *first <= window) {
+                members.expect(key);
+            }
+            members.sort(emitter.keys);
         }
-        for (&key, _) in self.known.iter().filter(|(_, (first, _))| *first <= window) {
-            members.expect(key);
-        }
-        members.sort(emitter.keys);
-        for at in 0..members.keys.len() {
+        let mut left = None;
+        for at in begun.map_or(0, |begun| begun.next as usize)..members.keys.len() {
             let keyed @ Keyed { key, ending, expected, .. } = members.keys[at];
             if ending != NONE && self.records[ending].emissions > 0 {
                 continue;
@@ -328,9 +365,12 @@ impl Panes {
             if !expected && parts.clone().all(|part| part.count == 0) {
                 continue;
             }
-            let bounds =
-                Window { key, start: self.grid.start(window), end: self.grid.end(window), revision: 0 };
-            emitter.emit(bounds, parts, &self.cells, fields, sink);
+            if *room == 0 {
+                left = Some(Closing { window, next: at as u32, alone });
+                break;
+            }
+            *room -= 1;
+            emitter.emit(self.bounds(key, window), parts, &self.cells, fields, sink);
             if ending != NONE {
                 self.records[ending].emissions = 1;
             } else if retained {
@@ -340,16 +380,60 @@ impl Panes {
             }
         }
         self.members = members;
+        self.closing = left;
+        left.is_none()
     }
 
-    /// Closes every open window without moving the watermark: its partition is quiet.
-    pub fn close_idle(&mut self, fields: &Fields, emitter: &mut Emitter<'_>, sink: &mut Sink<'_>) {
+    /// The same for a window of one pane. Its keys come in the order of their records, in which they came:
+    /// millions of them are neither gathered nor sorted.
+    fn close_pane(
+        &mut self,
+        window: i64,
+        begun: Option<Closing>,
+        room: &mut u64,
+        fields: &Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let Some(&slot) = self.by_number.get(&self.grid.panes(window).1) else { return true };
+        let mut at = begun.map_or(self.panes[slot].first, |begun| begun.next);
+        while at != NONE {
+            let Record { key, count, emissions, next, .. } = self.records[at];
+            if emissions == 0 && count > 0 {
+                if *room == 0 {
+                    self.closing = Some(Closing { window, next: at, alone: true });
+                    return false;
+                }
+                *room -= 1;
+                let part = std::iter::once(self.records[at].part());
+                emitter.emit(self.bounds(key, window), part, &self.cells, fields, sink);
+                self.records[at].emissions = 1;
+            }
+            at = next;
+        }
+        true
+    }
+
+    /// A key's window when it is emitted for the first time.
+    fn bounds(&self, key: u32, window: i64) -> Window {
+        Window { key, start: self.grid.start(window), end: self.grid.end(window), revision: 0 }
+    }
+
+    /// Closes every open window without moving the watermark: its partition is quiet. What `room` is not enough for waits
+    /// for the next call.
+    pub fn close_idle(
+        &mut self,
+        room: &mut u64,
+        fields: &Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) {
         let known = std::mem::take(&mut self.known);
         let Some((&newest, _)) = self.by_number.last_key_value() else {
             self.known = known;
             return;
         };
-        let mut window = self.grid.first_open(self.watermark);
+        let mut window = self.first_to_close();
         loop {
             let from = window.saturating_mul(self.grid.advance);
             if from > newest {
@@ -358,7 +442,9 @@ impl Panes {
             let Some((&pane, _)) = self.by_number.range(from..=newest).next() else { break };
             window = window.max(self.grid.first_window(pane));
             self.emitted_until = self.emitted_until.max(self.grid.end(window));
-            self.close(window, self.watermark, fields, emitter, sink);
+            if !self.close(window, self.watermark, room, fields, emitter, sink) {
+                break;
+            }
             window += 1;
         }
         self.known = known;

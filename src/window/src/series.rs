@@ -97,11 +97,43 @@ impl Series {
     }
 
     #[inline]
-    pub fn advance(&mut self, newest: i64, keys: &Keys, types: &Keys, sink: &mut Sink<'_>) -> bool {
+    pub fn advance(
+        &mut self,
+        newest: i64,
+        room: &mut u64,
+        keys: &Keys,
+        types: &Keys,
+        sink: &mut Sink<'_>,
+    ) -> bool {
         let watermark = self.watermark(newest);
         let (windows, fields, mut emitter) = self.split(keys, types);
-        let worked = windows.advance(watermark, fields, &mut emitter, sink);
+        let worked = windows.advance(watermark, room, fields, &mut emitter, sink);
+        if windows.is_midway() {
+            return false;
+        }
         std::mem::take(&mut self.worked) | worked && self.tidied()
+    }
+
+    /// Closes what an event at `newest` leaves no doubt about, as far as `room` goes; false when more is left.
+    #[inline]
+    pub fn prepare(
+        &mut self,
+        newest: i64,
+        room: &mut u64,
+        keys: &Keys,
+        types: &Keys,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let mut watermark = self.watermark(newest);
+        let (windows, fields, mut emitter) = self.split(keys, types);
+        if matches!(windows, Windows::Sessions(_)) {
+            // One that ends just there may still be reached by the event.
+            watermark = watermark.saturating_sub(1);
+        }
+        let worked = windows.advance(watermark, room, fields, &mut emitter, sink);
+        let done = !windows.is_midway();
+        self.worked |= worked && done;
+        done
     }
 
     /// After windows have closed: gives the numbers of unused fields back when there are none left.
@@ -120,9 +152,11 @@ impl Series {
         }
     }
 
-    pub fn close_idle(&mut self, keys: &Keys, types: &Keys, sink: &mut Sink<'_>) {
+    /// False when `room` is used up and more is left.
+    pub fn close_idle(&mut self, room: &mut u64, keys: &Keys, types: &Keys, sink: &mut Sink<'_>) -> bool {
         let (windows, fields, mut emitter) = self.split(keys, types);
-        windows.close_idle(fields, &mut emitter, sink);
+        windows.close_idle(room, fields, &mut emitter, sink);
+        !windows.is_midway()
     }
 
     /// Marks the keys and types that are in use.

@@ -43,6 +43,9 @@ pub(crate) struct Sessions {
     /// Each session once, by a watermark at which it may close or be forgotten: never later than it really does.
     queue: BinaryHeap<Reverse<(i64, u32)>>,
     pub watermark: i64,
+    /// Sessions that are being closed, and how many of them were: the others wait for room.
+    closing: Vec<u32>,
+    closed: usize,
 }
 
 impl Sessions {
@@ -55,6 +58,8 @@ impl Sessions {
             heads: HashMap::default(),
             queue: BinaryHeap::new(),
             watermark: i64::MIN,
+            closing: Vec::new(),
+            closed: 0,
         }
     }
 
@@ -208,19 +213,43 @@ impl Sessions {
     }
 
     /// Closes every session that has ended by `watermark`, in the order of (end, key), and forgets what is past grace.
-    /// Tells whether there were any.
+    /// Tells whether there were any. What `room` is not enough for waits for the next call, which must be the same one.
     #[inline]
     pub fn advance(
         &mut self,
         watermark: i64,
+        room: &mut u64,
         fields: &Fields,
         emitter: &mut Emitter<'_>,
         sink: &mut Sink<'_>,
     ) -> bool {
-        self.watermark = watermark.max(self.watermark);
-        if self.queue.peek().is_none_or(|Reverse((due, _))| *due > self.watermark) {
-            return false;
+        let forgot = if self.closing.is_empty() {
+            self.watermark = watermark.max(self.watermark);
+            if self.queue.peek().is_none_or(|Reverse((due, _))| *due > self.watermark) {
+                return false;
+            }
+            self.take_due(emitter)
+        } else {
+            false
+        };
+        if !self.emit_closing(room, fields, emitter, sink) {
+            return true;
         }
+        let closed = std::mem::take(&mut self.closing);
+        for &at in &closed {
+            self.queue_or_forget(at);
+        }
+        forgot || !closed.is_empty()
+    }
+
+    /// A close has begun and waits for room.
+    pub fn is_midway(&self) -> bool {
+        !self.closing.is_empty()
+    }
+
+    /// Takes what is due from the queue: what is to be closed waits for that, what is past grace is forgotten. Tells whether
+    /// anything was.
+    fn take_due(&mut self, emitter: &Emitter<'_>) -> bool {
         let mut closing = Vec::new();
         let mut forgot = false;
         while let Some(&Reverse((due, at))) = self.queue.peek()
@@ -235,28 +264,37 @@ impl Sessions {
                 forgot |= self.queue_or_forget(at);
             }
         }
-        self.emit_in_order(&mut closing, fields, emitter, sink);
-        for &at in &closing {
-            self.queue_or_forget(at);
-        }
-        forgot || !closing.is_empty()
+        self.begin_closing(closing, emitter);
+        forgot
     }
 
-    fn emit_in_order(
-        &mut self,
-        sessions: &mut [u32],
-        fields: &Fields,
-        emitter: &mut Emitter<'_>,
-        sink: &mut Sink<'_>,
-    ) {
+    /// These are emitted next, in order.
+    fn begin_closing(&mut self, mut sessions: Vec<u32>, emitter: &Emitter<'_>) {
         let keys = emitter.keys;
         sessions.sort_unstable_by(|&a, &b| {
             let by_end = self.end(a).cmp(&self.end(b));
             by_end.then_with(|| keys.get(self.sessions[a].key).cmp(keys.get(self.sessions[b].key)))
         });
-        for &at in sessions.iter() {
+        (self.closing, self.closed) = (sessions, 0);
+    }
+
+    /// Emits what there is room for; false when some are left.
+    fn emit_closing(
+        &mut self,
+        room: &mut u64,
+        fields: &Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        while let Some(&at) = self.closing.get(self.closed) {
+            if *room == 0 {
+                return false;
+            }
+            *room -= 1;
+            self.closed += 1;
             self.emit(at, fields, emitter, sink);
         }
+        true
     }
 
     fn queue_or_forget(&mut self, at: u32) -> bool {
@@ -286,10 +324,21 @@ impl Sessions {
         true
     }
 
-    /// Closes every open session without moving the watermark.
-    pub fn close_idle(&mut self, fields: &Fields, emitter: &mut Emitter<'_>, sink: &mut Sink<'_>) {
-        let mut open: Vec<u32> = self.live().filter(|&at| self.sessions[at].emissions == 0).collect();
-        self.emit_in_order(&mut open, fields, emitter, sink);
+    /// Closes every open session without moving the watermark. What `room` is not enough for waits for the next call.
+    pub fn close_idle(
+        &mut self,
+        room: &mut u64,
+        fields: &Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) {
+        if self.closing.is_empty() {
+            let open = self.live().filter(|&at| self.sessions[at].emissions == 0).collect();
+            self.begin_closing(open, emitter);
+        }
+        if self.emit_closing(room, fields, emitter, sink) {
+            self.closing.clear();
+        }
     }
 
     fn live(&self) -> impl Iterator<Item = u32> + '_ {

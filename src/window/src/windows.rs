@@ -62,12 +62,12 @@ impl Windows {
     ) -> (Outcome, bool) {
         match self {
             Windows::Panes(panes) => {
-                let worked = panes.advance(watermark, fields, emitter, sink);
+                let worked = panes.advance(watermark, &mut { u64::MAX }, fields, emitter, sink);
                 (panes.observe(who, time, numbers, fields, emitter, sink), worked)
             }
             Windows::Sessions(sessions) => {
                 sessions.reach(who, time, watermark);
-                let worked = sessions.advance(watermark, fields, emitter, sink);
+                let worked = sessions.advance(watermark, &mut { u64::MAX }, fields, emitter, sink);
                 (sessions.observe(who, time, numbers, fields, emitter, sink), worked)
             }
         }
@@ -77,15 +77,28 @@ impl Windows {
     pub fn advance(
         &mut self,
         watermark: i64,
+        room: &mut u64,
         fields: &Fields,
         emitter: &mut Emitter<'_>,
         sink: &mut Sink<'_>,
     ) -> bool {
-        each!(self, windows => windows.advance(watermark, fields, emitter, sink))
+        each!(self, windows => windows.advance(watermark, room, fields, emitter, sink))
     }
 
-    pub fn close_idle(&mut self, fields: &Fields, emitter: &mut Emitter<'_>, sink: &mut Sink<'_>) {
-        each!(self, windows => windows.close_idle(fields, emitter, sink));
+    pub fn close_idle(
+        &mut self,
+        room: &mut u64,
+        fields: &Fields,
+        emitter: &mut Emitter<'_>,
+        sink: &mut Sink<'_>,
+    ) {
+        each!(self, windows => windows.close_idle(room, fields, emitter, sink));
+    }
+
+    /// A close has begun and waits for room.
+    #[inline]
+    pub fn is_midway(&self) -> bool {
+        each!(self, windows => windows.is_midway())
     }
 
     pub fn len(&self) -> usize {

@@ -2,11 +2,11 @@
 
 mod play;
 
-use play::{KEYS, SECOND, Step, grace, hopping, lateness, session, shown, step, tumbling};
+use play::{AT_ONCE, KEYS, SECOND, Step, grace, hopping, lateness, session, shown, step, tumbling};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tidecast_event::{Aggregate, EventTime};
-use tidecast_window::{Group, Mark, Merged, Merger, Outcome, SeriesSpec, UpstreamMessage};
+use tidecast_window::{Closed, Group, Mark, Merged, Merger, Outcome, SeriesSpec, UpstreamMessage};
 
 /// Input partitions, each with its group and clock, and the one downstream partition.
 struct Flow {
@@ -44,7 +44,12 @@ impl Flow {
 
     fn deliver(&mut self, bytes: &[u8]) -> Merged {
         let message = UpstreamMessage::decode(bytes).unwrap();
-        self.merger.observe(message, &mut |closed| self.closed.push(closed.to_aggregate()))
+        let mut sink = |closed: Closed<'_>| self.closed.push(closed.to_aggregate());
+        let merged = self.merger.observe(message, &mut { AT_ONCE }, &mut sink);
+        while self.merger.is_midway() {
+            self.merger.go_on(&mut { AT_ONCE }, &mut sink);
+        }
+        merged
     }
 
     fn event(&mut self, partition: usize, key: &str, kind: bool, time: i64, value: Option<f64>) -> Outcome {
@@ -55,6 +60,7 @@ impl Flow {
         let mut sink = |closed: tidecast_window::Closed<'_>| {
             messages.push(UpstreamMessage::Partial(closed.to_partial(partition as u32)));
         };
+        while !group.prepare(newest, &mut { AT_ONCE }, &mut sink) {}
         let mut outcome = Outcome::Taken;
         if let Some(value) = value {
             let who = group.intern(key, if kind { "x" } else { "y" });
@@ -70,9 +76,9 @@ impl Flow {
     fn idle(&mut self, partition: usize) {
         let mut messages = Vec::new();
         let group = &mut self.groups[partition];
-        group.close_idle(&mut |closed| {
-            messages.push(UpstreamMessage::Partial(closed.to_partial(partition as u32)))
-        });
+        let mut sink =
+            |closed: Closed<'_>| messages.push(UpstreamMessage::Partial(closed.to_partial(partition as u32)));
+        while !group.close_idle(&mut { AT_ONCE }, &mut sink) {}
         messages.push(UpstreamMessage::Mark(Mark::new("s", partition as u32, group.watermark(0), true)));
         self.send(messages);
     }

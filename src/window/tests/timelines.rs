@@ -54,7 +54,7 @@ fn within_grace_a_late_event_corrects_its_window_at_once_and_after_it_is_late() 
     assert_eq!(play.draw(30, "c|1"), ["c 20-30 1/1 r0"]);
     assert_eq!(play.late("a", 5, 1.0), (Outcome::Late, vec![]));
     // The next aggregate of the key tells of it, once.
-    assert_eq!(play.draw(31, "a|1         -"), ["a 30-40 1/1 r0 late 1", "c 30-40 1/1 r0"]);
+    assert_eq!(play.draw(31, "a|1         -"), ["c 30-40 1/1 r0", "a 30-40 1/1 r0 late 1"]);
 }
 
 #[test]

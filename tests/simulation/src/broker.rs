@@ -76,6 +76,8 @@ pub enum Mutation {
     OffsetsFirst,
     /// Decisions in the offsets' metadata are forgotten.
     NoDecisions,
+    /// How far the windows that one record closes were told is forgotten.
+    NothingSaid,
     /// Readers get records of aborted transactions.
     Uncommitted,
     /// The store gives a snapshot as if it stood one record earlier.
@@ -188,6 +190,10 @@ impl Broker {
     fn set_committed(&mut self, place: TopicPartition, mut committed: Committed) {
         if self.mutation == Some(Mutation::NoDecisions) {
             committed.metadata.clear();
+        }
+        if self.mutation == Some(Mutation::NothingSaid) {
+            let words = committed.metadata.split(' ').filter(|word| !word.starts_with('+'));
+            committed.metadata = words.collect::<Vec<_>>().join(" ");
         }
         self.fold(&[committed.offset as u64, committed.metadata.len() as u64]);
         self.committed.insert(place, committed);

@@ -281,10 +281,10 @@ impl Process {
         let topology = Topology::new(TopologyParts {
             house,
             intakes: Arc::new(move |partition, record| -> Result<Box<dyn Intake>, String> {
-                match repartition::series_of(&intakes.settings, &partition.topic) {
-                    Some(series) => Ok(Box::new(PartialsIntake::new(&intakes, partition, series, record)?)),
-                    None => Ok(Box::new(Touchy::new(EventsIntake::new(&intakes, partition, record)?))),
-                }
+                Ok(Box::new(match repartition::series_of(&intakes.settings, &partition.topic) {
+                    Some(series) => Touchy::new(PartialsIntake::new(&intakes, partition, series, record)?),
+                    None => Touchy::new(EventsIntake::new(&intakes, partition, record)?),
+                }))
             }),
             store,
             runtime: tokio::runtime::Handle::current(),

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 use tidecast_actors::decisions::SET_APART;
-use tidecast_actors::events_intake::EventsIntake;
-use tidecast_actors::intake::Intake;
+use tidecast_actors::intake::{Intake, Taken};
 use tidecast_actors::messages::BatchOutput;
 use tidecast_ports::RecordBatch;
 
@@ -15,7 +14,7 @@ pub const TRIPS: &[u8] = b"\"trips\"";
 /// The product's intake behind a step that panics.
 pub struct Touchy {
     /// What it stands before.
-    pub intake: EventsIntake,
+    pub intake: Box<dyn Intake>,
     /// Offsets that are set apart.
     apart: BTreeSet<i64>,
     taking: i64,
@@ -23,14 +22,40 @@ pub struct Touchy {
 
 impl Touchy {
     /// Before `intake`.
-    pub fn new(intake: EventsIntake) -> Self {
-        Touchy { intake, apart: BTreeSet::new(), taking: 0 }
+    pub fn new(intake: impl Intake + 'static) -> Self {
+        Touchy { intake: Box::new(intake), apart: BTreeSet::new(), taking: 0 }
     }
 }
 
+/// Windows closed at one go, so that what one record closes goes out, is committed and is found again in pieces.
+const ROOM: u64 = 3;
+
+/// Gives the step less room than there is.
+fn cramped<T>(
+    room: &mut u64,
+    output: &mut BatchOutput,
+    step: impl FnOnce(&mut u64, &mut BatchOutput) -> T,
+) -> T {
+    let given = ROOM.min(*room);
+    let mut left = given;
+    let went = step(&mut left, output);
+    *room -= given - left;
+    went
+}
+
 impl Intake for Touchy {
-    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) {
-        for at in records {
+    fn begin(&mut self, output: &mut BatchOutput) {
+        self.intake.begin(output);
+    }
+
+    fn take(
+        &mut self,
+        batch: &RecordBatch,
+        records: Range<usize>,
+        room: &mut u64,
+        output: &mut BatchOutput,
+    ) -> Taken {
+        for at in records.clone() {
             let record = &batch.records[at];
             self.taking = record.offset;
             let trips =
@@ -39,8 +64,13 @@ impl Intake for Touchy {
                 // Without the hook that would write each one down.
                 std::panic::resume_unwind(Box::new("a record that nobody can bear"));
             }
-            self.intake.take(batch, at..at + 1, output);
+            let taken =
+                cramped(room, output, |room, output| self.intake.take(batch, at..at + 1, room, output));
+            if taken.midway.is_some() {
+                return Taken { records: at - records.start, ..taken };
+            }
         }
+        Taken { records: records.len(), midway: None }
     }
 
     fn taking(&self) -> Option<i64> {
@@ -51,15 +81,24 @@ impl Intake for Touchy {
         self.intake.idle_after()
     }
 
-    fn close_idle(&mut self, quiet: Duration, output: &mut BatchOutput) -> Option<String> {
-        self.intake.close_idle(quiet, output)
+    fn close_idle(
+        &mut self,
+        quiet: Duration,
+        room: &mut u64,
+        output: &mut BatchOutput,
+    ) -> Option<(String, Option<u64>)> {
+        cramped(room, output, |room, output| self.intake.close_idle(quiet, room, output))
     }
 
-    fn replay(&mut self, decision: &str, output: &mut BatchOutput) {
+    fn replay(&mut self, decision: &str, room: &mut u64, output: &mut BatchOutput) -> Option<u64> {
         if let Some(offset) = decision.strip_prefix(SET_APART) {
             self.apart.extend(offset.parse::<i64>());
         }
-        self.intake.replay(decision, output);
+        cramped(room, output, |room, output| self.intake.replay(decision, room, output))
+    }
+
+    fn go_on(&mut self, room: &mut u64, output: &mut BatchOutput) -> Option<u64> {
+        cramped(room, output, |room, output| self.intake.go_on(room, output))
     }
 
     fn encode(&self) -> Vec<u8> {

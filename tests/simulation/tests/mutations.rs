@@ -12,6 +12,7 @@ fn the_oracle_notices_each_broken_rule() {
         Mutation::Zombies,
         Mutation::OffsetsFirst,
         Mutation::NoDecisions,
+        Mutation::NothingSaid,
         Mutation::Uncommitted,
         Mutation::WrongSnapshots,
         Mutation::UnstableOffsets,

@@ -105,7 +105,11 @@ impl Panes {
                 if stored.key == NONE {
                     break;
                 }
+                let known = self.records.len();
                 let at = self.record(input.key(stored.key)?, slot);
+                if self.records.len() == known {
+                    return Err(input.broken("a key stands twice in a pane"));
+                }
                 let mut head = NONE;
                 for _ in 0..stored.fields {
                     let field: u16 = input.get()?;

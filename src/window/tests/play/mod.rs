@@ -8,6 +8,8 @@ use tidecast_event::{Aggregate, EventTime};
 use tidecast_window::{Group, Outcome, SeriesSpec, WindowKind};
 
 pub const SECOND: i64 = 1_000_000;
+/// Windows that are closed at one go.
+pub const AT_ONCE: u64 = 2;
 
 pub fn tumbling(size: i64) -> SeriesSpec {
     SeriesSpec { lateness_micros: 0, ..SeriesSpec::tumbling("s", size * SECOND) }
@@ -35,11 +37,18 @@ pub struct Play {
     pub group: Group,
     pub newest: EventTime,
     pub closed: RefCell<Vec<Aggregate>>,
+    /// Windows that are closed at one go.
+    pub room: u64,
 }
 
 impl Play {
     pub fn new(spec: SeriesSpec) -> Self {
-        Play { group: Group::new(vec![spec]).unwrap(), newest: EventTime::MIN, closed: RefCell::default() }
+        Play {
+            group: Group::new(vec![spec]).unwrap(),
+            newest: EventTime::MIN,
+            closed: RefCell::default(),
+            room: AT_ONCE,
+        }
     }
 
     /// One event at a time in microseconds.
@@ -48,6 +57,8 @@ impl Play {
         let who = self.group.intern(key, event_type);
         let mut sink =
             |closed: tidecast_window::Closed<'_>| self.closed.borrow_mut().push(closed.to_aggregate());
+        // As the stream does it: what the event's time ends comes out by and by.
+        while !self.group.prepare(self.newest, &mut { self.room }, &mut sink) {}
         let numbers = numbers.iter().copied();
         let outcome = self.group.observe(0, who, EventTime(time), numbers, self.newest, &mut sink);
         self.group.advance(self.newest, &mut sink);
@@ -65,7 +76,7 @@ impl Play {
     pub fn idle_aggregates(&mut self) {
         let mut sink =
             |closed: tidecast_window::Closed<'_>| self.closed.borrow_mut().push(closed.to_aggregate());
-        self.group.close_idle(&mut sink);
+        while !self.group.close_idle(&mut { self.room }, &mut sink) {}
     }
 
     pub fn idle(&mut self) -> Vec<String> {

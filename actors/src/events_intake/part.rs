@@ -1,0 +1,73 @@
+//! Series of an events partition, by what they share.
+
+use crate::repartition::{self, Route};
+use std::time::Duration;
+use tidecast_config::{EmptyWindows, SeriesSpec, Settings, WindowSpec};
+use tidecast_rules::Filter;
+use tidecast_window::{Group, WindowKind};
+
+/// A family of series as the window room wants it.
+pub fn window_spec(spec: &SeriesSpec) -> tidecast_window::SeriesSpec {
+    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    tidecast_window::SeriesSpec {
+        name: spec.name.clone(),
+        values: spec.values.clone(),
+        window: match spec.window {
+            WindowSpec::Tumbling { size } => WindowKind::Tumbling { size_micros: micros(size) },
+            WindowSpec::Hopping { size, advance } => {
+                WindowKind::Hopping { size_micros: micros(size), advance_micros: micros(advance) }
+            }
+            WindowSpec::Session { gap } => WindowKind::Session { gap_micros: micros(gap) },
+        },
+        lateness_micros: micros(spec.lateness),
+        grace_micros: micros(spec.grace),
+        percentiles: spec.percentiles,
+        empty_windows: spec.empty_windows == EmptyWindows::Emit,
+    }
+}
+
+/// From one window's start to the next's, microseconds; 0 for sessions.
+pub fn advance_of(window: WindowKind) -> i64 {
+    match window {
+        WindowKind::Tumbling { size_micros } => size_micros,
+        WindowKind::Hopping { advance_micros, .. } => advance_micros,
+        WindowKind::Session { .. } => 0,
+    }
+}
+
+/// Series of the partition that share a grouping field, a way and an idle time.
+pub(super) struct Part {
+    pub key: String,
+    pub idle_after: Duration,
+    pub group: Group,
+    pub filters: Vec<Option<Filter>>,
+    pub advances: Vec<i64>,
+    /// The repartition topics, one a series; `None` where the record key groups already.
+    pub routes: Option<Vec<Route>>,
+    /// An event was taken since the windows were last closed by quiet.
+    pub open: bool,
+}
+
+impl Part {
+    /// Something of it is open, or downstream does not know yet that it is quiet.
+    pub fn is_waiting(&self) -> bool {
+        self.open || self.routes.iter().flatten().any(|route| !route.is_idle())
+    }
+}
+
+/// The series of a topic, by what they can share. The name of a part finds its state again.
+pub(super) fn by_part<'s>(settings: &'s Settings, topic: &str) -> Vec<(String, Vec<&'s SeriesSpec>)> {
+    let mut parts: Vec<(String, Vec<&SeriesSpec>)> = Vec::new();
+    for spec in &settings.series {
+        if spec.topic.as_deref().unwrap_or(&settings.topics.events) != topic {
+            continue;
+        }
+        let way = if repartition::is_needed(spec) { "partial" } else { "direct" };
+        let id = format!("{way}:{}:{}", spec.key, spec.idle_after.as_micros());
+        match parts.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, specs)) => specs.push(spec),
+            None => parts.push((id, vec![spec])),
+        }
+    }
+    parts
+}
