@@ -1,9 +1,10 @@
 //! The statistics of one field in one pane: values as they come while they are few, a summary after.
 //!
-//! One value lies in the cell itself; then blocks of 4, 16 and 64 take over; when the last is full its values are
+//! One value of one field lies with whom it belongs to, one of several fields in its cell; then blocks of 4, 16 and 64 take over; when the last is full its values are
 //! summed up (moments, and a sketch for percentiles) and it is filled again. So a key with a handful of events costs
 //! some ten bytes for each, and a busy one about a kilobyte, however many events come.
 
+use crate::fields::SKIP;
 use crate::gather::Gather;
 use crate::moments::Moments;
 use crate::sketch::{ChunkPool, Sketch};
@@ -14,24 +15,83 @@ const ROOM: [usize; 4] = [1, 4, 16, 64];
 /// Blocks are made so many at a time.
 const BLOCKS_AT_ONCE: usize = 256;
 
-/// One field of one pane; a list, in the order in which the fields came.
+/// One field of one pane; a list, in the order in which the fields came. Sixteen bytes, for there may be millions.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
     next: u32,
-    /// Block of the class.
+    /// Block of the class. Class 0: the value's upper half.
     block: u32,
-    /// Class 0: the value's bits. Else the summary's number, or [`NONE`].
-    content: u64,
+    /// The summary's number, or [`NONE`]. Class 0: the value's lower half.
+    summary: u32,
     field: u16,
     /// Values that are in the block.
     len: u8,
     class: u8,
 }
 
+impl Cell {
+    fn of(field: u16, value: f64) -> Self {
+        let bits = value.to_bits();
+        Cell { next: NONE, block: (bits >> 32) as u32, summary: bits as u32, field, len: 1, class: 0 }
+    }
+
+    /// The value of a cell of class 0.
+    fn value(&self) -> f64 {
+        f64::from_bits(u64::from(self.block) << 32 | u64::from(self.summary))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Summary {
     moments: Moments,
     sketch: Sketch,
+}
+
+/// The values of a pane's key, or of a session: none, one as it is, or a list of cells. For most of many keys it is one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    /// The first cell, or [`NONE`]. Of one value, the upper half.
+    first: u32,
+    /// Of one value, the lower half.
+    lower: u32,
+    /// Of one value, its field; else [`SKIP`].
+    field: u16,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Held { first: NONE, lower: 0, field: SKIP }
+    }
+}
+
+impl Held {
+    fn one(field: u16, value: f64) -> Self {
+        let bits = value.to_bits();
+        Held { first: (bits >> 32) as u32, lower: bits as u32, field }
+    }
+
+    fn list(first: u32) -> Self {
+        Held { first, ..Held::default() }
+    }
+
+    fn value(self) -> f64 {
+        f64::from_bits(u64::from(self.first) << 32 | u64::from(self.lower))
+    }
+
+    /// The first cell, or [`NONE`]: where an event's first value is looked for.
+    #[inline(always)]
+    pub fn first(self) -> u32 {
+        if self.field == SKIP { self.first } else { NONE }
+    }
+}
+
+/// What one field has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    /// One value.
+    Value(f64),
+    /// A cell.
+    Cell(u32),
 }
 
 /// Blocks of one size.
@@ -99,20 +159,26 @@ impl Cells {
         }
     }
 
-    /// Adds a value of a field to the list that begins at `head`. `cursor` is the cell at which to look first: the
-    /// one after that of the event's last value, as events mostly repeat their fields in order.
+    /// Adds a value of a field. `cursor` is the cell at which to look first: the one after that of the event's last value,
+    /// as events mostly repeat their fields in order.
     #[inline]
-    pub fn add(&mut self, head: &mut u32, cursor: &mut u32, field: u16, value: f64) {
+    pub fn add(&mut self, held: &mut Held, cursor: &mut u32, field: u16, value: f64) {
         if *cursor != NONE && self.cells[*cursor].field == field {
             self.push(*cursor, value);
             *cursor = self.cells[*cursor].next;
             return;
         }
-        self.add_elsewhere(head, cursor, field, value);
+        self.add_elsewhere(held, cursor, field, value);
     }
 
-    fn add_elsewhere(&mut self, head: &mut u32, cursor: &mut u32, field: u16, value: f64) {
-        let mut at = *head;
+    fn add_elsewhere(&mut self, held: &mut Held, cursor: &mut u32, field: u16, value: f64) {
+        *cursor = NONE;
+        if held.field == SKIP && held.first == NONE {
+            *held = Held::one(field, value);
+            return;
+        }
+        self.spread(held);
+        let mut at = held.first;
         let mut last = NONE;
         while at != NONE {
             if self.cells[at].field == field {
@@ -123,13 +189,16 @@ impl Cells {
             last = at;
             at = self.cells[at].next;
         }
-        let cell = Cell { next: NONE, block: 0, content: value.to_bits(), field, len: 1, class: 0 };
-        let new = self.cells.insert(cell);
-        match last {
-            NONE => *head = new,
-            last => self.cells[last].next = new,
+        let new = self.cells.insert(Cell::of(field, value));
+        // There is one: what holds nothing took the value itself.
+        self.cells[last].next = new;
+    }
+
+    /// Puts a single value into a cell of its own.
+    fn spread(&mut self, held: &mut Held) {
+        if held.field != SKIP {
+            *held = Held::list(self.cells.insert(Cell::of(held.field, held.value())));
         }
-        *cursor = NONE;
     }
 
     #[inline(always)]
@@ -167,16 +236,16 @@ impl Cells {
         cell.len += 1;
     }
 
-    /// Frees a list.
-    pub fn free(&mut self, head: u32) {
-        let mut at = head;
+    /// Frees what is held.
+    pub fn free(&mut self, held: Held) {
+        let mut at = held.first();
         while at != NONE {
             let cell = self.cells[at];
             if cell.class > 0 {
                 self.blocks[usize::from(cell.class)].free.push(cell.block);
-                if cell.content as u32 != NONE {
-                    self.summaries[cell.content as u32].sketch.clear(&mut self.chunks);
-                    self.summaries.free(cell.content as u32);
+                if cell.summary != NONE {
+                    self.summaries[cell.summary].sketch.clear(&mut self.chunks);
+                    self.summaries.free(cell.summary);
                 }
             }
             self.cells.free(at);
@@ -184,25 +253,31 @@ impl Cells {
         }
     }
 
-    /// The fields of a list with their cells.
-    pub fn fields(&self, head: u32) -> impl Iterator<Item = (u16, u32)> + '_ {
-        let mut at = head;
-        std::iter::from_fn(move || {
-            let found = (at != NONE).then(|| (self.cells[at].field, at))?;
+    /// The fields that are held, and what each has.
+    pub fn fields(&self, held: Held) -> impl Iterator<Item = (u16, Place)> + '_ {
+        let one = (held.field != SKIP).then(|| (held.field, Place::Value(held.value())));
+        let mut at = held.first();
+        let cells = std::iter::from_fn(move || {
+            let found = (at != NONE).then(|| (self.cells[at].field, Place::Cell(at)))?;
             at = self.cells[at].next;
             Some(found)
-        })
+        });
+        one.into_iter().chain(cells)
     }
 
-    /// Adds what a cell holds to a gathering.
-    pub fn gather(&self, at: u32, into: &mut Gather) {
+    /// Adds what a field has to a gathering.
+    pub fn gather(&self, place: Place, into: &mut Gather) {
+        let at = match place {
+            Place::Value(value) => return into.values(&[value]),
+            Place::Cell(at) => at,
+        };
         let cell = &self.cells[at];
         match usize::from(cell.class) {
-            0 => into.values(&[f64::from_bits(cell.content)]),
+            0 => into.values(&[cell.value()]),
             class => {
                 into.values(&self.blocks[class].get(cell.block)[..usize::from(cell.len)]);
-                if cell.content as u32 != NONE {
-                    let summary = &self.summaries[cell.content as u32];
+                if cell.summary != NONE {
+                    let summary = &self.summaries[cell.summary];
                     into.moments(&summary.moments);
                     for &(octave, chunk) in &summary.sketch.octaves {
                         into.counters(octave, &self.chunks[chunk]);
@@ -212,16 +287,20 @@ impl Cells {
         }
     }
 
-    /// A copy of what a cell holds.
-    pub fn export(&self, at: u32) -> Portable {
+    /// A copy of what a field has.
+    pub fn export(&self, place: Place) -> Portable {
+        let at = match place {
+            Place::Value(value) => return Portable { values: vec![value], summary: None },
+            Place::Cell(at) => at,
+        };
         let cell = &self.cells[at];
         let class = usize::from(cell.class);
         if class == 0 {
-            return Portable { values: vec![f64::from_bits(cell.content)], summary: None };
+            return Portable { values: vec![cell.value()], summary: None };
         }
         let values = self.blocks[class].get(cell.block)[..usize::from(cell.len)].to_vec();
-        let summary = (cell.content as u32 != NONE).then(|| {
-            let summary = &self.summaries[cell.content as u32];
+        let summary = (cell.summary != NONE).then(|| {
+            let summary = &self.summaries[cell.summary];
             let mut counts = Vec::new();
             for &(octave, chunk) in &summary.sketch.octaves {
                 let counters = self.chunks[chunk].iter().enumerate().filter(|(_, count)| **count > 0);
@@ -232,18 +311,15 @@ impl Cells {
         Portable { values, summary }
     }
 
-    /// Adds a copy to a list. Where its field is not in the list yet, the new cell behaves from there on as the one
-    /// that the copy was taken from.
-    pub fn import(&mut self, head: &mut u32, field: u16, portable: &Portable) {
-        let mut values = portable.values.iter();
-        let Some(&first) = values.next() else { return };
-        let mut cursor = NONE;
-        self.add_elsewhere(head, &mut cursor, field, first);
-        let Some((_, at)) = self.fields(*head).find(|(of, _)| *of == field) else { return };
-        for &value in values {
-            self.push(at, value);
+    /// Adds a copy. Where its field is not held yet, it behaves from there on as what the copy was taken from.
+    pub fn import(&mut self, held: &mut Held, field: u16, portable: &Portable) {
+        for &value in &portable.values {
+            self.add_elsewhere(held, &mut { NONE }, field, value);
         }
         let Some((moments, counts)) = &portable.summary else { return };
+        self.spread(held);
+        let found = self.fields(*held).find(|(of, _)| *of == field);
+        let Some((_, Place::Cell(at))) = found else { return };
         // A cell with a summary has the largest block, however few values are in it now.
         while usize::from(self.cells[at].class) + 1 < ROOM.len() {
             self.enlarge(at);
@@ -260,16 +336,16 @@ impl Cells {
 
     /// The summary of a cell of the largest class, a new one where there is none yet.
     fn summary(&mut self, at: u32) -> u32 {
-        if self.cells[at].content as u32 == NONE {
+        if self.cells[at].summary == NONE {
             let number = match self.summaries.reuse() {
                 Some(number) => number,
                 None => self.summaries.insert(Summary::default()),
             };
             // What was left in a used place: its vector stays, its counters were given back.
             self.summaries[number].moments = Moments::default();
-            self.cells[at].content = u64::from(number);
+            self.cells[at].summary = number;
         }
-        self.cells[at].content as u32
+        self.cells[at].summary
     }
 
     /// Moves a cell's values to a block of the next class.
@@ -280,8 +356,8 @@ impl Cells {
         let (smaller_blocks, larger_blocks) = self.blocks.split_at_mut(class + 1);
         let target = larger_blocks[0].get_mut(larger);
         if class == 0 {
-            target[0] = f64::from_bits(cell.content);
-            cell.content = u64::from(NONE);
+            target[0] = cell.value();
+            cell.summary = NONE;
         } else {
             target[..len].copy_from_slice(&smaller_blocks[class].get(cell.block)[..len]);
             smaller_blocks[class].free.push(cell.block);

@@ -1,6 +1,6 @@
 //! From the parts of a window to what leaves the engine.
 
-use crate::cells::{Cells, Portable};
+use crate::cells::{Cells, Held, Place, Portable};
 use crate::closed::{Closed, Sink};
 use crate::fields::Fields;
 use crate::gather::Gather;
@@ -14,8 +14,9 @@ use tidecast_event::{EventTime, FieldStats};
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     gather: Gather,
-    /// Rank of the field, place, field, cell.
-    cells: Vec<(u16, u32, u16, u32)>,
+    /// Rank of the field, place among the parts' fields, field.
+    found: Vec<(u16, u32, u16)>,
+    places: Vec<Place>,
     fields: Vec<(Arc<str>, FieldStats)>,
     portable: Vec<(Arc<str>, Portable)>,
 }
@@ -41,12 +42,12 @@ pub(crate) struct Window {
     pub revision: u32,
 }
 
-/// One part of a window: events, their type, and the list of their cells.
+/// One part of a window: events, their type, and their values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
     pub count: u64,
     pub event_type: TypeSeen,
-    pub cells: u32,
+    pub held: Held,
 }
 
 impl Emitter<'_> {
@@ -59,8 +60,9 @@ impl Emitter<'_> {
         fields: &Fields,
         sink: &mut Sink<'_>,
     ) {
-        let Scratch { gather, cells: found, fields: stats, portable } = &mut *self.scratch;
+        let Scratch { gather, found, places, fields: stats, portable } = &mut *self.scratch;
         found.clear();
+        places.clear();
         stats.clear();
         portable.clear();
         let mut count = 0;
@@ -68,15 +70,16 @@ impl Emitter<'_> {
         for part in parts {
             count += part.count;
             event_type.add(part.event_type);
-            for (field, cell) in cells.fields(part.cells) {
-                found.push((fields.rank(field), found.len() as u32, field, cell));
+            for (field, place) in cells.fields(part.held) {
+                found.push((fields.rank(field), found.len() as u32, field));
+                places.push(place);
             }
         }
         found.sort_unstable();
         for of_field in found.chunk_by(|a, b| a.0 == b.0) {
             gather.clear();
-            for &(_, _, _, cell) in of_field {
-                cells.gather(cell, gather);
+            for &(_, at, _) in of_field {
+                cells.gather(places[at as usize], gather);
             }
             let name = fields.name(of_field[0].2);
             if self.partial {

@@ -1,7 +1,7 @@
 //! Event-time windows: tumbling, hopping and session, per key, with watermarks, lateness and corrections. Pure: time is
 //! an argument, and what closes is handed to the caller.
 //!
-//! A [`Group`] holds the series of one partition that share a grouping key. Its memory is some ninety bytes for a key
+//! A [`Group`] holds the series of one partition that share a grouping key. Its memory is some seventy bytes for a key
 //! with one open window and one value, about a kilobyte for a busy one; it does not grow with events.
 
 mod cells;

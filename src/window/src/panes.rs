@@ -5,7 +5,7 @@
 
 mod stored;
 
-use crate::cells::Cells;
+use crate::cells::{Cells, Held};
 use crate::closed::{Outcome, Sink};
 use crate::emit::{Emitter, Part, Window};
 use crate::fields::{Fields, SKIP};
@@ -20,8 +20,9 @@ use std::collections::BTreeMap;
 /// With `empty_windows`, a key is forgotten after so many windows without an event.
 pub const EMPTY_WINDOWS_UNTIL_FORGOTTEN: i64 = 1_000;
 
-/// One key in one pane.
+/// One key in one pane. There may be millions: packed, it takes 36 bytes.
 #[derive(Debug, Clone, Copy)]
+#[repr(C, packed(4))]
 pub(crate) struct Record {
     pub count: u64,
     pub key: u32,
@@ -29,7 +30,7 @@ pub(crate) struct Record {
     slot: u32,
     /// The next record of the pane.
     next: u32,
-    pub cells: u32,
+    pub held: Held,
     /// Emissions of the window that ends with this pane.
     pub emissions: u32,
     pub event_type: TypeSeen,
@@ -37,7 +38,7 @@ pub(crate) struct Record {
 
 impl Record {
     fn part(&self) -> Part {
-        Part { count: self.count, event_type: self.event_type, cells: self.cells }
+        Part { count: self.count, event_type: self.event_type, held: self.held }
     }
 }
 
@@ -138,15 +139,15 @@ impl Panes {
         let record = &mut self.records[at];
         record.count += 1;
         record.event_type.add(who.event_type);
-        let mut head = record.cells;
-        let mut cursor = head;
+        let mut held = record.held;
+        let mut cursor = held.first();
         for (place, (path, value)) in numbers.enumerate() {
             let field = fields.at(place, path);
             if field != SKIP {
-                self.cells.add(&mut head, &mut cursor, field, value);
+                self.cells.add(&mut held, &mut cursor, field, value);
             }
         }
-        self.records[at].cells = head;
+        self.records[at].held = held;
         if self.empty_windows {
             self.know(who.key, self.panes[slot].number);
         }
@@ -197,7 +198,8 @@ impl Panes {
 
     fn insert(&mut self, hash: u64, key: u32, slot: u32) -> u32 {
         let event_type = TypeSeen::default();
-        let record = Record { count: 0, key, slot, next: NONE, cells: NONE, emissions: 0, event_type };
+        let held = Held::default();
+        let record = Record { count: 0, key, slot, next: NONE, held, emissions: 0, event_type };
         let at = self.records.insert(record);
         match std::mem::replace(&mut self.panes[slot].last, at) {
             NONE => self.panes[slot].first = at,
@@ -458,11 +460,11 @@ impl Panes {
             }
             let mut at = self.panes[slot].first;
             while at != NONE {
-                let Record { key, next, cells, .. } = self.records[at];
+                let Record { key, next, held, .. } = self.records[at];
                 if let Ok(entry) = self.index.find_entry(mix(key, slot), |&other| other == at) {
                     entry.remove();
                 }
-                self.cells.free(cells);
+                self.cells.free(held);
                 self.records.free(at);
                 at = next;
             }

@@ -4,7 +4,7 @@
 //! them; the joined window supersedes both, with a revision above theirs. Once a session has been emitted, by the
 //! watermark or by idleness, whatever changes it is emitted at once, also when that moves its end past the watermark.
 
-use crate::cells::Cells;
+use crate::cells::{Cells, Held};
 use crate::closed::{Outcome, Sink};
 use crate::emit::{Emitter, Part, Window};
 use crate::fields::{Fields, SKIP};
@@ -24,7 +24,7 @@ struct Session {
     key: u32,
     /// The key's session before this one.
     next: u32,
-    cells: u32,
+    held: Held,
     emissions: u32,
     event_type: TypeSeen,
     /// Joined into another; its place is freed when its turn in the queue comes.
@@ -142,7 +142,7 @@ impl Sessions {
             count: 0,
             key,
             next: before,
-            cells: NONE,
+            held: Held::default(),
             emissions: 0,
             event_type: TypeSeen::default(),
             joined: false,
@@ -171,29 +171,29 @@ impl Sessions {
         session.last = session.last.max(time);
         session.count += 1;
         session.event_type.add(who.event_type);
-        let mut head = session.cells;
-        let mut cursor = head;
+        let mut held = session.held;
+        let mut cursor = held.first();
         for (place, (path, value)) in numbers.enumerate() {
             let field = fields.at(place, path);
             if field != SKIP {
-                self.cells.add(&mut head, &mut cursor, field, value);
+                self.cells.add(&mut held, &mut cursor, field, value);
             }
         }
-        self.sessions[at].cells = head;
+        self.sessions[at].held = held;
     }
 
     /// Takes the session before into the one after it.
     fn join(&mut self, before: u32, after: u32) {
         let from = self.sessions[before];
-        let mut head = self.sessions[after].cells;
-        let parts: Vec<_> = self.cells.fields(from.cells).collect();
-        for (field, cell) in parts {
-            let portable = self.cells.export(cell);
-            self.cells.import(&mut head, field, &portable);
+        let mut held = self.sessions[after].held;
+        let parts: Vec<_> = self.cells.fields(from.held).collect();
+        for (field, place) in parts {
+            let portable = self.cells.export(place);
+            self.cells.import(&mut held, field, &portable);
         }
-        self.cells.free(from.cells);
+        self.cells.free(from.held);
         let into = &mut self.sessions[after];
-        into.cells = head;
+        into.held = held;
         into.first = from.first.min(into.first);
         into.last = from.last.max(into.last);
         into.count += from.count;
@@ -201,14 +201,14 @@ impl Sessions {
         into.event_type.add(from.event_type);
         into.next = from.next;
         let gone = &mut self.sessions[before];
-        (gone.joined, gone.cells) = (true, NONE);
+        (gone.joined, gone.held) = (true, Held::default());
     }
 
     fn emit(&mut self, at: u32, fields: &Fields, emitter: &mut Emitter<'_>, sink: &mut Sink<'_>) {
-        let Session { first, count, key, cells, emissions, event_type, .. } = self.sessions[at];
+        let Session { first, count, key, held, emissions, event_type, .. } = self.sessions[at];
         self.sessions[at].emissions += 1;
         let window = Window { key, start: first, end: self.end(at), revision: emissions };
-        let part = Part { count, event_type, cells };
+        let part = Part { count, event_type, held };
         emitter.emit(window, std::iter::once(part), &self.cells, fields, sink);
     }
 
@@ -303,8 +303,8 @@ impl Sessions {
             self.queue.push(Reverse((due, at)));
             return false;
         }
-        let Session { key, next, cells, .. } = self.sessions[at];
-        self.cells.free(cells);
+        let Session { key, next, held, .. } = self.sessions[at];
+        self.cells.free(held);
         let head = self.heads.get(&key).copied().unwrap_or(NONE);
         if head == at {
             match next {
@@ -357,7 +357,7 @@ impl Sessions {
 
     pub fn fields_in_use(&self) -> Vec<bool> {
         let mut fields = vec![false; crate::fields::MAX_FIELDS];
-        for (field, _) in self.live().flat_map(|at| self.cells.fields(self.sessions[at].cells)) {
+        for (field, _) in self.live().flat_map(|at| self.cells.fields(self.sessions[at].held)) {
             fields[usize::from(field)] = true;
         }
         fields
@@ -386,12 +386,12 @@ impl Sessions {
         out.put(&(self.live().count() as u64));
         for at in self.live() {
             let session = &self.sessions[at];
-            let fields = self.cells.fields(session.cells).count() as u16;
+            let fields = self.cells.fields(session.held).count() as u16;
             let Session { first, last, count, emissions, event_type, .. } = *session;
             out.put(&(renumbered[session.key as usize], first, last, count, emissions, event_type, fields));
-            for (field, cell) in self.cells.fields(session.cells) {
+            for (field, place) in self.cells.fields(session.held) {
                 out.put(&field);
-                out.put(&self.cells.export(cell));
+                out.put(&self.cells.export(place));
             }
         }
     }
@@ -410,16 +410,16 @@ impl Sessions {
                 before = self.sessions[before].next;
             }
             let at = self.insert(key, first, after, before);
-            let mut head = NONE;
+            let mut held = Held::default();
             for _ in 0..field_count {
                 let field: u16 = input.get()?;
                 let field =
                     *fields.get(usize::from(field)).ok_or_else(|| input.broken("a field without a name"))?;
-                self.cells.import(&mut head, field, &input.get()?);
+                self.cells.import(&mut held, field, &input.get()?);
             }
             let session = &mut self.sessions[at];
             (session.last, session.count, session.emissions) = (last, count, emissions);
-            (session.event_type, session.cells) = (input.event_type(event_type)?, head);
+            (session.event_type, session.held) = (input.event_type(event_type)?, held);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The state of panes: what a snapshot holds of them, and what renumbering changes.
 
 use super::{Panes, mix};
+use crate::cells::Held;
 use crate::slab::NONE;
 use crate::state::{Reader, StateError, Writer};
 use crate::types::TypeSeen;
@@ -28,7 +29,7 @@ impl Panes {
     pub fn fields_in_use(&self) -> Vec<bool> {
         let mut fields = vec![false; crate::fields::MAX_FIELDS];
         for at in self.live_records() {
-            for (field, _) in self.cells.fields(self.records[at].cells) {
+            for (field, _) in self.cells.fields(self.records[at].held) {
                 fields[usize::from(field)] = true;
             }
         }
@@ -69,7 +70,7 @@ impl Panes {
             let mut at = self.panes[slot].first;
             while at != NONE {
                 let record = &self.records[at];
-                let fields = self.cells.fields(record.cells).count();
+                let fields = self.cells.fields(record.held).count();
                 out.put(&StoredRecord {
                     key: renumbered[record.key as usize],
                     count: record.count,
@@ -77,9 +78,9 @@ impl Panes {
                     event_type: record.event_type,
                     fields: fields as u16,
                 });
-                for (field, cell) in self.cells.fields(record.cells) {
+                for (field, place) in self.cells.fields(record.held) {
                     out.put(&field);
-                    out.put(&self.cells.export(cell));
+                    out.put(&self.cells.export(place));
                 }
                 at = record.next;
             }
@@ -110,17 +111,17 @@ impl Panes {
                 if self.records.len() == known {
                     return Err(input.broken("a key stands twice in a pane"));
                 }
-                let mut head = NONE;
+                let mut held = Held::default();
                 for _ in 0..stored.fields {
                     let field: u16 = input.get()?;
                     let field = *fields
                         .get(usize::from(field))
                         .ok_or_else(|| input.broken("a field without a name"))?;
-                    self.cells.import(&mut head, field, &input.get()?);
+                    self.cells.import(&mut held, field, &input.get()?);
                 }
                 let record = &mut self.records[at];
                 (record.count, record.emissions) = (stored.count, stored.emissions);
-                (record.event_type, record.cells) = (input.event_type(stored.event_type)?, head);
+                (record.event_type, record.held) = (input.event_type(stored.event_type)?, held);
             }
         }
         self.purge();
