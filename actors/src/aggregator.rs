@@ -14,6 +14,7 @@ use crate::ledger::AGGREGATOR;
 use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts, Written};
 use crate::metrics::PipelineMetrics;
 use crate::rebuild::Rebuild;
+use crate::snapshots::Aggregation;
 use crate::suspects::{Suspects, TRIES};
 use crate::trace::Followed;
 use prometheus::IntGauge;
@@ -355,7 +356,7 @@ impl AggregatorState {
         self.check_ledger();
         let mut output = self.output(self.next_offset);
         output.snapshot = Some(SnapshotParts {
-            aggregation: self.with.intake.encode(),
+            aggregation: Aggregation::of(|out| self.with.intake.encode(out)),
             models: Vec::new(),
             written: self.written.clone(),
         });

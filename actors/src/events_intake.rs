@@ -11,6 +11,7 @@ use crate::ledger::{Ledger, LedgerMetrics};
 use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
 use crate::repartition::{self, Route};
+use crate::snapshots;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -56,11 +57,13 @@ pub struct EventsIntake {
     set_apart: BTreeSet<i64>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Record {
+/// The state's record, as it is read.
+#[derive(Deserialize)]
+struct Record<'a> {
     newest: EventTime,
     ledger: Ledger,
-    parts: Vec<(String, Vec<u8>)>,
+    #[serde(borrow)]
+    parts: Vec<(&'a str, &'a [u8])>,
 }
 
 impl EventsIntake {
@@ -71,7 +74,7 @@ impl EventsIntake {
         record: Option<&[u8]>,
     ) -> Result<Self, String> {
         let settings = &house.settings;
-        let record: Option<Record> = record.map(read).transpose()?;
+        let record: Option<Record<'_>> = record.map(read).transpose()?;
         let mut parts = Vec::new();
         for (id, specs) in by_part(settings, &partition.topic) {
             let windows: Vec<_> = specs.iter().map(|spec| window_spec(spec)).collect();
@@ -307,9 +310,9 @@ fn count_type(types: &mut Vec<(Box<str>, u64)>, event_type: &str) {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Record, String> {
+fn read(bytes: &[u8]) -> Result<Record<'_>, String> {
     match bytes.split_first() {
-        Some((&FORMAT, rest)) => bincode::serde::decode_from_slice(rest, bincode::config::standard())
+        Some((&FORMAT, rest)) => bincode::serde::borrow_decode_from_slice(rest, bincode::config::standard())
             .map(|(record, _)| record)
             .map_err(|error| format!("the state of an events partition cannot be read: {error}")),
         Some((format, _)) => {
@@ -317,6 +320,11 @@ fn read(bytes: &[u8]) -> Result<Record, String> {
         }
         None => Err("the state is empty".to_owned()),
     }
+}
+
+fn put(piece: &impl Serialize, out: &mut Vec<u8>) {
+    // Writing plain data into memory does not fail.
+    let _ = bincode::serde::encode_into_std_write(piece, out, bincode::config::standard());
 }
 
 impl Intake for EventsIntake {
@@ -420,18 +428,18 @@ impl Intake for EventsIntake {
         self.newest >= time.plus_micros(behind.unwrap_or(0))
     }
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        // About: what a window of one value takes, its key and all.
+        let records: usize = self.parts.iter().map(|part| part.group.record_count()).sum();
+        out.reserve(records * 48);
+        out.push(FORMAT);
         let ids = by_part(&self.house.settings, &self.partition.topic);
-        let parts = ids.into_iter().zip(&self.parts).map(|((id, _), part)| {
-            let mut bytes = Vec::new();
-            part.group.encode(&mut bytes);
-            (id, bytes)
-        });
-        let record = Record { newest: self.newest, ledger: self.ledger, parts: parts.collect() };
-        let mut state = vec![FORMAT];
-        // Writing plain data into memory does not fail.
-        let _ = bincode::serde::encode_into_std_write(&record, &mut state, bincode::config::standard());
-        state
+        // A `Record` piece by piece, so that nothing large is built twice.
+        put(&(self.newest, self.ledger, self.parts.len() as u64), out);
+        for ((id, _), part) in ids.into_iter().zip(&self.parts) {
+            put(&id, out);
+            snapshots::put_bytes(out, |out| part.group.encode(out));
+        }
     }
 
     fn imbalance(&self) -> Option<String> {
@@ -468,7 +476,7 @@ impl EventsIntake {
         }
         self.idle.pop_front();
         for route in routes.iter_mut().flatten() {
-            route.idle(output);
+            route.idle(newest, output);
         }
     }
 }

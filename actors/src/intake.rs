@@ -71,8 +71,8 @@ pub trait Intake: Send {
         false
     }
 
-    /// The whole state.
-    fn encode(&self) -> Vec<u8>;
+    /// Appends the whole state.
+    fn encode(&self, out: &mut Vec<u8>);
 
     /// What does not add up in the ledger, `None` where it does or where none is kept.
     fn imbalance(&self) -> Option<String> {

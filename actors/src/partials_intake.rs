@@ -126,10 +126,8 @@ impl Intake for PartialsIntake {
         None
     }
 
-    fn encode(&self) -> Vec<u8> {
-        let mut state = Vec::new();
-        self.merger.encode(&mut state);
-        state
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.merger.encode(out);
     }
 
     fn tell_metrics(&mut self) {}

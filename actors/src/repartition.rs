@@ -126,8 +126,9 @@ impl Route {
         self.mark(output);
     }
 
-    /// The partition is quiet: it holds no other back.
-    pub fn idle(&mut self, output: &mut BatchOutput) {
+    /// The partition is quiet at this newest event time: it holds no other back.
+    pub fn idle(&mut self, newest: EventTime, output: &mut BatchOutput) {
+        self.newest = newest;
         if !self.idle {
             self.idle = true;
             self.mark(output);

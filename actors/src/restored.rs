@@ -74,7 +74,7 @@ impl TopologyParts {
             Some((offset, parts, from)) => (offset, Some(parts), from),
             None => (broker.log_start, None, From::Log),
         };
-        let intake = (self.intakes)(partition, parts.as_ref().map(|parts| parts.aggregation.as_slice()))?;
+        let intake = (self.intakes)(partition, parts.as_ref().map(|parts| parts.aggregation.bytes()))?;
         Ok(Restored {
             start,
             committed,
@@ -101,6 +101,6 @@ impl TopologyParts {
             self.house.metrics.snapshots.with_label_values(&["damaged"]).inc();
         }
         let Some(found) = found.snapshot else { return Ok(None) };
-        Ok(Some((found.offset, snapshots::decode(&found.state)?, From::Snapshot)))
+        Ok(Some((found.offset, snapshots::decode(found.state)?, From::Snapshot)))
     }
 }

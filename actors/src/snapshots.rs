@@ -44,15 +44,16 @@ impl SnapshotQueue {
         workplace.run("snapshots", async move {
             while let Some(snapshot) = inbox.recv().await {
                 place.before(Step::Snapshot).await;
-                let state = encode(&snapshot.parts);
-                match store.save(&snapshot.partition, snapshot.offset, &state) {
+                let Snapshot { partition, offset, parts } = snapshot;
+                let written = parts.written.clone();
+                match store.save(&partition, offset, &encode(parts)) {
                     Ok(()) => {
-                        snapshot.parts.written.push(snapshot.offset);
+                        written.push(offset);
                         counters.with_label_values(&["written"]).inc();
                     }
                     Err(error) => {
                         counters.with_label_values(&["failed"]).inc();
-                        tracing::error!(partition = %snapshot.partition, error, "a snapshot was not written");
+                        tracing::error!(%partition, error, "a snapshot was not written");
                     }
                 }
             }
@@ -70,27 +71,107 @@ impl SnapshotQueue {
     }
 }
 
-fn encode(parts: &SnapshotParts) -> Vec<u8> {
-    let mut state = vec![FORMAT];
-    let record = (&parts.aggregation, &parts.models);
+/// The encoded state of a partition's windows. It may be large, so it lies from the beginning where the snapshot puts it.
+#[derive(Debug, Default)]
+pub struct Aggregation {
+    /// The snapshot as far as the end of the windows.
+    state: Vec<u8>,
+    /// Where they begin.
+    at: usize,
+}
+
+impl Aggregation {
+    /// Of what `write` appends.
+    pub fn of(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut state = vec![FORMAT];
+        put_bytes(&mut state, write);
+        Aggregation { state, at: 1 + LENGTH }
+    }
+
+    /// The windows.
+    pub fn bytes(&self) -> &[u8] {
+        &self.state[self.at..]
+    }
+}
+
+/// Bytes of a length as [`put_bytes`] has it.
+const LENGTH: usize = 9;
+/// In the codec a number of eight bytes follows.
+const EIGHT_BYTES: u8 = 253;
+
+/// Appends what `write` appends as the codec has bytes, behind their length, which is known only then.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.push(EIGHT_BYTES);
+    out.extend_from_slice(&[0; LENGTH - 1]);
+    write(out);
+    let length = (out.len() - at - LENGTH) as u64;
+    out[at + 1..at + LENGTH].copy_from_slice(&length.to_le_bytes());
+}
+
+fn encode(parts: SnapshotParts) -> Vec<u8> {
+    let SnapshotParts { aggregation, models, .. } = parts;
+    let mut state = match aggregation.state.is_empty() {
+        true => Aggregation::of(|_| ()).state,
+        false => aggregation.state,
+    };
     // Writing plain data into memory does not fail.
-    let _ = bincode::serde::encode_into_std_write(record, &mut state, bincode::config::standard());
+    let _ = bincode::serde::encode_into_std_write(&models, &mut state, bincode::config::standard());
     state
 }
 
 /// Reads what the queue's thread wrote.
-pub fn decode(state: &[u8]) -> Result<SnapshotParts, String> {
-    match state.split_first() {
-        Some((&FORMAT, rest)) => bincode::serde::decode_from_slice(rest, bincode::config::standard())
-            .map(|((aggregation, models), _)| SnapshotParts {
-                aggregation,
-                models,
-                ..SnapshotParts::default()
-            })
-            .map_err(|error| format!("a snapshot's parts cannot be read: {error}")),
+pub fn decode(mut state: Vec<u8>) -> Result<SnapshotParts, String> {
+    let broken = |error: &dyn std::fmt::Display| format!("a snapshot's parts cannot be read: {error}");
+    let config = bincode::config::standard();
+    let rest = match state.split_first() {
+        Some((&FORMAT, rest)) => rest,
         Some((format, _)) => {
-            Err(format!("a snapshot has format {format}, this version reads {FORMAT}: run the newer one"))
+            return Err(format!(
+                "a snapshot has format {format}, this version reads {FORMAT}: run the newer one"
+            ));
         }
-        None => Err("a snapshot is empty".to_owned()),
+        None => return Err("a snapshot is empty".to_owned()),
+    };
+    let (length, read): (u64, usize) =
+        bincode::decode_from_slice(rest, config).map_err(|error| broken(&error))?;
+    let at = 1 + read;
+    let end = usize::try_from(length).ok().and_then(|length| at.checked_add(length));
+    let Some(end) = end.filter(|end| *end <= state.len()) else { return Err(broken(&"cut short")) };
+    let (models, _) =
+        bincode::serde::decode_from_slice(&state[end..], config).map_err(|error| broken(&error))?;
+    state.truncate(end);
+    Ok(SnapshotParts { aggregation: Aggregation { state, at }, models, ..SnapshotParts::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::ModelRecord;
+
+    #[test]
+    fn parts_come_back_also_from_the_codec_alone() {
+        let models = vec![ModelRecord {
+            model_id: "m".into(),
+            family: "f".into(),
+            key: "k".into(),
+            fingerprint: 7,
+            state: vec![1, 2, 3],
+        }];
+        for windows in [Vec::new(), vec![9; 70_000]] {
+            let aggregation = Aggregation::of(|out| out.extend_from_slice(&windows));
+            let parts = SnapshotParts { aggregation, models: models.clone(), ..SnapshotParts::default() };
+            // As versions before had it: the codec's own bytes, with a length as short as it can be.
+            let mut whole = vec![FORMAT];
+            let config = bincode::config::standard();
+            bincode::serde::encode_into_std_write((&windows, &models), &mut whole, config).unwrap();
+            for state in [encode(parts), whole] {
+                let parts = decode(state).unwrap();
+                assert_eq!((parts.aggregation.bytes(), parts.models.len()), (&windows[..], 1));
+                assert_eq!(parts.models[0].state, [1, 2, 3]);
+            }
+        }
+        assert!(decode(vec![FORMAT, 200, 1]).is_err());
+        assert!(decode(vec![FORMAT + 1]).unwrap_err().contains("newer"));
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! The source's thread calls in (it may wait); the publisher's thread calls in when a commit was lost.
 
-use crate::aggregator::TICK;
+mod ticks;
+
 use crate::decisions::Decisions;
 use crate::house::House;
 use crate::intake::Intake;
@@ -154,7 +155,7 @@ impl Topology {
             started: Instant::now(),
         }));
         if !topology.0.parts.follows {
-            topology.0.parts.runtime.spawn(tick(Arc::downgrade(&topology.0)));
+            topology.0.parts.runtime.spawn(ticks::tick(Arc::downgrade(&topology.0)));
         }
         topology
     }
@@ -226,36 +227,6 @@ impl Topology {
     /// No partition is started again from here on.
     pub fn begin_stop(&self) {
         self.0.known().state.stopping = true;
-    }
-}
-
-/// Looks after what only time brings: quiet partitions, forecasts that are due, snapshots.
-async fn tick(inner: Weak<Inner>) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let (mut forecasts_at, mut snapshots_at) = (Instant::now(), Instant::now());
-    loop {
-        ticks.tick().await;
-        let Some(inner) = inner.upgrade() else { return };
-        let now = Instant::now();
-        let forecasts = now.duration_since(forecasts_at) >= Duration::from_secs(1);
-        let snapshots =
-            now.duration_since(snapshots_at) >= inner.parts.house.settings.state.snapshot_interval;
-        if forecasts {
-            forecasts_at = now;
-        }
-        if snapshots {
-            snapshots_at = now;
-        }
-        for tree in inner.known().trees.values() {
-            tree.tick();
-            if forecasts {
-                tree.tick_forecasts();
-            }
-            if snapshots {
-                tree.snapshot();
-            }
-        }
     }
 }
 

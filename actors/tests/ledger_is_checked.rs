@@ -43,9 +43,7 @@ impl Intake for Miscounting {
     fn replay(&mut self, _: &str, _: &mut u64, _: &mut BatchOutput) -> Option<u64> {
         None
     }
-    fn encode(&self) -> Vec<u8> {
-        Vec::new()
-    }
+    fn encode(&self, _: &mut Vec<u8>) {}
     fn imbalance(&self) -> Option<String> {
         self.0.load(SeqCst).then(|| "one record too many".to_owned())
     }

@@ -1,5 +1,6 @@
 //! What one batch of one partition became. It goes down the tree and grows at each stage.
 
+use crate::snapshots::Aggregation;
 use crate::trace::Trace;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,7 +68,7 @@ impl Written {
 #[derive(Debug, Default)]
 pub struct SnapshotParts {
     /// Windows, ledger and watermark.
-    pub aggregation: Vec<u8>,
+    pub aggregation: Aggregation,
     /// Models.
     pub models: Vec<ModelRecord>,
     /// Told once it is on disk.

@@ -87,7 +87,7 @@ pub(crate) fn read(bytes: &[u8], partition: &TopicPartition) -> Result<Contents,
     if index != partition.partition || topic != partition.topic.as_bytes() {
         return Err(Unusable::Misplaced);
     }
-    let mut state = Vec::new();
+    let mut state = Vec::with_capacity(rest.unpacked());
     loop {
         let raw = rest.number()? as usize;
         if raw == 0 {
@@ -152,6 +152,19 @@ impl Write for Summing<'_> {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// What the blocks that follow say they unpack to, as far as that is possible.
+    fn unpacked(&self) -> usize {
+        /// An lz4 block is at most so many times smaller than what is in it.
+        const RATIO: usize = 255;
+        let mut rest = Reader(self.0);
+        let mut bytes: usize = 0;
+        while let (Ok(raw), Ok(stored)) = (rest.number(), rest.number())
+            && rest.take(stored as usize).is_ok()
+        {
+            bytes = bytes.saturating_add(raw as usize);
+        }
+        bytes.min(self.0.len().saturating_mul(RATIO))
+    }
     fn take(&mut self, length: usize) -> Result<&'a [u8], Unusable> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(Unusable::Damaged("cut off"))?;
         self.0 = rest;

@@ -81,8 +81,11 @@ impl Window {
 
 #[derive(Debug, Clone, Copy, bincode::Encode, bincode::Decode)]
 struct Upstream {
+    /// Where it stands: what it told, or where the others had come to when it was added.
     watermark: i64,
     idle: bool,
+    /// What it told last.
+    told: i64,
 }
 
 /// The windows of one series in one partition of a repartition topic.
@@ -141,7 +144,7 @@ impl Merger {
     /// others have come to, for windows before that were forgotten: one made anew would be told a second time.
     fn grow(&mut self, upstreams: u32) {
         let len = self.upstreams.len().max(upstreams as usize);
-        self.upstreams.resize(len, Upstream { watermark: self.passed_by_all(), idle: false });
+        self.upstreams.resize(len, Upstream { watermark: self.passed_by_all(), idle: false, told: i64::MIN });
     }
 
     /// The series.
@@ -253,7 +256,12 @@ impl Merger {
         self.grow(mark.upstream.saturating_add(1));
         let upstream = &mut self.upstreams[mark.upstream as usize];
         let before = (upstream.watermark, upstream.idle);
-        upstream.watermark = upstream.watermark.max(mark.watermark().0);
+        if mark.watermark().0 < upstream.told {
+            // Of a life of it that has not come as far as one before: what that said of idleness holds.
+            return Merged::Repeated;
+        }
+        upstream.told = mark.watermark().0;
+        upstream.watermark = upstream.watermark.max(upstream.told);
         upstream.idle = mark.idle;
         if (upstream.watermark, upstream.idle) == before {
             return Merged::Repeated;

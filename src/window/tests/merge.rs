@@ -113,6 +113,18 @@ fn a_window_closes_when_every_partition_has_passed_it() {
     assert_eq!(flow.merger.watermark(), EventTime(12 * SECOND));
 }
 
+#[test]
+fn a_partition_that_begins_again_is_as_idle_as_it_was() {
+    let mut flow = Flow::new(tumbling(10), 2);
+    flow.event(0, "a", true, SECOND, Some(1.0));
+    flow.event(1, "a", true, 3 * SECOND, Some(5.0));
+    flow.idle(1);
+    // It says that it is there, before it has read again what it had read.
+    flow.send(vec![UpstreamMessage::Mark(Mark::new("s", 1, EventTime::MIN, false))]);
+    flow.event(0, "a", true, 12 * SECOND, Some(2.0));
+    assert_eq!(flow.taken(), ["a 0-10 2/6 r0"]);
+}
+
 /// A partition that nobody knew of when the others had closed a window, and forgotten it.
 #[test]
 fn a_new_partition_tells_no_window_a_second_time() {

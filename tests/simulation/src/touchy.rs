@@ -101,8 +101,8 @@ impl Intake for Touchy {
         cramped(room, output, |room, output| self.intake.go_on(room, output))
     }
 
-    fn encode(&self) -> Vec<u8> {
-        self.intake.encode()
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.intake.encode(out);
     }
 
     fn imbalance(&self) -> Option<String> {

@@ -5,7 +5,7 @@ use crate::spec::SeriesSpec;
 use crate::state::{StateError, get, put};
 use std::sync::Arc;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Merger {
     /// Appends the whole state.
@@ -31,7 +31,7 @@ impl Merger {
     pub fn decode(spec: SeriesSpec, upstreams: u32, bytes: &[u8]) -> Result<Self, StateError> {
         let mut merger = Merger::new(spec, upstreams)?;
         match bytes.first() {
-            Some(&VERSION) => {}
+            Some(1..=VERSION) => {}
             Some(&found) if found > VERSION => return Err(StateError::Newer { found }),
             _ => return Err(StateError::Broken { at: 0, what: "no version".to_owned() }),
         }
@@ -40,7 +40,16 @@ impl Merger {
         if stored != merger.spec {
             return Ok(merger);
         }
-        let (stored, watermark, windows): (Vec<Upstream>, i64, u64) = get(bytes, &mut at)?;
+        let stored = match bytes[0] {
+            // What each told itself was not kept.
+            1 => {
+                let stored: Vec<(i64, bool)> = get(bytes, &mut at)?;
+                let of = |(watermark, idle)| Upstream { watermark, idle, told: i64::MIN };
+                stored.into_iter().map(of).collect()
+            }
+            _ => get::<Vec<Upstream>>(bytes, &mut at)?,
+        };
+        let (watermark, windows): (i64, u64) = get(bytes, &mut at)?;
         // As many as were waited for then: what has grown since is heard of at the same record as the first time.
         merger.upstreams = stored;
         merger.watermark = watermark;
