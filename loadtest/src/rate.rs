@@ -3,8 +3,8 @@
 use crate::process::{cpu_seconds, machine_cpu_seconds, resident_mb};
 use crate::table::{print, short};
 use crate::topics::{Ends, Inlet};
-use crate::verdict::{Check, check};
-use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES};
+use crate::verdict::{Check, check_of};
+use crate::workload::{LATENESS_MS, PARTITIONS, SOURCES, Sensors};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use std::time::{Duration, Instant};
@@ -25,9 +25,21 @@ pub struct Options {
     /// Without transactions.
     #[arg(long)]
     pub at_least_once: bool,
+    /// Sensors, each a key.
+    #[arg(long, default_value_t = SOURCES)]
+    pub keys: u64,
+    /// One key has half of all events.
+    #[arg(long)]
+    pub hot: bool,
     /// A topic that an earlier run filled with the same number of events, to save the filling.
     #[arg(long)]
     pub topic: Option<String>,
+}
+
+impl Options {
+    fn sensors(&self) -> Sensors {
+        Sensors { count: self.keys, one_is_hot: self.hot }
+    }
 }
 
 /// Which windows.
@@ -37,6 +49,8 @@ pub enum Workload {
     Tumbling,
     /// Ten seconds every second.
     Hopping,
+    /// One hour: every sensor that there is has an open window.
+    Hourly,
 }
 
 impl Workload {
@@ -44,6 +58,7 @@ impl Workload {
         match self {
             Workload::Tumbling => (1_000, 1_000),
             Workload::Hopping => (10_000, 1_000),
+            Workload::Hourly => (3_600_000, 3_600_000),
         }
     }
 }
@@ -65,9 +80,10 @@ struct Measured {
 pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     let topic = match &options.topic {
         Some(topic) => topic.clone(),
-        None => fill(kafka, options.events).await?,
+        None => fill(kafka, options).await?,
     };
-    println!("topic {topic}: {} events, {SOURCES} keys, {PARTITIONS} partitions", options.events);
+    let hot = if options.hot { ", one with half of them" } else { "" };
+    println!("topic {topic}: {} events, {} keys{hot}, {PARTITIONS} partitions", options.events, options.keys);
     let mut rows = Vec::new();
     let mut exact = true;
     for _ in 0..options.runs {
@@ -105,10 +121,11 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     if exact { Ok(()) } else { bail!("windows are not exact") }
 }
 
-async fn fill(kafka: &Kafka, events: u64) -> Result<String> {
+async fn fill(kafka: &Kafka, options: &Options) -> Result<String> {
+    let events = options.events;
     let topic = tidecast_tests::kafka::unique("load");
     kafka.create(&topic, PARTITIONS).await;
-    let inlet = Inlet::new(kafka, &topic, 20)?;
+    let inlet = Inlet::new(kafka, &topic, 20)?.of(options.sensors());
     let mut line = Vec::with_capacity(160);
     for number in 0..events {
         inlet.reading(number, &mut line)?;
@@ -120,7 +137,7 @@ async fn fill(kafka: &Kafka, events: u64) -> Result<String> {
 async fn once(kafka: &Kafka, options: &Options, topic: &str) -> Result<Measured> {
     let (size, advance) = options.workload.size_and_advance_ms();
     let window = match options.workload {
-        Workload::Tumbling => format!(r#"{{ kind = "tumbling", size = "{size}ms" }}"#),
+        Workload::Tumbling | Workload::Hourly => format!(r#"{{ kind = "tumbling", size = "{size}ms" }}"#),
         Workload::Hopping => format!(r#"{{ kind = "hopping", size = "{size}ms", advance = "{advance}ms" }}"#),
     };
     let setup = Setup::new("rate", kafka).with(&format!(
@@ -182,6 +199,8 @@ async fn once(kafka: &Kafka, options: &Options, topic: &str) -> Result<Measured>
         bail!("no output:\n{}", tidecast.log())
     };
     tidecast.terminate(Duration::from_secs(20)).await;
-    let check = tokio::task::block_in_place(|| check(kafka, &output, options.events, size, advance))?;
+    let check = tokio::task::block_in_place(|| {
+        check_of(kafka, &output, options.events, options.sensors(), size, advance)
+    })?;
     Ok(Measured { wall, cpu, broker_cpu, other_cpu, peak_mb, check })
 }

@@ -1,6 +1,6 @@
 //! Filling topics and watching them.
 
-use crate::workload::{Reading, SOURCES, filled_at_ms, flush_at_ms};
+use crate::workload::{Reading, SOURCES, Sensors, filled_at_ms, flush_at_ms};
 use anyhow::{Context, Result, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -14,6 +14,7 @@ const ASK: Duration = Duration::from_secs(20);
 
 /// A producer into chosen partitions.
 pub struct Inlet {
+    sensors: Sensors,
     producer: ThreadedProducer<DefaultProducerContext>,
     topic: String,
 }
@@ -27,7 +28,13 @@ impl Inlet {
             .set("batch.size", "262144")
             .set("enable.idempotence", "true");
         config.set("queue.buffering.max.messages", "500000");
-        Ok(Inlet { producer: config.create()?, topic: topic.to_string() })
+        let (producer, topic) = (config.create()?, topic.to_string());
+        Ok(Inlet { sensors: Sensors::default(), producer, topic })
+    }
+
+    /// With the readings of these.
+    pub fn of(self, sensors: Sensors) -> Inlet {
+        Inlet { sensors, ..self }
     }
 
     /// Queues one record; waits while the queue is full.
@@ -53,7 +60,7 @@ impl Inlet {
 
     /// Queues the reading with that number, at the time that it has in a topic filled at once. `line` is written anew.
     pub fn reading(&self, number: u64, line: &mut Vec<u8>) -> Result<()> {
-        let reading = Reading::number(number);
+        let reading = self.sensors.reading(number);
         reading.write(number, "sensor_data", filled_at_ms(number, &reading), line);
         self.send(&reading.key(), reading.partition(), line)
     }

@@ -1,7 +1,7 @@
 //! Whether the windows that came out are those that had to: every one compared with what was computed apart.
 
 use crate::topics::each;
-use crate::workload::{expected, flush_at_ms};
+use crate::workload::{Sensors, expected, flush_at_ms};
 use anyhow::Result;
 use rdkafka::message::Message;
 use serde::Deserialize;
@@ -62,7 +62,19 @@ struct Numbers {
 
 /// Reads the committed aggregates of `events` readings, and compares.
 pub fn check(kafka: &Kafka, topic: &str, events: u64, size: i64, advance: i64) -> Result<Check> {
-    let mut windows = expected(events, size, advance);
+    check_of(kafka, topic, events, Sensors::default(), size, advance)
+}
+
+/// The same of these sensors' readings.
+pub fn check_of(
+    kafka: &Kafka,
+    topic: &str,
+    events: u64,
+    sensors: Sensors,
+    size: i64,
+    advance: i64,
+) -> Result<Check> {
+    let mut windows = expected(events, sensors, size, advance);
     let mut found = Check { windows: windows.len(), ..Check::default() };
     each(kafka, topic, |message| {
         let aggregate: Aggregate<'_> = serde_json::from_slice(message.payload().unwrap_or_default())?;

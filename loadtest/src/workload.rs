@@ -24,8 +24,40 @@ pub struct Reading {
     pub hundredths: i64,
 }
 
-impl Reading {
+/// Who measures.
+#[derive(Clone, Copy, Debug)]
+pub struct Sensors {
+    /// How many.
+    pub count: u64,
+    /// One of them has half of all readings.
+    pub one_is_hot: bool,
+}
+
+impl Default for Sensors {
+    fn default() -> Self {
+        Sensors { count: SOURCES, one_is_hot: false }
+    }
+}
+
+impl Sensors {
     /// The reading with that number, the same in every run.
+    pub fn reading(&self, number: u64) -> Reading {
+        /// So many have readings in turn, for each is to have some; fewer at random.
+        const MANY: u64 = 1_000_000;
+        let mut reading = Reading::number(number);
+        if self.one_is_hot && number.is_multiple_of(2) {
+            reading.source = 0;
+        } else if self.count >= MANY {
+            reading.source = number.wrapping_mul(7_919) % self.count;
+        } else if self.count != SOURCES {
+            reading.source = Seeded::new(number).below(self.count);
+        }
+        reading
+    }
+}
+
+impl Reading {
+    /// The reading with that number of a thousand sensors.
     pub fn number(number: u64) -> Reading {
         let mut random = Seeded::new(number.wrapping_mul(0xA24B_AED4_963E_E407));
         let source = random.below(SOURCES);
@@ -64,7 +96,7 @@ pub fn filled_at_ms(number: u64, reading: &Reading) -> i64 {
 
 /// Past every window of `events` readings: where one event per sensor moves the watermarks.
 pub fn flush_at_ms(events: u64) -> i64 {
-    EPOCH_MS + events as i64 / EVENTS_PER_MS + 3_600_000
+    EPOCH_MS + events as i64 / EVENTS_PER_MS + 7_200_000
 }
 
 /// What a window must hold.
@@ -83,10 +115,15 @@ pub struct Expected {
 }
 
 /// Every window of `events` readings by (sensor, start in ms): the whole answer, computed apart from the program.
-pub fn expected(events: u64, size_ms: i64, advance_ms: i64) -> HashMap<(u64, i64), Expected> {
+pub fn expected(
+    events: u64,
+    sensors: Sensors,
+    size_ms: i64,
+    advance_ms: i64,
+) -> HashMap<(u64, i64), Expected> {
     let mut windows = HashMap::new();
     for number in 0..events {
-        let reading = Reading::number(number);
+        let reading = sensors.reading(number);
         let at = filled_at_ms(number, &reading);
         let mut start = at - at.rem_euclid(advance_ms);
         while start + size_ms > at {
@@ -123,7 +160,7 @@ mod tests {
     #[test]
     fn every_event_is_in_a_window_and_in_ten_when_hopping() {
         let total = |windows: HashMap<(u64, i64), Expected>| windows.values().map(|w| w.count).sum::<u64>();
-        assert_eq!(total(expected(50_000, 1_000, 1_000)), 50_000);
-        assert_eq!(total(expected(50_000, 10_000, 1_000)), 500_000);
+        assert_eq!(total(expected(50_000, Sensors::default(), 1_000, 1_000)), 50_000);
+        assert_eq!(total(expected(50_000, Sensors::default(), 10_000, 1_000)), 500_000);
     }
 }
