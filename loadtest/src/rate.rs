@@ -31,6 +31,9 @@ pub struct Options {
     /// One key has half of all events.
     #[arg(long)]
     pub hot: bool,
+    /// The role `worker` alone, as where roles are apart.
+    #[arg(long)]
+    pub worker: bool,
     /// A topic that an earlier run filled with the same number of events, to save the filling.
     #[arg(long)]
     pub topic: Option<String>,
@@ -140,8 +143,10 @@ async fn once(kafka: &Kafka, options: &Options, topic: &str) -> Result<Measured>
         Workload::Tumbling | Workload::Hourly => format!(r#"{{ kind = "tumbling", size = "{size}ms" }}"#),
         Workload::Hopping => format!(r#"{{ kind = "hopping", size = "{size}ms", advance = "{advance}ms" }}"#),
     };
+    let roles = if options.worker { r#"roles = ["worker"]"# } else { "" };
     let setup = Setup::new("rate", kafka).with(&format!(
         r#"
+        {roles}
         [kafka]
         exactly_once = {}
         [topics]

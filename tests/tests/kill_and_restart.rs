@@ -193,3 +193,33 @@ async fn models_and_rules_made_while_running_are_remembered() {
     })
     .await;
 }
+
+/// One record for each partition closes a window of twenty thousand keys: it is told in pieces, and the process is killed
+/// between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_windows_that_one_record_closes_are_told_once() {
+    const KEYS: usize = 40_000;
+    let kafka = Kafka::shared();
+    let setup = setup("kill-many", &kafka);
+    let topic = setup.topic("events");
+    kafka.create(&topic, 2).await;
+    let event = |key: usize| Seen {
+        partition: (key % 2) as i32,
+        key: format!("s{key:05}"),
+        kind: "t".into(),
+        at_ms: EPOCH_MS,
+        values: vec![("value".to_string(), key as f64)],
+    };
+    let all = ahead(&(0..KEYS).map(event).collect::<Vec<_>>());
+    let expected = without_flush(windows(&all, RULES).0);
+    let mut reader = kafka.reader(&setup.topic("aggregates"));
+    kafka.send_events(&topic, &all);
+    for share in [1, KEYS / 3, KEYS * 2 / 3] {
+        let mut tidecast = setup.start().await;
+        reader.until("windows are told", Duration::from_secs(60), |records| records.len() >= share);
+        tidecast.kill();
+    }
+    let _tidecast = setup.start().await;
+    reader.until("all of them are told", Duration::from_secs(60), |records| records.len() >= KEYS);
+    assert_exact(&mut reader, &expected);
+}

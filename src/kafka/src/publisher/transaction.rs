@@ -22,7 +22,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(1);
 
 /// Bytes of records that are kept until their transaction is committed. Of a larger one nothing is: a rebalance that refuses it
 /// costs a restart from the commit before.
-const SENT_BYTES_MAX: usize = 32 << 20;
+const SENT_BYTES_MAX: usize = 16 << 20;
 
 /// The records of the open transaction.
 #[derive(Default)]
