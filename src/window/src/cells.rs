@@ -1,8 +1,9 @@
 //! The statistics of one field in one pane: values as they come while they are few, a summary after.
 //!
-//! One value of one field lies with whom it belongs to, one of several fields in its cell; then blocks of 4, 16 and 64 take over; when the last is full its values are
-//! summed up (moments, and a sketch for percentiles) and it is filled again. So a key with a handful of events costs
-//! some ten bytes for each, and a busy one about a kilobyte, however many events come.
+//! One value of one field lies with whom it belongs to, one of several fields in its cell; then blocks of 4, 16 and 64
+//! take over; when the last is full its values are summed up (moments, and a sketch for percentiles) and it is filled
+//! again. So a key with a handful of events costs some ten bytes for each, and a busy one about a kilobyte, however many
+//! events come.
 
 use crate::fields::SKIP;
 use crate::gather::Gather;

@@ -103,7 +103,7 @@ impl Group {
     pub fn advance(&mut self, newest: EventTime, sink: &mut Sink<'_>) {
         let mut worked = false;
         for series in &mut self.series {
-            worked |= series.advance(newest.0, &mut { u64::MAX }, &self.keys, &self.types, sink);
+            worked |= series.advance(newest.0, &self.keys, &self.types, sink);
         }
         if worked && (self.keys.len() >= self.collect_at || self.types.len() >= MAX_TYPES) {
             self.collect();

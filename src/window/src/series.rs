@@ -97,21 +97,9 @@ impl Series {
     }
 
     #[inline]
-    pub fn advance(
-        &mut self,
-        newest: i64,
-        room: &mut u64,
-        keys: &Keys,
-        types: &Keys,
-        sink: &mut Sink<'_>,
-    ) -> bool {
-        let watermark = self.watermark(newest);
-        let (windows, fields, mut emitter) = self.split(keys, types);
-        let worked = windows.advance(watermark, room, fields, &mut emitter, sink);
-        if windows.is_midway() {
-            return false;
-        }
-        std::mem::take(&mut self.worked) | worked && self.tidied()
+    pub fn advance(&mut self, newest: i64, keys: &Keys, types: &Keys, sink: &mut Sink<'_>) -> bool {
+        self.advance_to(self.watermark(newest), &mut { u64::MAX }, keys, types, sink);
+        std::mem::take(&mut self.worked) && self.tidied()
     }
 
     /// Closes what an event at `newest` leaves no doubt about, as far as `room` goes; false when more is left.
@@ -125,11 +113,24 @@ impl Series {
         sink: &mut Sink<'_>,
     ) -> bool {
         let mut watermark = self.watermark(newest);
-        let (windows, fields, mut emitter) = self.split(keys, types);
-        if matches!(windows, Windows::Sessions(_)) {
+        if matches!(self.windows, Windows::Sessions(_)) {
             // One that ends just there may still be reached by the event.
             watermark = watermark.saturating_sub(1);
         }
+        self.advance_to(watermark, room, keys, types, sink)
+    }
+
+    /// False when `room` is used up and more is left.
+    #[inline(always)]
+    fn advance_to(
+        &mut self,
+        watermark: i64,
+        room: &mut u64,
+        keys: &Keys,
+        types: &Keys,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let (windows, fields, mut emitter) = self.split(keys, types);
         let worked = windows.advance(watermark, room, fields, &mut emitter, sink);
         let done = !windows.is_midway();
         self.worked |= worked && done;
