@@ -9,7 +9,7 @@
 mod deciding;
 
 use crate::decisions::{Decision, Decisions};
-use crate::intake::{Intake, Taken};
+use crate::intake::Intake;
 use crate::ledger::AGGREGATOR;
 use crate::messages::{AggregatorMessage, BatchOutput, ForecastingMessage, SnapshotParts, Written};
 use crate::metrics::PipelineMetrics;
@@ -38,8 +38,6 @@ const RECORDS: usize = 256;
 /// Windows and records that make a piece of a batch go on by itself: weeks of history read at once would else be one
 /// message with everything in it.
 const PIECE: usize = 256;
-/// Windows that one piece may close. A record closes fewer but for thousands of keys.
-const ROOM: u64 = 1_024;
 
 /// Records that a partition may be behind before what it says is no longer urgent: more than are under way at the highest
 /// rates.
@@ -203,7 +201,7 @@ impl AggregatorState {
             let intake = &mut *self.with.intake;
             self.followed.read(tracer, intake, &self.with.partition, batch, told..records.len());
         }
-        let (mut from, mut midway) = (0, false);
+        let mut from = 0;
         while from < records.len() {
             // A piece ends where a decision was made and where the replay ends.
             let offset = records[from].offset;
@@ -216,7 +214,7 @@ impl AggregatorState {
             let speak = if silent { self.with.speak_from } else { i64::MAX };
             let end = next_decision.min(speak);
             let to = from + records[from..].partition_point(|record| record.offset < end);
-            if !silent && !midway && self.resume(batch, from).await? {
+            if !silent && self.resume(batch, from).await? {
                 from += 1;
                 self.next_offset = offset + 1;
                 continue;
@@ -226,19 +224,16 @@ impl AggregatorState {
             output.polled_at = started;
             output.backlog = batch.high_watermark - offset > BACKLOG;
             // And where enough has come of it: what follows waits here until the next stage has room.
-            let (mut at, mut room) = (from, ROOM);
+            let mut at = from;
             while at < to && output.closed.len() + output.records.len() < PIECE {
                 let next = (at + RECORDS).min(to);
-                let taken = self.take_some(batch, at..next, &mut room, &mut output)?;
-                at += taken.records;
-                if !silent {
-                    let before = if taken.records == 0 { self.decisions.said() } else { 0 };
-                    self.decisions.say(taken.midway.map_or(0, |closed| before + closed));
-                }
-                midway = taken.midway.is_some();
-                if midway {
+                at += self.take_some(batch, at..next, &mut output)?;
+                if self.with.intake.midway().is_some() {
                     break;
                 }
+            }
+            if !silent {
+                self.decisions.say(self.with.intake.midway().unwrap_or(0));
             }
             let next_offset = match records.get(at) {
                 Some(next) => next.offset,
@@ -272,22 +267,30 @@ impl AggregatorState {
     /// Closes again, and says nothing of it, what was said before of the windows that the record closes. True when that was
     /// all, and the record is taken.
     async fn resume(&mut self, batch: &RecordBatch, at: usize) -> Result<bool, ActorProcessingErr> {
-        let mut left = self.decisions.said();
-        while left > 0 {
-            let mut output = self.output(self.next_offset);
-            output.silent = true;
-            let taken = self.take_some(batch, at..at + 1, &mut left.min(ROOM), &mut output)?;
+        let before = self.decisions.said();
+        while self.with.intake.midway().unwrap_or(0) < before {
+            let mut output = self.piece(before);
+            let taken = self.take_some(batch, at..at + 1, &mut output)?;
             self.emit(output).await?;
-            match taken.midway {
-                Some(closed) => left = left.saturating_sub(closed),
+            if taken == 1 {
                 // Fewer than there were: the series have changed meanwhile.
-                None => {
-                    self.decisions.say(0);
-                    return Ok(true);
-                }
+                self.decisions.say(0);
+                return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// For what comes next of a record or a decision of which `before` windows were said before: those are closed again,
+    /// and nothing is said of them.
+    fn piece(&self, before: u64) -> Box<BatchOutput> {
+        let mut output = self.output(self.next_offset);
+        let left = before.saturating_sub(self.with.intake.midway().unwrap_or(0));
+        if left > 0 {
+            output.silent = true;
+            output.room = output.room.min(left);
+        }
+        output
     }
 
     /// Has the intake take records. One that makes it panic is remembered beyond this life, which is over.
@@ -295,12 +298,11 @@ impl AggregatorState {
         &mut self,
         batch: &RecordBatch,
         records: Range<usize>,
-        room: &mut u64,
         output: &mut BatchOutput,
-    ) -> Result<Taken, ActorProcessingErr> {
+    ) -> Result<usize, ActorProcessingErr> {
         let intake = &mut self.with.intake;
         // What the panic left half done is dropped with the actor.
-        let panic = match catch_unwind(AssertUnwindSafe(|| intake.take(batch, records, room, output))) {
+        let panic = match catch_unwind(AssertUnwindSafe(|| intake.take(batch, records, output))) {
             Ok(taken) => return Ok(taken),
             Err(panic) => panic,
         };

@@ -6,7 +6,7 @@ mod part;
 use crate::closed_window::WindowWriter;
 use crate::decisions::SET_APART;
 use crate::house::House;
-use crate::intake::{Intake, Taken};
+use crate::intake::{Intake, went};
 use crate::ledger::{Ledger, LedgerMetrics};
 use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
@@ -49,8 +49,8 @@ pub struct EventsIntake {
     dead_lettered_told: u64,
     /// Offset of the record that is taken.
     taking: i64,
-    /// It has more windows to close before it is looked at.
-    midway: bool,
+    /// It, or a decision, has more windows to close, after so many. A record is looked at itself when it has none.
+    midway: Option<u64>,
     /// Parts that are being closed because the partition is quiet: the first has more to close.
     idle: VecDeque<usize>,
     /// Offsets of records that are not looked at: they made this code panic.
@@ -122,55 +122,45 @@ impl EventsIntake {
             told,
             dead_lettered_told: ledger.dead_lettered,
             taking: 0,
-            midway: false,
+            midway: None,
             idle: VecDeque::new(),
             set_apart: BTreeSet::new(),
         })
     }
 
-    /// False when the record closes more windows than there is room for: it has not been looked at itself.
-    fn one(
-        &mut self,
-        batch: &RecordBatch,
-        record: &RecordMeta,
-        room: &mut u64,
-        output: &mut BatchOutput,
-    ) -> bool {
+    fn one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
         self.taking = record.offset;
-        if !std::mem::take(&mut self.midway) {
+        if self.midway.is_none() {
             self.ledger.input += 1;
         }
         if !self.set_apart.is_empty() && self.set_apart.remove(&record.offset) {
-            self.reject(batch, record, &panicked(), output);
-            return true;
+            return self.reject(batch, record, &panicked(), output);
         }
         let bytes = match batch.value(record) {
             Some(bytes) if !bytes.is_empty() => bytes,
             _ => {
                 let rejection = Rejection::new(Reason::Empty, "the record has no value");
-                self.reject(batch, record, &rejection, output);
-                return true;
+                return self.reject(batch, record, &rejection, output);
             }
         };
         let time = EventTime::from_millis(record.timestamp_ms);
         let event = match self.decoder.decode(bytes, time, self.max_future_micros) {
             Ok(event) => event,
-            Err(rejection) => {
-                self.reject(batch, record, &rejection, output);
-                return true;
-            }
+            Err(rejection) => return self.reject(batch, record, &rejection, output),
         };
         self.newest = self.newest.max(event.time());
         let newest = self.newest;
-        for Part { group, routes, advances, .. } in &mut self.parts {
+        let mut room = output.room;
+        let prepared = self.parts.iter_mut().all(|Part { group, routes, advances, .. }| {
             let mut sink = |closed: Closed<'_>| {
                 let routes = routes.as_deref_mut();
                 emit(output, &closed, advances, routes, newest, &self.partition, &mut self.writer)
             };
-            if !group.prepare(newest, room, &mut sink) {
-                self.midway = true;
-                return false;
-            }
+            group.prepare(newest, &mut room, &mut sink)
+        });
+        self.midway = went(self.midway, room, prepared, output);
+        if !prepared {
+            return;
         }
         let (mut taken, mut late) = (false, false);
         let mut document = None;
@@ -238,7 +228,6 @@ impl EventsIntake {
         } else {
             self.ledger.filtered += 1;
         }
-        true
     }
 
     fn reject(
@@ -339,21 +328,19 @@ impl Intake for EventsIntake {
         }
     }
 
-    fn take(
-        &mut self,
-        batch: &RecordBatch,
-        records: Range<usize>,
-        room: &mut u64,
-        output: &mut BatchOutput,
-    ) -> Taken {
+    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize {
         let len = records.len();
         for (at, record) in batch.records[records].iter().enumerate() {
-            let before = *room;
-            if !self.one(batch, record, room, output) {
-                return Taken { records: at, midway: Some(before - *room) };
+            self.one(batch, record, output);
+            if self.midway.is_some() {
+                return at;
             }
         }
-        Taken { records: len, midway: None }
+        len
+    }
+
+    fn midway(&self) -> Option<u64> {
+        self.midway
     }
 
     fn about(&mut self, batch: &RecordBatch, record: &RecordMeta) -> Option<(EventTime, Box<str>)> {
@@ -366,60 +353,46 @@ impl Intake for EventsIntake {
         self.parts.iter().filter(|part| part.is_waiting()).map(|part| part.idle_after).min()
     }
 
-    fn close_idle(
-        &mut self,
-        quiet: Duration,
-        room: &mut u64,
-        output: &mut BatchOutput,
-    ) -> Option<(String, Option<u64>)> {
-        let before_all = *room;
+    fn close_idle(&mut self, quiet: Duration, output: &mut BatchOutput) -> Option<String> {
         let quiet_parts =
             self.parts.iter().enumerate().filter(|(_, part)| part.is_waiting() && quiet >= part.idle_after);
         self.idle = quiet_parts.map(|(at, _)| at).collect();
-        let mut closed = Vec::new();
+        let mut closed: Vec<String> = Vec::new();
         while let Some(&at) = self.idle.front() {
             let before = (output.closed.len(), output.records.len());
-            self.close_part(at, room, output);
-            if before != (output.closed.len(), output.records.len()) {
-                closed.push(at);
-            }
-            if self.idle.front() == Some(&at) {
+            let done = self.close_part(at, output);
+            if !done {
                 // The decision has to name what is still to come, too.
-                closed
-                    .extend(self.idle.iter().filter(|of| !closed.contains(of)).copied().collect::<Vec<_>>());
+                closed.extend(self.idle.iter().map(usize::to_string));
                 break;
             }
+            if before != (output.closed.len(), output.records.len()) {
+                closed.push(at.to_string());
+            }
         }
-        let closed: Vec<String> = closed.iter().map(usize::to_string).collect();
-        let midway = (!self.idle.is_empty()).then(|| before_all - *room);
-        (!closed.is_empty()).then(|| (format!("i{}", closed.join(",")), midway))
+        (!closed.is_empty()).then(|| format!("i{}", closed.join(",")))
     }
 
     fn taking(&self) -> Option<i64> {
         Some(self.taking)
     }
 
-    fn replay(&mut self, decision: &str, room: &mut u64, output: &mut BatchOutput) -> Option<u64> {
+    fn replay(&mut self, decision: &str, output: &mut BatchOutput) {
         if let Some(offset) = decision.strip_prefix(SET_APART) {
             self.set_apart.extend(offset.parse::<i64>());
-            return None;
+            return;
         }
-        let parts = decision.strip_prefix('i')?;
+        let Some(parts) = decision.strip_prefix('i') else { return };
         let parts = parts.split(',').filter_map(|at| at.parse::<usize>().ok());
         // A series that was there then may be gone from the configuration.
         self.idle = parts.filter(|at| *at < self.parts.len()).collect();
-        self.go_on(room, output)
+        self.go_on(output);
     }
 
-    fn go_on(&mut self, room: &mut u64, output: &mut BatchOutput) -> Option<u64> {
-        let before = *room;
-        while let Some(&at) = self.idle.front() {
-            self.close_part(at, room, output);
-            if self.idle.front() == Some(&at) {
-                return Some(before - *room);
-            }
-        }
-        None
+    fn go_on(&mut self, output: &mut BatchOutput) {
+        while let Some(&at) = self.idle.front()
+            && self.close_part(at, output)
+        {}
     }
 
     fn is_past(&self, time: EventTime) -> bool {
@@ -463,20 +436,24 @@ impl Intake for EventsIntake {
 }
 
 impl EventsIntake {
-    /// Closes what is open in the first of the parts that are to be closed, and takes it from them when all is.
-    fn close_part(&mut self, at: usize, room: &mut u64, output: &mut BatchOutput) {
+    /// Closes what is open in a part, the first of those that are to be closed. True when that is all, and it is none of
+    /// them any more.
+    fn close_part(&mut self, at: usize, output: &mut BatchOutput) -> bool {
         let (newest, partition, writer) = (self.newest, &self.partition, &mut self.writer);
         let Part { group, routes, advances, open, .. } = &mut self.parts[at];
         *open = false;
+        let mut room = output.room;
         let mut sink = |closed: Closed<'_>| {
             emit(output, &closed, advances, routes.as_deref_mut(), newest, partition, writer)
         };
-        if !group.close_idle(room, &mut sink) {
-            return;
+        let done = group.close_idle(&mut room, &mut sink);
+        if done {
+            self.idle.pop_front();
+            for route in routes.iter_mut().flatten() {
+                route.idle(newest, output);
+            }
         }
-        self.idle.pop_front();
-        for route in routes.iter_mut().flatten() {
-            route.idle(newest, output);
-        }
+        self.midway = went(self.midway, room, self.idle.is_empty(), output);
+        done
     }
 }

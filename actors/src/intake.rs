@@ -6,32 +6,23 @@ use std::time::Duration;
 use tidecast_event::EventTime;
 use tidecast_ports::{RecordBatch, RecordMeta};
 
-/// How far [`Intake::take`] came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// Records that were taken.
-    pub records: usize,
-    /// The next one has more windows to close than there was room for: so many were closed for it now.
-    pub midway: Option<u64>,
-}
-
 /// The state at the top of a partition's tree.
 pub trait Intake: Send {
     /// Says what others have to know before the first record is taken.
     fn begin(&mut self, _output: &mut BatchOutput) {}
 
-    /// Takes records of a batch in order. What follows from them is added to `output`.
+    /// Takes records of a batch in order; tells how many. What follows from them is added to `output`.
     ///
-    /// The windows that a record closes are taken off `room`. One that closes more than that is midway, and nothing else
+    /// A record that closes more windows than `output` has room for is not taken yet, and [`Intake::midway`]: nothing else
     /// may happen before the next call, which begins with it and goes on. How often that happens, and where, makes no
     /// difference to what comes out.
-    fn take(
-        &mut self,
-        batch: &RecordBatch,
-        records: Range<usize>,
-        room: &mut u64,
-        output: &mut BatchOutput,
-    ) -> Taken;
+    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize;
+
+    /// How many windows were closed so far of a record, or of a decision, that has more to close. `None` where nothing is
+    /// midway.
+    fn midway(&self) -> Option<u64> {
+        None
+    }
 
     /// The offset of the record that [`Intake::take`] is at; what it panicked at, when it did. `None` where a record is
     /// not to be set apart for that.
@@ -48,23 +39,15 @@ pub trait Intake: Send {
     fn idle_after(&self) -> Option<Duration>;
 
     /// Closes what a partition quiet for `quiet` holds back. `Some` when something changed: a decision, in a few
-    /// characters, to be given to [`Intake::replay`] at the same offset by whoever recovers. As far as `room` goes: beside
-    /// it is how many windows were closed when there are more, for [`Intake::go_on`].
-    fn close_idle(
-        &mut self,
-        quiet: Duration,
-        room: &mut u64,
-        output: &mut BatchOutput,
-    ) -> Option<(String, Option<u64>)>;
+    /// characters, to be given to [`Intake::replay`] at the same offset by whoever recovers. It may be
+    /// [`Intake::midway`] then.
+    fn close_idle(&mut self, quiet: Duration, output: &mut BatchOutput) -> Option<String>;
 
-    /// Does again what a decision did, as far as `room` goes: how many windows were closed when there are more, for
-    /// [`Intake::go_on`].
-    fn replay(&mut self, decision: &str, room: &mut u64, output: &mut BatchOutput) -> Option<u64>;
+    /// Does again what a decision did. It may be [`Intake::midway`] then.
+    fn replay(&mut self, decision: &str, output: &mut BatchOutput);
 
-    /// Goes on with a decision that is midway. As [`Intake::replay`].
-    fn go_on(&mut self, _room: &mut u64, _output: &mut BatchOutput) -> Option<u64> {
-        None
-    }
+    /// Goes on with a decision that is midway.
+    fn go_on(&mut self, _output: &mut BatchOutput) {}
 
     /// Nothing that comes changes a window that ends by `time`: the watermark and the grace of every series are past it.
     fn is_past(&self, _time: EventTime) -> bool {
@@ -81,4 +64,10 @@ pub trait Intake: Send {
 
     /// Tells counters on `/metrics` where it stands.
     fn tell_metrics(&mut self);
+}
+
+/// What [`Intake::midway`] is when windows were closed until so much room was left in the output.
+pub(crate) fn went(midway: Option<u64>, room: u64, done: bool, output: &mut BatchOutput) -> Option<u64> {
+    let closed = std::mem::replace(&mut output.room, room) - room;
+    (!done).then(|| midway.unwrap_or(0) + closed)
 }

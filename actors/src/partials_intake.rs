@@ -5,7 +5,7 @@ use crate::closed_window::WindowWriter;
 use crate::decisions::SET_APART;
 use crate::events_intake::{advance_of, window_spec};
 use crate::house::House;
-use crate::intake::{Intake, Taken};
+use crate::intake::{Intake, went};
 use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidecast_config::SeriesSpec;
 use tidecast_event::TopicPartition;
-use tidecast_ports::RecordBatch;
+use tidecast_ports::{RecordBatch, RecordMeta};
 use tidecast_window::{Closed, Merged, Merger, UpstreamMessage};
 
 /// The state of one partition of a repartition topic.
@@ -26,6 +26,8 @@ pub struct PartialsIntake {
     letters: Letters,
     /// Offset of the record that is taken.
     taking: i64,
+    /// It has more windows to close, after so many.
+    midway: Option<u64>,
     /// Offsets of records that are not looked at: they made this code panic.
     set_apart: BTreeSet<i64>,
 }
@@ -53,43 +55,31 @@ impl PartialsIntake {
             writer: WindowWriter::default(),
             letters: Letters::new(&house.settings, partition),
             taking: 0,
+            midway: None,
             set_apart: BTreeSet::new(),
         })
     }
 }
 
-impl Intake for PartialsIntake {
-    fn take(
-        &mut self,
-        batch: &RecordBatch,
-        records: Range<usize>,
-        room: &mut u64,
-        output: &mut BatchOutput,
-    ) -> Taken {
-        let first = records.start;
-        for at in records.clone() {
-            let record = &batch.records[at];
-            self.taking = record.offset;
-            if !self.set_apart.is_empty() && self.set_apart.remove(&record.offset) {
-                output.records.push(self.letters.of(batch, record, &panicked()));
-                continue;
-            }
-            let Some(bytes) = batch.value(record) else { continue };
-            let newest = self.merger.watermark();
-            let mut sink = |closed: Closed<'_>| {
-                self.writer.push(output, &closed, self.advance_micros, newest, &self.partition)
-            };
-            let before = *room;
-            if self.merger.is_midway() {
-                self.merger.go_on(room, &mut sink);
-                if self.merger.is_midway() {
-                    return Taken { records: at - first, midway: Some(before - *room) };
-                }
-                continue;
-            }
+impl PartialsIntake {
+    fn one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
+        self.taking = record.offset;
+        if !self.set_apart.is_empty() && self.set_apart.remove(&record.offset) {
+            output.records.push(self.letters.of(batch, record, &panicked()));
+            return;
+        }
+        let Some(bytes) = batch.value(record) else { return };
+        let newest = self.merger.watermark();
+        let mut room = output.room;
+        let mut sink = |closed: Closed<'_>| {
+            self.writer.push(output, &closed, self.advance_micros, newest, &self.partition)
+        };
+        if self.merger.is_midway() {
+            self.merger.go_on(&mut room, &mut sink);
+        } else {
             match UpstreamMessage::decode(bytes) {
                 Ok(message) => {
-                    if self.merger.observe(message, room, &mut sink) == Merged::Expired {
+                    if self.merger.observe(message, &mut room, &mut sink) == Merged::Expired {
                         tracing::warn!(partition = %self.partition, offset = record.offset, "a part came for a window that is \
                             forgotten: a repeat of long ago, or what a partition had before it was known of");
                     }
@@ -99,11 +89,25 @@ impl Intake for PartialsIntake {
                     tracing::error!(partition = %self.partition, offset = record.offset, %error, "a partial cannot be read");
                 }
             }
-            if self.merger.is_midway() {
-                return Taken { records: at - first, midway: Some(before - *room) };
+        }
+        self.midway = went(self.midway, room, !self.merger.is_midway(), output);
+    }
+}
+
+impl Intake for PartialsIntake {
+    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize {
+        let len = records.len();
+        for (at, record) in batch.records[records].iter().enumerate() {
+            self.one(batch, record, output);
+            if self.midway.is_some() {
+                return at;
             }
         }
-        Taken { records: records.len(), midway: None }
+        len
+    }
+
+    fn midway(&self) -> Option<u64> {
+        self.midway
     }
 
     fn idle_after(&self) -> Option<Duration> {
@@ -111,7 +115,7 @@ impl Intake for PartialsIntake {
         None
     }
 
-    fn close_idle(&mut self, _: Duration, _: &mut u64, _: &mut BatchOutput) -> Option<(String, Option<u64>)> {
+    fn close_idle(&mut self, _: Duration, _: &mut BatchOutput) -> Option<String> {
         None
     }
 
@@ -119,11 +123,10 @@ impl Intake for PartialsIntake {
         Some(self.taking)
     }
 
-    fn replay(&mut self, decision: &str, _: &mut u64, _: &mut BatchOutput) -> Option<u64> {
+    fn replay(&mut self, decision: &str, _: &mut BatchOutput) {
         if let Some(offset) = decision.strip_prefix(SET_APART) {
             self.set_apart.extend(offset.parse::<i64>());
         }
-        None
     }
 
     fn encode(&self, out: &mut Vec<u8>) {

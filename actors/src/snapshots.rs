@@ -72,7 +72,7 @@ impl SnapshotQueue {
 }
 
 /// The encoded state of a partition's windows. It may be large, so it lies from the beginning where the snapshot puts it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Aggregation {
     /// The snapshot as far as the end of the windows.
     state: Vec<u8>,
@@ -94,6 +94,12 @@ impl Aggregation {
     }
 }
 
+impl Default for Aggregation {
+    fn default() -> Self {
+        Aggregation::of(|_| ())
+    }
+}
+
 /// Bytes of a length as [`put_bytes`] has it.
 const LENGTH: usize = 9;
 /// In the codec a number of eight bytes follows.
@@ -111,10 +117,7 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 
 fn encode(parts: SnapshotParts) -> Vec<u8> {
     let SnapshotParts { aggregation, models, .. } = parts;
-    let mut state = match aggregation.state.is_empty() {
-        true => Aggregation::of(|_| ()).state,
-        false => aggregation.state,
-    };
+    let mut state = aggregation.state;
     // Writing plain data into memory does not fail.
     let _ = bincode::serde::encode_into_std_write(&models, &mut state, bincode::config::standard());
     state

@@ -17,7 +17,7 @@ use tidecast_actors::decisions::Decisions;
 use tidecast_actors::elsewhere::Elsewhere;
 use tidecast_actors::fit_pool::FitPool;
 use tidecast_actors::house::House;
-use tidecast_actors::intake::{Intake, Taken};
+use tidecast_actors::intake::Intake;
 use tidecast_actors::messages::{AggregatorMessage, BatchOutput, PublisherMessage};
 use tidecast_actors::metrics::PipelineMetrics;
 use tidecast_actors::stats::Stats;
@@ -31,18 +31,16 @@ use tidecast_ports::{Health, RecordBatch};
 struct Miscounting(Arc<AtomicBool>);
 
 impl Intake for Miscounting {
-    fn take(&mut self, _: &RecordBatch, records: Range<usize>, _: &mut u64, _: &mut BatchOutput) -> Taken {
-        Taken { records: records.len(), midway: None }
+    fn take(&mut self, _: &RecordBatch, records: Range<usize>, _: &mut BatchOutput) -> usize {
+        records.len()
     }
     fn idle_after(&self) -> Option<Duration> {
         None
     }
-    fn close_idle(&mut self, _: Duration, _: &mut u64, _: &mut BatchOutput) -> Option<(String, Option<u64>)> {
+    fn close_idle(&mut self, _: Duration, _: &mut BatchOutput) -> Option<String> {
         None
     }
-    fn replay(&mut self, _: &str, _: &mut u64, _: &mut BatchOutput) -> Option<u64> {
-        None
-    }
+    fn replay(&mut self, _: &str, _: &mut BatchOutput) {}
     fn encode(&self, _: &mut Vec<u8>) {}
     fn imbalance(&self) -> Option<String> {
         self.0.load(SeqCst).then(|| "one record too many".to_owned())

@@ -1,7 +1,7 @@
 //! What an aggregator decides, and does again after others: windows closed because the partition is quiet, records set
 //! apart.
 
-use super::{AggregatorState, ROOM};
+use super::AggregatorState;
 use crate::decisions::{Decision, Decisions, SET_APART};
 use crate::messages::BatchOutput;
 use ractor::ActorProcessingErr;
@@ -19,7 +19,7 @@ impl AggregatorState {
         }
         tracing::error!(partition = %self.with.partition, offset, "a record that panics goes to the dead letters");
         let mut output = self.output(offset);
-        self.with.intake.replay(&what, &mut { ROOM }, &mut output);
+        self.with.intake.replay(&what, &mut output);
         if output.silent || self.decisions.is_full() {
             // What is committed already cannot be decided again; and without room for a decision the partition has to go
             // on all the same.
@@ -64,15 +64,13 @@ impl AggregatorState {
     pub async fn replay_decisions(&mut self, offset: i64) -> Result<(), ActorProcessingErr> {
         while self.replay.front().is_some_and(|decision| decision.offset <= offset) {
             let Some(Decision { offset: at, what, untold }) = self.replay.pop_front() else { break };
-            let mut output = self.output(self.next_offset);
-            // What a committed decision led to was committed with it, but for one still to be told.
-            output.silent = !untold;
-            tracing::debug!(partition = %self.with.partition, at, what, untold, "a decision is done again");
             let before = if untold { self.decisions.said() } else { 0 };
-            output.silent |= before > 0;
-            let mut room = if before > 0 { before.min(ROOM) } else { ROOM };
-            let midway = self.with.intake.replay(&what, &mut room, &mut output);
-            self.finish(output, midway, untold, before).await?;
+            let mut output = self.piece(before);
+            // What a committed decision led to was committed with it, but for one still to be told.
+            output.silent |= !untold;
+            tracing::debug!(partition = %self.with.partition, at, what, untold, "a decision is done again");
+            self.with.intake.replay(&what, &mut output);
+            self.finish(output, untold, before).await?;
         }
         Ok(())
     }
@@ -82,21 +80,17 @@ impl AggregatorState {
     async fn finish(
         &mut self,
         mut output: Box<BatchOutput>,
-        mut midway: Option<u64>,
         untold: bool,
-        mut before: u64,
+        before: u64,
     ) -> Result<(), ActorProcessingErr> {
-        while let Some(closed) = midway {
-            if before > 0 {
-                before = before.saturating_sub(closed);
-            } else if untold {
-                self.decisions.say(self.decisions.said() + closed);
+        while let Some(closed) = self.with.intake.midway() {
+            if untold {
+                self.decisions.say(closed.max(before));
             }
             self.emit(output).await?;
-            output = self.output(self.next_offset);
-            output.silent = !untold || before > 0;
-            let mut room = if before > 0 { before.min(ROOM) } else { ROOM };
-            midway = self.with.intake.go_on(&mut room, &mut output);
+            output = self.piece(before);
+            output.silent |= !untold;
+            self.with.intake.go_on(&mut output);
         }
         if untold {
             // Not before: what is committed until here has not told it either.
@@ -122,11 +116,11 @@ impl AggregatorState {
         // A record that was midway is no longer there.
         self.decisions.say(0);
         let mut output = self.output(self.next_offset);
-        if let Some((what, midway)) = self.with.intake.close_idle(quiet, &mut { ROOM }, &mut output) {
+        if let Some(what) = self.with.intake.close_idle(quiet, &mut output) {
             self.decisions.push(self.next_offset, what);
             output.decision = Some(self.decisions.to_metadata());
             self.followed.leave_with(&mut output);
-            self.finish(output, midway, true, 0).await?;
+            self.finish(output, true, 0).await?;
         }
         Ok(())
     }

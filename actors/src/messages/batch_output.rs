@@ -75,6 +75,9 @@ pub struct SnapshotParts {
     pub written: Written,
 }
 
+/// Windows that one output may close. A record closes fewer but for thousands of keys.
+const ROOM: u64 = 1_024;
+
 /// Everything that follows from a batch: to be published, then committed.
 #[derive(Debug)]
 pub struct BatchOutput {
@@ -90,6 +93,8 @@ pub struct BatchOutput {
     pub decision: Option<String>,
     /// A replay of what was published before: state changes, nothing is said.
     pub silent: bool,
+    /// Windows that may still be closed in it; more wait for the next.
+    pub room: u64,
     /// Windows closed or corrected.
     pub closed: Vec<ClosedWindow>,
     /// Anomalies found.
@@ -153,6 +158,7 @@ impl BatchOutput {
             metadata: String::new(),
             decision: None,
             silent: false,
+            room: ROOM,
             closed: Vec::new(),
             anomalies: Vec::new(),
             forecasts: Vec::new(),

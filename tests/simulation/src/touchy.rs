@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 use tidecast_actors::decisions::SET_APART;
-use tidecast_actors::intake::{Intake, Taken};
+use tidecast_actors::intake::Intake;
 use tidecast_actors::messages::BatchOutput;
 use tidecast_ports::RecordBatch;
 
@@ -31,15 +31,11 @@ impl Touchy {
 const ROOM: u64 = 3;
 
 /// Gives the step less room than there is.
-fn cramped<T>(
-    room: &mut u64,
-    output: &mut BatchOutput,
-    step: impl FnOnce(&mut u64, &mut BatchOutput) -> T,
-) -> T {
-    let given = ROOM.min(*room);
-    let mut left = given;
-    let went = step(&mut left, output);
-    *room -= given - left;
+fn cramped<T>(output: &mut BatchOutput, step: impl FnOnce(&mut BatchOutput) -> T) -> T {
+    let kept = output.room.saturating_sub(ROOM);
+    output.room -= kept;
+    let went = step(output);
+    output.room += kept;
     went
 }
 
@@ -48,14 +44,9 @@ impl Intake for Touchy {
         self.intake.begin(output);
     }
 
-    fn take(
-        &mut self,
-        batch: &RecordBatch,
-        records: Range<usize>,
-        room: &mut u64,
-        output: &mut BatchOutput,
-    ) -> Taken {
-        for at in records.clone() {
+    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize {
+        let (first, len) = (records.start, records.len());
+        for at in records {
             let record = &batch.records[at];
             self.taking = record.offset;
             let trips =
@@ -64,13 +55,15 @@ impl Intake for Touchy {
                 // Without the hook that would write each one down.
                 std::panic::resume_unwind(Box::new("a record that nobody can bear"));
             }
-            let taken =
-                cramped(room, output, |room, output| self.intake.take(batch, at..at + 1, room, output));
-            if taken.midway.is_some() {
-                return Taken { records: at - records.start, ..taken };
+            if cramped(output, |output| self.intake.take(batch, at..at + 1, output)) == 0 {
+                return at - first;
             }
         }
-        Taken { records: records.len(), midway: None }
+        len
+    }
+
+    fn midway(&self) -> Option<u64> {
+        self.intake.midway()
     }
 
     fn taking(&self) -> Option<i64> {
@@ -81,24 +74,19 @@ impl Intake for Touchy {
         self.intake.idle_after()
     }
 
-    fn close_idle(
-        &mut self,
-        quiet: Duration,
-        room: &mut u64,
-        output: &mut BatchOutput,
-    ) -> Option<(String, Option<u64>)> {
-        cramped(room, output, |room, output| self.intake.close_idle(quiet, room, output))
+    fn close_idle(&mut self, quiet: Duration, output: &mut BatchOutput) -> Option<String> {
+        cramped(output, |output| self.intake.close_idle(quiet, output))
     }
 
-    fn replay(&mut self, decision: &str, room: &mut u64, output: &mut BatchOutput) -> Option<u64> {
+    fn replay(&mut self, decision: &str, output: &mut BatchOutput) {
         if let Some(offset) = decision.strip_prefix(SET_APART) {
             self.apart.extend(offset.parse::<i64>());
         }
-        cramped(room, output, |room, output| self.intake.replay(decision, room, output))
+        cramped(output, |output| self.intake.replay(decision, output));
     }
 
-    fn go_on(&mut self, room: &mut u64, output: &mut BatchOutput) -> Option<u64> {
-        cramped(room, output, |room, output| self.intake.go_on(room, output))
+    fn go_on(&mut self, output: &mut BatchOutput) {
+        cramped(output, |output| self.intake.go_on(output));
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
