@@ -1,7 +1,7 @@
 //! `tidecast-loadtest`: the measurements, from a shell.
 
 use clap::{Parser, Subcommand};
-use tidecast_loadtest::{chaos, correctness, delivery, latency, models, rate, rebalance};
+use tidecast_loadtest::{chaos, correctness, delivery, latency, models, peers, rate, rebalance};
 use tidecast_tests::Kafka;
 
 /// Measures the tidecast binary beside it (or TIDECAST_BIN) against a real Kafka and prints tables. Build with --release.
@@ -31,22 +31,25 @@ enum Run {
     Rebalance(rebalance::Options),
     /// Many WebSocket clients: memory, latency, rate, coming back, not reading; beside a server on Centrifuge (built with Go).
     Delivery(delivery::Options),
+    /// The same task for Tidecast and other stream processors, one after the other, on the broker of their launcher.
+    Peers(peers::Options),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let kafka = match &arguments.kafka {
+    let kafka = || match &arguments.kafka {
         Some(address) => Kafka::at(address),
         None => tokio::task::block_in_place(Kafka::own),
     };
-    match arguments.run {
-        Run::Rate(options) => rate::run(&kafka, &options).await,
-        Run::Latency(options) => latency::run(&kafka, &options).await,
-        Run::Models(options) => models::run(&kafka, &options).await,
-        Run::Chaos(options) => chaos::run(&kafka, &options).await,
-        Run::Correctness(options) => correctness::run(&kafka, &options).await,
-        Run::Rebalance(options) => rebalance::run(&kafka, &options).await,
-        Run::Delivery(options) => delivery::run(&kafka, &options).await,
+    match &arguments.run {
+        Run::Rate(options) => rate::run(&kafka(), options).await,
+        Run::Latency(options) => latency::run(&kafka(), options).await,
+        Run::Models(options) => models::run(&kafka(), options).await,
+        Run::Chaos(options) => chaos::run(&kafka(), options).await,
+        Run::Correctness(options) => correctness::run(&kafka(), options).await,
+        Run::Rebalance(options) => rebalance::run(&kafka(), options).await,
+        Run::Delivery(options) => delivery::run(&kafka(), options).await,
+        Run::Peers(options) => tokio::task::block_in_place(|| peers::run(options)),
     }
 }
