@@ -15,6 +15,8 @@ pub trait Brain: Send {
     fn observe(&mut self, y: f64, exogenous: &[f64]) -> Observed;
     /// The fit under way, when its outcome is not here.
     fn take_fit(&self) -> Option<FitJob>;
+    /// Asks for a new fit, effective before the next observation.
+    fn refit(&mut self);
     /// Hands in an outcome.
     fn install(&mut self, outcome: FitOutcome);
     /// The next observation needs an outcome first.
@@ -44,6 +46,9 @@ impl Brain for StreamModel {
     }
     fn take_fit(&self) -> Option<FitJob> {
         StreamModel::take_fit(self)
+    }
+    fn refit(&mut self) {
+        StreamModel::refit(self);
     }
     fn install(&mut self, outcome: FitOutcome) {
         StreamModel::install(self, outcome);

@@ -32,6 +32,22 @@ pub struct Registered<T> {
     pub by: Registrar,
     /// One more with each change.
     pub version: u64,
+    /// Of a model: how often a new fit was asked for, by name. Under a template's own name it is all of its models.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refits: BTreeMap<String, u64>,
+}
+
+impl<T> Registered<T> {
+    /// As it is after a change that is not about fits.
+    pub fn new(spec: Option<T>, by: Registrar, version: u64) -> Self {
+        Registered { spec, by, version, refits: BTreeMap::new() }
+    }
+
+    /// How often a new fit of the model `id` was asked for, which is this one, `name`, or made by it.
+    fn refits(&self, name: &str, id: &str) -> u64 {
+        let of = |id| self.refits.get(id).copied().unwrap_or(0);
+        if name == id { of(id) } else { of(name) + of(id) }
+    }
 }
 
 /// One table of the catalog.
@@ -76,17 +92,14 @@ impl Catalog {
     /// The model of that name: as registered, or of a template the instance that is named `<model_id>/<key>`.
     pub fn model(&self, id: &str) -> Option<Wanted> {
         let models = self.models();
-        if let Some(Registered { spec: Some(spec), version, .. }) = models.get(id) {
-            return Some(Wanted { spec: spec.clone(), template: None, version: *version });
+        if let Some(wanted) = models.get(id).and_then(Wanted::single) {
+            return Some(wanted);
         }
         // Either of the two names may have a slash.
         id.match_indices('/').find_map(|(at, _)| {
-            let Registered { spec: Some(spec), version, .. } = models.get(&id[..at])? else { return None };
-            spec.is_template().then(|| Wanted {
-                spec: Arc::new(spec.instance(&id[at + 1..])),
-                template: Some(spec.model_id.clone()),
-                version: *version,
-            })
+            let registered = models.get(&id[..at])?;
+            let is_template = registered.spec.as_ref()?.is_template();
+            is_template.then(|| Wanted::made(registered, &id[at + 1..])).flatten()
         })
     }
 
@@ -96,7 +109,7 @@ impl Catalog {
         for registered in self.models().values() {
             let Some(spec) = registered.spec.as_ref().filter(|spec| spec.enabled) else { continue };
             if let Some(series) = &spec.series {
-                index.0.add(series, (spec.clone(), registered.version));
+                index.0.add(series, registered.clone());
             }
         }
         index
@@ -120,8 +133,8 @@ fn change<T>(table: &RwLock<Arc<Table<T>>>, name: &str, to: Option<Registered<T>
     let mut table = table.write().unwrap_or_else(PoisonError::into_inner);
     let table = Arc::make_mut(&mut table);
     match to {
-        Some(Registered { spec, by, version }) => {
-            table.insert(name.to_owned(), Registered { spec: spec.map(Arc::new), by, version });
+        Some(Registered { spec, by, version, refits }) => {
+            table.insert(name.to_owned(), Registered { spec: spec.map(Arc::new), by, version, refits });
         }
         None => {
             table.remove(name);
@@ -131,7 +144,7 @@ fn change<T>(table: &RwLock<Arc<Table<T>>>, name: &str, to: Option<Registered<T>
 
 /// Models by what they forecast.
 #[derive(Debug, Default)]
-pub struct ModelIndex(BySeries<(Arc<ModelSpec>, u64)>);
+pub struct ModelIndex(BySeries<Registered<Arc<ModelSpec>>>);
 
 /// A model that a series wants.
 #[derive(Debug, Clone)]
@@ -142,9 +155,26 @@ pub struct Wanted {
     pub template: Option<String>,
     /// Version of what was registered.
     pub version: u64,
+    /// How often a new fit of it was asked for.
+    pub refits: u64,
 }
 
 impl Wanted {
+    /// The model itself. `None` of one that was removed.
+    fn single(registered: &Registered<Arc<ModelSpec>>) -> Option<Wanted> {
+        let spec = registered.spec.clone()?;
+        let refits = registered.refits(&spec.model_id, &spec.model_id);
+        Some(Wanted { spec, template: None, version: registered.version, refits })
+    }
+
+    /// A template's model for a key.
+    fn made(registered: &Registered<Arc<ModelSpec>>, key: &str) -> Option<Wanted> {
+        let template = registered.spec.as_ref()?;
+        let spec = Arc::new(template.instance(key));
+        let refits = registered.refits(&template.model_id, &spec.model_id);
+        Some(Wanted { spec, template: Some(template.model_id.clone()), version: registered.version, refits })
+    }
+
     /// Of the model as registered: another one begins anew.
     pub fn fingerprint(&self) -> u128 {
         OutputId::of(&[&wire::json(&*self.spec)]).0
@@ -159,14 +189,8 @@ impl ModelIndex {
 
     /// The models of one series.
     pub fn wanted(&self, family: &str, key: &str) -> Vec<Wanted> {
-        let single = self.0.of_key(family, key).iter();
-        let single =
-            single.map(|(spec, version)| Wanted { spec: spec.clone(), template: None, version: *version });
-        let made = self.0.of_all(family).iter().map(|(spec, version)| Wanted {
-            spec: Arc::new(spec.instance(key)),
-            template: Some(spec.model_id.clone()),
-            version: *version,
-        });
+        let single = self.0.of_key(family, key).iter().filter_map(Wanted::single);
+        let made = self.0.of_all(family).iter().filter_map(|registered| Wanted::made(registered, key));
         // A single model registered under an instance's name stands in for it.
         let named = |wanted: &Wanted, id: &str| wanted.spec.model_id == id;
         let mut all: Vec<Wanted> = single.collect();

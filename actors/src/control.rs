@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 10_000;
+/// Models of one template that a new fit was asked for by name: they stand in one record.
+const REFITS_MAX: usize = 1_000;
 
 /// What the control plane works with. Cheap to clone.
 #[derive(Clone)]
@@ -66,7 +68,7 @@ fn invalid(fault: Fault) -> ControlError {
 }
 
 fn record<T: Serialize + Clone>(spec: Option<T>, by: Registrar, version: u64) -> Bytes {
-    crate::wire::json(&Registered { spec, by, version })
+    crate::wire::json(&Registered::new(spec, by, version))
 }
 
 fn page<T>(names: Vec<String>, request: &PageRequest, mut view: impl FnMut(&str) -> Option<T>) -> Page<T> {
@@ -92,7 +94,7 @@ fn page<T>(names: Vec<String>, request: &PageRequest, mut view: impl FnMut(&str)
 impl Control {
     /// The registered model of that name and its version; an instance has its template's version.
     fn registered(&self, id: &str) -> Option<(Arc<ModelSpec>, Option<String>, u64)> {
-        let Wanted { spec, template, version } = self.catalog.model(id)?;
+        let Wanted { spec, template, version, .. } = self.catalog.model(id)?;
         // An instance is there once its key was seen, by this process or by another.
         let is_there = || self.registry.get(id).is_some() || self.elsewhere.model(id).is_some();
         (template.is_none() || is_there()).then_some((spec, template, version))
@@ -202,6 +204,25 @@ impl Control {
         self.rule_view(&name).ok_or_else(|| unknown_rule(&name))
     }
 
+    /// Why a new fit would change nothing.
+    fn why_not_refit(&self, spec: &ModelSpec) -> Option<&'static str> {
+        let id = &spec.model_id;
+        let waits = |state| matches!(state, ModelState::WarmingUp | ModelState::Fitting);
+        if spec.model_type == ModelType::External {
+            Some("it is forecast elsewhere")
+        } else if !spec.enabled {
+            Some("it is not enabled")
+        } else if spec.is_template() {
+            None
+        } else if let Some(entry) = self.hosted(id) {
+            waits(entry.status().state).then_some("its first fit is still to come")
+        } else if self.elsewhere.model(id).is_none() {
+            Some("no window of its series has come since it was made")
+        } else {
+            None
+        }
+    }
+
     fn check_model(&self, spec: &ModelSpec) -> Result<(), ControlError> {
         spec.check_series(&self.settings.series).map_err(invalid)
     }
@@ -278,6 +299,26 @@ impl ControlPlane for Control {
         };
         self.nursery.forget(id);
         done.map_err(ControlError::Unavailable)
+    }
+
+    async fn refit_model(&self, id: &str) -> Result<ModelView, ControlError> {
+        let (spec, template, _) = self.registered(id).ok_or_else(|| unknown_model(id))?;
+        if let Some(why) = self.why_not_refit(&spec) {
+            return Err(ControlError::Conflict(format!("{id} cannot be fitted again: {why}")));
+        }
+        let name = template.unwrap_or_else(|| id.to_owned());
+        let models = self.catalog.models();
+        let mut registered = models.get(&name).cloned().ok_or_else(|| unknown_model(id))?;
+        *registered.refits.entry(id.to_owned()).or_default() += 1;
+        if registered.refits.len() > REFITS_MAX {
+            return Err(ControlError::Conflict(format!(
+                "more than {REFITS_MAX} models of {name} were fitted again one by one: ask for {name} itself, which is all of \
+                 them"
+            )));
+        }
+        let value = crate::wire::json(&registered);
+        self.models.put(&name, value).await.map_err(ControlError::Unavailable)?;
+        self.model(id).await
     }
 
     async fn forecast(&self, id: &str, horizon: Option<usize>) -> Result<ForecastMessage, ControlError> {

@@ -238,7 +238,7 @@ mod tests {
         let catalog = Arc::new(Catalog::default());
         let spec = json!({"model_id": "load", "model_type": "ETS", "series": "by_source:*", "horizon": 3});
         let spec = ModelSpec::from_json(&spec).expect("a valid model");
-        catalog.set_model("load", Some(Registered { spec: Some(spec), by: Registrar::Api, version: 1 }));
+        catalog.set_model("load", Some(Registered::new(Some(spec), Registrar::Api, 1)));
         Elsewhere::new("here".to_owned(), Arc::default(), catalog, Duration::from_secs(10), 2)
     }
 

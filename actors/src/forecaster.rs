@@ -36,6 +36,8 @@ pub struct ForecasterArguments {
     pub brain: Box<dyn Brain>,
     /// The window it saw last, when restored.
     pub progress: Progress,
+    /// How often a new fit was asked for by now.
+    pub refits: u64,
     /// Where answers go.
     pub answers: Reply<ForecastingMessage>,
     /// Where fits run.
@@ -61,6 +63,10 @@ pub struct Progress {
     pub advance: i64,
     /// Anomalies found so far.
     pub anomalies: u64,
+    /// How often an operator had asked for a new fit when that was last heeded. At the end of the record: older ones end
+    /// without it.
+    #[serde(skip)]
+    pub refits: u64,
 }
 
 /// The actor's state.
@@ -81,6 +87,7 @@ impl Actor for Forecaster {
         with: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let mut state = ForecasterState { with, fitting: None, given_up: GivenUp::default() };
+        state.refit(state.with.refits);
         state.submit_fit();
         state.tell_summary();
         state.tell_status();
@@ -102,6 +109,10 @@ impl Actor for Forecaster {
                 (batch, slot, ModelOutput { state: Some(state.encode()), ..ModelOutput::default() })
             }
             ForecasterMessage::Again { batch, slot } => (batch, slot, state.forecast_again()),
+            ForecasterMessage::Refit { asked } => {
+                state.refit(asked);
+                return Ok(());
+            }
             ForecasterMessage::Forecast { horizon, reply } => {
                 // The asker may have gone away meanwhile.
                 let _ = reply.send(state.answer(horizon));
@@ -124,9 +135,9 @@ impl ForecasterState {
             return ModelOutput::default();
         }
         let spec = self.with.entry.spec.clone();
-        self.fill_gap(window.window_start, advance, &spec.field).await;
+        let new_fit_in_gap = self.fill_gap(window.window_start, advance, &spec.field).await;
         let value = window.field(&spec.field).filter(|value| value.is_finite());
-        let observed = self.step(value.unwrap_or(f64::NAN), window.window_start.0).await;
+        let (observed, is_new_fit) = self.step(value.unwrap_or(f64::NAN), window.window_start.0).await;
         self.with.progress = Progress {
             window_start: Some(window.window_start.0),
             window_end: window.window_end.0,
@@ -172,26 +183,28 @@ impl ForecasterState {
             }
         }
         if !silent && spec.enabled {
-            self.push_forecast(&mut output, observed.fit.is_some(), Some(point));
+            self.push_forecast(&mut output, is_new_fit || new_fit_in_gap, Some(point));
         }
         self.tell_status();
         output
     }
 
     /// Windows without an event between the last one and this: zero for what counts or sums, missing otherwise, so
-    /// that a season stays a season.
-    async fn fill_gap(&mut self, start: EventTime, advance: i64, field: &str) {
-        let Some(last) = self.with.progress.window_start.filter(|_| advance > 0) else { return };
+    /// that a season stays a season. True when a fit came into use.
+    async fn fill_gap(&mut self, start: EventTime, advance: i64, field: &str) -> bool {
+        let Some(last) = self.with.progress.window_start.filter(|_| advance > 0) else { return false };
         let missing = ((start.0 - last) / advance - 1).clamp(0, GAP_MAX);
         let value = if counts(field) { 0.0 } else { f64::NAN };
+        let mut is_new_fit = false;
         for nth in 1..=missing {
-            self.step(value, last + nth * advance).await;
+            is_new_fit |= self.step(value, last + nth * advance).await.1;
         }
+        is_new_fit
     }
 
     /// One observation, that of the window that begins at `start`, with the fit that has to be in place before it and what
-    /// the exogenous series were in that window.
-    async fn step(&mut self, value: f64, start: i64) -> tidecast_forecast::stream::Observed {
+    /// the exogenous series were in that window. True when a fit came into use.
+    async fn step(&mut self, value: f64, start: i64) -> (tidecast_forecast::stream::Observed, bool) {
         let mut is_new_fit = self.collect_fit().await;
         let exogenous = match &*self.with.entry.spec.exogenous {
             [] => Vec::new(),
@@ -208,7 +221,7 @@ impl ForecasterState {
         if is_new_fit {
             self.tell_summary();
         }
-        observed
+        (observed, is_new_fit)
     }
 
     /// Notes how long the model took.
@@ -222,6 +235,15 @@ impl ForecasterState {
         }
     }
 
+    /// Heeds that a new fit was asked for so often, if it was more often than before. A model that was registered anew is
+    /// counted anew.
+    fn refit(&mut self, asked: u64) {
+        if std::mem::replace(&mut self.with.progress.refits, asked) < asked {
+            self.with.brain.refit();
+            self.submit_fit();
+        }
+    }
+
     fn submit_fit(&mut self) {
         if self.fitting.is_none()
             && let Some(job) = self.with.brain.take_fit()
@@ -230,7 +252,7 @@ impl ForecasterState {
         }
     }
 
-    /// Waits for the fit that must be in place before the next observation, and only for that one. True if it came.
+    /// Waits for the fit that must be in place before the next observation, and only for that one. True if it is in use now.
     async fn collect_fit(&mut self) -> bool {
         let wanted =
             self.with.brain.needs_fit_before_next() || matches!(self.with.brain.state(), ModelLife::Fitting);
@@ -241,14 +263,15 @@ impl ForecasterState {
         let Some(result) = self.fitting.take() else { return false };
         // A fit that panicked leaves the sender dropped: the model then goes on by itself and says so.
         let outcome = result.await;
-        let came = outcome.is_ok();
+        let mut is_well = outcome.is_ok();
         if let Ok(outcome) = outcome {
             self.with.brain.install(outcome);
+            is_well = self.with.brain.failure().is_none();
         }
-        if !came || self.with.brain.failure().is_some() {
+        if !is_well {
             self.with.metrics.inference_failures.inc();
         }
-        came
+        is_well
     }
 
     fn push_forecast(&mut self, output: &mut ModelOutput, retrained: bool, point: Option<HistoryPoint>) {
@@ -320,7 +343,7 @@ impl ForecasterState {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let record = (self.with.progress, self.with.brain.encode());
+        let record = (self.with.progress, self.with.brain.encode(), self.with.progress.refits);
         bincode::serde::encode_to_vec(record, bincode::config::standard()).unwrap_or_default()
     }
 
@@ -346,7 +369,12 @@ impl ForecasterState {
 
 /// Reads what [`ForecasterState::encode`] wrote: how far the model had come, and its own record.
 pub fn decode(record: &[u8]) -> Option<(Progress, Vec<u8>)> {
-    bincode::serde::decode_from_slice(record, bincode::config::standard()).ok().map(|(record, _)| record)
+    let config = bincode::config::standard();
+    let newest = bincode::serde::decode_from_slice::<(Progress, Vec<u8>, u64), _>(record, config);
+    if let Ok(((progress, brain, refits), _)) = newest {
+        return Some((Progress { refits, ..progress }, brain));
+    }
+    bincode::serde::decode_from_slice(record, config).ok().map(|(record, _)| record)
 }
 
 /// Why a model cannot be asked yet.

@@ -243,7 +243,7 @@ mod tests {
             "exogenous": ["weather:JFK/event_count", "weather:JFK/temp.avg"]});
         let spec = ModelSpec::from_json(&spec).expect("a model");
         let catalog = Catalog::default();
-        let registered = Registered { spec: Some(spec.clone()), by: Registrar::File, version: 1 };
+        let registered = Registered::new(Some(spec.clone()), Registrar::File, 1);
         catalog.set_model("m", Some(registered));
         let regressors = Regressors::default();
         assert!(!regressors.are_wanted());

@@ -50,7 +50,7 @@ impl Submissions {
                 format!("model_id: {fault}"),
             ))
         })?;
-        let value = wire::json(&Registered { spec: Some(spec), by: Registrar::Api, version: 1 });
+        let value = wire::json(&Registered::new(Some(spec), Registrar::Api, 1));
         self.models.put(model_id, value).await.map_err(IngestError::Unavailable)
     }
 

@@ -2,10 +2,11 @@
 
 mod stage;
 
-use stage::{batch, register, start};
+use stage::{batch, register, start, start_with};
 use std::sync::Arc;
 use tidecast_actors::brain::{BrainMaker, StreamModels};
-use tidecast_actors::messages::SnapshotParts;
+use tidecast_actors::catalog::{Catalog, Registered, Registrar};
+use tidecast_actors::messages::{BatchOutput, SnapshotParts};
 use tidecast_config::ModelSpec;
 use tidecast_forecast::stream::State;
 
@@ -62,6 +63,53 @@ async fn a_snapshot_carries_models_into_the_next_life() {
         again.records.iter().map(|record| record.id).collect::<Vec<_>>(),
         next.records.iter().map(|record| record.id).collect::<Vec<_>>()
     );
+}
+
+#[tokio::test]
+async fn a_fit_that_is_asked_for_comes_with_the_next_window_and_once() {
+    let mut stage = start(&[naive()], Arc::new(StreamModels), Vec::new()).await;
+    let ask = |catalog: &Catalog, version, refits: &[(&str, u64)]| {
+        let mut template = Registered::new(ModelSpec::from_json(&naive()).ok(), Registrar::Api, version);
+        template.refits = refits.iter().map(|(id, times)| ((*id).to_owned(), *times)).collect();
+        catalog.set_model("naive", Some(template));
+    };
+    let hour = |hour: i64| batch(hour, &[("JFK", 10 + hour as u64), ("LGA", 20)]);
+    let retrained = |output: &BatchOutput| -> Vec<String> {
+        let forecasts = output.forecasts.iter().filter(|forecast| forecast.retrained);
+        let mut models: Vec<String> = forecasts.map(|forecast| forecast.model_id.to_string()).collect();
+        models.sort_unstable();
+        models
+    };
+    for at in 0..6 {
+        stage.pass(hour(at)).await;
+    }
+    assert!(retrained(&*stage.pass(hour(6)).await).is_empty());
+    ask(&stage.catalog, 1, &[("naive/JFK", 1)]);
+    assert_eq!(retrained(&*stage.pass(hour(7)).await), ["naive/JFK"]);
+    assert!(retrained(&*stage.pass(hour(8)).await).is_empty(), "once");
+    ask(&stage.catalog, 1, &[("naive/JFK", 1), ("naive", 1)]);
+    assert_eq!(
+        retrained(&*stage.pass(hour(9)).await),
+        ["naive/JFK", "naive/LGA"],
+        "all that the template made"
+    );
+
+    let mut asking = batch(10, &[]);
+    asking.snapshot = Some(SnapshotParts::default());
+    let models = stage.pass(asking).await.snapshot.expect("the snapshot comes out").models;
+    let catalog = Catalog::default();
+    ask(&catalog, 1, &[("naive/JFK", 1), ("naive", 1), ("naive/LGA", 1)]);
+    let mut restored = start_with(catalog, Arc::new(StreamModels), models).await;
+    let output = restored.pass(hour(11)).await;
+    assert_eq!(
+        retrained(&output),
+        ["naive/LGA"],
+        "what was asked for while nobody ran it, and nothing twice"
+    );
+    ask(&restored.catalog, 2, &[]);
+    assert!(retrained(&*restored.pass(hour(12)).await).is_empty());
+    ask(&restored.catalog, 2, &[("naive/LGA", 1)]);
+    assert_eq!(retrained(&*restored.pass(hour(13)).await), ["naive/LGA"], "registered anew, counted anew");
 }
 
 #[tokio::test]

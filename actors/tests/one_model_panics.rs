@@ -24,6 +24,9 @@ impl Brain for Brittle {
     fn take_fit(&self) -> Option<FitJob> {
         self.0.take_fit()
     }
+    fn refit(&mut self) {
+        self.0.refit();
+    }
     fn install(&mut self, outcome: FitOutcome) {
         self.0.install(outcome);
     }

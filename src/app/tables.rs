@@ -161,7 +161,7 @@ impl Tables {
         let (models, rules) = (self.catalog.models(), self.catalog.rules());
         for spec in &settings.models {
             if models.get(&spec.model_id).is_none_or(|known| known.by != Registrar::Api) {
-                let registered = Registered { spec: Some(spec.clone()), by: Registrar::File, version: 1 };
+                let registered = Registered::new(Some(spec.clone()), Registrar::File, 1);
                 self.catalog.set_model(&spec.model_id, Some(registered));
             }
         }
@@ -225,6 +225,6 @@ async fn sow<T: Serialize + Clone + PartialEq>(
         Some(Registered { spec: Some(same), .. }) if **same == *spec => return Ok(()),
         Some(known) => known.version + 1,
     };
-    let value = serde_json::to_vec(&Registered { spec: Some(spec.clone()), by, version });
+    let value = serde_json::to_vec(&Registered::new(Some(spec.clone()), by, version));
     Table::put(table, name, value.map_err(|error| error.to_string())?.into()).await
 }

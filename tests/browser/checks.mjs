@@ -127,6 +127,14 @@ async function deepLinkByClick({ page, model }) {
   await until(page, "the heading", () => page.locator("h1").textContent(), (text) => text === model);
 }
 
+async function newFitIsAskedFor({ page, model }) {
+  await page.goto(`/models/${encodeURIComponent(model)}`);
+  await page.getByRole("button", { name: "Refit" }).click();
+  await until(page, "an answer", () => page.getByRole("status").filter({ hasText: "new fit" }).count(), (count) => count === 1);
+  await page.goto("/audit?action=model.refit");
+  await page.getByText(model).first().waitFor();
+}
+
 async function themeIsSwitched({ page }) {
   await page.goto("/");
   await page.locator(".answers").waitFor();
@@ -311,6 +319,7 @@ export const checks = {
   "a search is in the address": searchIsInTheAddress,
   "the back button goes back": backButtonGoesBack,
   "a model's address can be shared": deepLinkByClick,
+  "a new fit is asked for": newFitIsAskedFor,
   "the scheme is switched and remembered": themeIsSwitched,
   "the time zone is switched": zoneIsSwitched,
   "the chosen anomaly is drawn": chosenAnomalyIsDrawn,

@@ -151,6 +151,51 @@ async fn a_value_out_of_the_pattern_is_an_anomaly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fit_that_an_operator_asks_for_is_in_use_from_the_next_window_on() {
+    let kafka = Kafka::shared();
+    let setup = Setup::new("refit", &kafka).with(PIPELINE).with(
+        r#"
+        [[rules]]
+        name = "retrained"
+        event_type = "MODEL_RETRAINED"
+        condition = "true"
+        action = "log"
+        "#,
+    );
+    let tidecast = setup.start().await;
+    let (topic, producer) = (setup.topic("events"), kafka.producer());
+    let learnt = async |second: u64| {
+        for source in ["a", "b"] {
+            producer.send_json(&topic, source, &event(source, second, pattern(second)));
+        }
+        producer.flush();
+        // The newest window is open.
+        eventually("it is learnt", WAIT, async || {
+            let model = tidecast.get("/api/models/load%2Fa").await;
+            (second == 0 || model.json()["observations"].as_u64() == Some(second)).then_some(())
+        })
+        .await;
+    };
+    let fits = async || tidecast.metric("rules_fired_total", &[("rule", "retrained")]).await;
+    for second in 0..8 {
+        learnt(second).await;
+    }
+    eventually("both had their first fit", WAIT, async || (fits().await == Some(2.0)).then_some(())).await;
+    let asked = tidecast.post("/api/models/load%2Fa/refit", json!(null)).await.expect(202);
+    assert_eq!((&asked["model_id"], &asked["template"]), (&json!("load/a"), &json!("load")));
+    // It takes a way of its own through Kafka: perhaps not the very next window, but long before they are fitted again anyway.
+    let mut second = 8;
+    while fits().await == Some(2.0) {
+        assert!(second < 20, "no fit");
+        learnt(second).await;
+        second += 1;
+    }
+    learnt(second).await;
+    assert_eq!(fits().await, Some(3.0), "of the one that was asked for");
+    assert_eq!(tidecast.post("/api/models/nobody/refit", json!(null)).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forecast_from_elsewhere_is_treated_as_our_own() {
     let kafka = Kafka::shared();
     let setup = Setup::new("external", &kafka).with(PIPELINE);

@@ -173,6 +173,8 @@ pub trait ControlPlane: Send + Sync {
     ) -> Result<ModelView, ControlError>;
     /// Removes a model (a template: its instances too).
     async fn delete_model(&self, id: &str, if_version: Option<u64>) -> Result<(), ControlError>;
+    /// Asks for a new fit of a model, or of all that a template has made, before their next window.
+    async fn refit_model(&self, id: &str) -> Result<ModelView, ControlError>;
     /// A forecast now, `horizon` steps ahead (the model's own when absent).
     async fn forecast(&self, id: &str, horizon: Option<usize>) -> Result<ForecastMessage, ControlError>;
     /// The newest rows of what came and what was predicted, oldest first.

@@ -4,7 +4,7 @@
 use super::{FORECASTER_MAILBOX, ForecastingState, Model};
 use crate::catalog::Wanted;
 use crate::forecaster::{self, Forecaster, ForecasterArguments, Progress};
-use crate::messages::ModelRecord;
+use crate::messages::{ForecasterMessage, ModelRecord};
 use crate::registry::{ModelEntry, ModelStatus};
 use crate::trouble;
 use ractor::{Actor, ActorCell};
@@ -54,7 +54,10 @@ impl ForecastingState {
             });
         let made = match restored {
             Some(restored) => Ok(restored),
-            None => self.with.brains.make(spec).map(|brain| (Progress::default(), brain)),
+            None => {
+                let progress = Progress { refits: model.wanted.refits, ..Progress::default() };
+                self.with.brains.make(spec).map(|brain| (progress, brain))
+            }
         };
         let (progress, brain) = match made {
             Ok(made) => made,
@@ -70,6 +73,7 @@ impl ForecastingState {
             entry: model.entry.clone(),
             brain,
             progress,
+            refits: model.wanted.refits,
             answers: Mailbox::reply_address(&self.myself),
             fits: self.with.fits.clone(),
             metrics: self.with.metrics.models.clone(),
@@ -119,13 +123,19 @@ impl ForecastingState {
         self.with.regressors.follow(&self.with.catalog);
         self.index = self.with.catalog.models_by_series();
         let mut kept = Vec::with_capacity(self.models.len());
-        for model in self.models.drain(..) {
+        for mut model in self.models.drain(..) {
             let series = model.wanted.spec.series.as_ref();
-            let still = series.is_some_and(|series| {
+            let still = series.and_then(|series| {
                 let wanted = self.index.wanted(&series.family, &series.key);
-                wanted.iter().any(|wanted| wanted.spec == model.wanted.spec)
+                wanted.into_iter().find(|wanted| wanted.spec == model.wanted.spec)
             });
-            if still {
+            if let Some(wanted) = still {
+                let asked = wanted.refits;
+                if let Some(mailbox) = model.mailbox.as_ref().filter(|_| asked != model.wanted.refits) {
+                    // One that has died is started again with the number.
+                    let _ = mailbox.send(ForecasterMessage::Refit { asked }).await;
+                }
+                model.wanted = wanted;
                 kept.push(model);
             } else {
                 if let Some(mailbox) = &model.mailbox {

@@ -36,6 +36,11 @@ pub enum ForecasterMessage {
         /// Names the answer: the place in the batch.
         slot: usize,
     },
+    /// An operator has asked for a new fit, so often by now.
+    Refit {
+        /// How often since the model was registered.
+        asked: u64,
+    },
     /// A forecast is asked for by REST.
     Forecast {
         /// Steps; the model's own when absent.

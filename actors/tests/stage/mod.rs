@@ -38,10 +38,16 @@ pub async fn start(
     brains: Arc<dyn BrainMaker>,
     restored: Vec<ModelRecord>,
 ) -> Stage {
-    let catalog = Arc::new(Catalog::default());
+    let catalog = Catalog::default();
     for model in models {
         register(&catalog, model, 1);
     }
+    start_with(catalog, brains, restored).await
+}
+
+/// Starts a stage with this catalog.
+pub async fn start_with(catalog: Catalog, brains: Arc<dyn BrainMaker>, restored: Vec<ModelRecord>) -> Stage {
+    let catalog = Arc::new(catalog);
     let registry = Arc::new(Registry::default());
     let regressors = Arc::new(Regressors::default());
     let meters = Meters::default();
@@ -73,7 +79,7 @@ pub async fn start(
 pub fn register(catalog: &Catalog, model: &serde_json::Value, version: u64) {
     let spec = ModelSpec::from_json(model).expect("a valid model");
     let id = spec.model_id.clone();
-    catalog.set_model(&id, Some(Registered { spec: Some(spec), by: Registrar::Api, version }));
+    catalog.set_model(&id, Some(Registered::new(Some(spec), Registrar::Api, version)));
 }
 
 /// A batch that closes the `hour`-th window of each key with the given count.

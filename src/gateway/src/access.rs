@@ -156,6 +156,7 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::GET, "/api/models/{id}", Right::View),
     (Method::PUT, "/api/models/{id}", Right::Operate),
     (Method::DELETE, "/api/models/{id}", Right::Operate),
+    (Method::POST, "/api/models/{id}/refit", Right::Operate),
     (Method::GET, "/api/models/{id}/forecast", Right::View),
     (Method::GET, "/api/models/{id}/history", Right::View),
     (Method::GET, "/api/rules", Right::View),

@@ -29,6 +29,7 @@ pub(crate) const CHANGES: &[(Method, &str, &str)] = &[
     (Method::POST, "/api/models", "model.create"),
     (Method::PUT, "/api/models/{id}", "model.replace"),
     (Method::DELETE, "/api/models/{id}", "model.delete"),
+    (Method::POST, "/api/models/{id}/refit", "model.refit"),
     (Method::POST, "/api/rules", "rule.create"),
     (Method::PUT, "/api/rules/{name}", "rule.replace"),
     (Method::DELETE, "/api/rules/{name}", "rule.delete"),
@@ -150,7 +151,7 @@ async fn before(app: &App, route: &str, path: &str) -> Value {
     };
     let control = &app.services.control;
     let found = match route {
-        "/api/models/{id}" => match name("/api/models/") {
+        "/api/models/{id}" | "/api/models/{id}/refit" => match name("/api/models/") {
             Some(id) => control.model(&id).await.ok().and_then(|view| serde_json::to_value(view.spec).ok()),
             None => None,
         },

@@ -333,7 +333,7 @@ impl Process {
 fn catalog(plan: &Plan) -> Catalog {
     let catalog = Catalog::default();
     for model in &plan.models {
-        let registered = Registered { spec: Some(model.clone()), by: Registrar::File, version: 1 };
+        let registered = Registered::new(Some(model.clone()), Registrar::File, 1);
         catalog.set_model(&model.model_id, Some(registered));
     }
     catalog

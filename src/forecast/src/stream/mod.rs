@@ -381,6 +381,14 @@ impl StreamModel {
         (self.spec.needed() as u64 / 2).clamp(16, 64)
     }
 
+    /// Asks for a new fit of what is known now, to be in place before the next observation is judged. Without effect where
+    /// one is under way, or where the first is still to come.
+    pub fn refit(&mut self) {
+        if self.fitted.is_some() && self.asked.is_none() {
+            self.asked = Some(Asked { after: self.observations, effective_at: self.observations });
+        }
+    }
+
     /// Asks for a fit if its count has come. True if it did.
     fn ask_if_due(&mut self) -> bool {
         if self.asked.is_some() || self.observations < self.refit_at {

@@ -73,6 +73,28 @@ fn when_a_fit_is_installed_changes_nothing() {
 }
 
 #[test]
+fn a_fit_that_is_asked_for_is_in_place_before_the_next_observation() {
+    let mut model = StreamModel::new(config("ETS", 40));
+    let parameters = |model: &StreamModel| model.summary().map(|summary| summary.params);
+    model.refit();
+    assert_eq!(parameters(&model), None, "the first fit is still to come, and comes when it would");
+    for t in 40..55 {
+        model.observe(value(t));
+    }
+    let first = parameters(&model);
+    assert!(first.is_some() && model.take_fit().is_none());
+    model.refit();
+    model.refit();
+    assert_eq!((model.state(), parameters(&model)), (State::Live, first.clone()));
+    let mut lazy = model.clone();
+    model.install(model.take_fit().expect("a job").run());
+    model.observe(value(55));
+    lazy.observe(value(55));
+    assert_ne!(parameters(&model), first, "another fit, of fifty-five");
+    assert!(model.take_fit().is_none() && same(&model, &lazy));
+}
+
+#[test]
 fn nobody_installing_anything_gives_the_same_bits() {
     let mut careful = StreamModel::new(config("ETS", 0));
     let mut careless = careful.clone();

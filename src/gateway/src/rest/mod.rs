@@ -61,6 +61,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(overview::ticket))
         .routes(routes!(models::list, models::create))
         .routes(routes!(models::get, models::replace, models::delete))
+        .routes(routes!(models::refit))
         .routes(routes!(models::forecast))
         .routes(routes!(models::history))
         .routes(routes!(rules::list, rules::create))

@@ -158,6 +158,23 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Asks for a new fit of what a model knows by now, before its next window; under a template's name, of all its models.
+#[utoipa::path(post, path = "/api/models/{id}/refit", tag = "models", params(("id" = String, Path)), responses(
+    (status = 202, description = "Asked for; the model as it is until then", body = schemas::ModelView),
+    (status = 404, description = "There is no such model", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "There is nothing to fit again yet, or it is forecast elsewhere", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn refit(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    Name(id): Name,
+) -> Result<Response, Problem> {
+    if !caller.may_see_model(&id) {
+        return Err(unknown(&id));
+    }
+    Ok(shown(StatusCode::ACCEPTED, &app.services.control.refit_model(&id).await?))
+}
+
 /// How far ahead.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -254,6 +254,10 @@ impl ControlPlane for Control {
         Ok(())
     }
 
+    async fn refit_model(&self, id: &str) -> Result<ModelView, ControlError> {
+        self.model(id).await
+    }
+
     async fn forecast(&self, id: &str, horizon: Option<usize>) -> Result<ForecastMessage, ControlError> {
         let horizon = horizon.unwrap_or(self.model(id).await?.spec.horizon);
         let mut message: ForecastMessage = serde_json::from_value(forecast(id, 5.0)).unwrap();

@@ -35,6 +35,7 @@ export function ModelPage({ id }: { id: string }) {
   const { loaded, timeline } = useTimeline(id, row, Math.min(5000, Math.max(10, windows)), 5_000);
   const [removing, setRemoving] = useState(false);
   const [fault, setFault] = useState<Problem | null>(null);
+  const [refitted, setRefitted] = useState(false);
 
   if (!row) {
     const error = model.error.value;
@@ -64,6 +65,15 @@ export function ModelPage({ id }: { id: string }) {
     } catch (error) {
       setFault(problemOf(error));
       model.refresh();
+    }
+  };
+  const refit = async () => {
+    setFault(null);
+    try {
+      await call("POST", `${api}/refit`);
+      setRefitted(true);
+    } catch (error) {
+      setFault(problemOf(error));
     }
   };
   const mayChange = may("operate");
@@ -101,6 +111,11 @@ export function ModelPage({ id }: { id: string }) {
               <button type="button" onClick={() => setQuery({ edit: "1" }, "push")}>
                 Edit
               </button>
+              {row.enabled && (row.state === "live" || row.state === "template") && (
+                <button type="button" title="Fit again to what is known by now, before the next window" onClick={() => void refit()}>
+                  Refit
+                </button>
+              )}
               <button type="button" onClick={() => void change("PUT", { ...row, enabled: !row.enabled })}>
                 {row.enabled ? "Disable" : "Enable"}
               </button>
@@ -113,6 +128,14 @@ export function ModelPage({ id }: { id: string }) {
       </div>
       {fault && <Failed error={fault} retry={() => setFault(null)} word="Dismiss" />}
       {row.error && <p class="notice fault">The newest fit failed: {row.error}</p>}
+      {refitted && (
+        <p class="notice" role="status">
+          {isTemplate ? "New fits of all its models were" : "A new fit was"} asked for, to be in use from the next window on.{" "}
+          <button type="button" onClick={() => setRefitted(false)}>
+            Dismiss
+          </button>
+        </p>
+      )}
       {row.state === "warming_up" && row.needed > 0 && (
         <p class="notice">
           Warming up: {format.plural(row.needed, "more window")} until the first forecast.
