@@ -55,24 +55,33 @@ impl TopologyParts {
         let committed = broker.committed.as_ref().map_or(broker.log_start, |committed| committed.offset);
         let metadata = broker.committed.as_ref().map_or("", |committed| committed.metadata.as_str());
         let found = self.newest(partition, committed)?;
-        // A snapshot that the log no longer reaches back to cannot be replayed to the commit.
-        let found = found.filter(|(offset, _, _)| *offset >= broker.log_start);
-        if found.is_none()
-            && broker.committed.is_some()
-            && broker.log_start > 0
-            && committed > broker.log_start
-        {
-            tracing::warn!(
-                %partition,
-                committed,
-                log_start = broker.log_start,
-                "no snapshot covers the committed offset and the log no longer begins at 0: windows that were open are \
-                 rebuilt from what the log still has"
-            );
+        let log_start = broker.log_start;
+        // Where the log begins after the commit, records are gone that nobody has read: the source stops there, and says so.
+        let first = log_start.min(committed);
+        if broker.committed.is_some() && first > 0 {
+            match &found {
+                Some((offset, _, _)) if *offset < first => tracing::warn!(
+                    %partition,
+                    committed,
+                    snapshot = offset,
+                    log_start,
+                    "the log no longer has {} records between the snapshot and the commit: windows that were open then go on \
+                     without them",
+                    first - offset
+                ),
+                Some(_) => {}
+                None => tracing::warn!(
+                    %partition,
+                    committed,
+                    log_start,
+                    "there is no snapshot and the log no longer begins at 0: windows that were open are rebuilt from what the \
+                     log still has"
+                ),
+            }
         }
         let (start, parts, from) = match found {
-            Some((offset, parts, from)) => (offset, Some(parts), from),
-            None => (broker.log_start, None, From::Log),
+            Some((offset, parts, from)) => (offset.max(first), Some(parts), from),
+            None => (first, None, From::Log),
         };
         let intake = (self.intakes)(partition, parts.as_ref().map(|parts| parts.aggregation.bytes()))?;
         Ok(Restored {

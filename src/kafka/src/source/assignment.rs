@@ -161,8 +161,8 @@ impl SourceLoop {
         let why = format!(
             "offset {from} of {partition} is not in the log ({found}). Records between may be lost (retention, a topic made \
              anew). Reading of this partition stops rather than skip them silently: set the group's offset with \
-             kafka-consumer-groups --reset-offsets to where it should go on, remove this partition's snapshots, and \
-             start again"
+             kafka-consumer-groups --reset-offsets to where it should go on (where the topic was made anew, remove this \
+             partition's snapshots, too) and start again"
         );
         self.set_state(partition, State::Stopped);
         tracing::error!(%partition, "{why}");
