@@ -26,7 +26,7 @@ use tidecast_ports::source::RecordMeta;
 use tidecast_rules::{Filter, FilterEvent};
 use tidecast_window::{Closed, Group, Outcome};
 
-use part::{Part, by_part};
+use part::{Part, by_part, stem};
 pub use part::{advance_of, window_spec};
 
 const FORMAT: u8 = 1;
@@ -76,32 +76,45 @@ impl EventsIntake {
         let settings = &house.settings;
         let record: Option<Record<'_>> = record.map(read).transpose()?;
         let mut parts = Vec::new();
-        for (id, specs) in by_part(settings, &partition.topic) {
+        let wanted = by_part(settings, &partition.topic);
+        let mut stored = record.as_ref().map(|record| record.parts.clone()).unwrap_or_default();
+        for (id, specs) in &wanted {
+            // That of the same name; or, when only how soon it is closed by quiet has changed, the one that nobody else wants.
+            let is_free = |known: &str| stem(known) == stem(id) && !wanted.iter().any(|(id, _)| id == known);
+            let at = stored.iter().position(|(known, _)| known == id);
+            let at = at.or_else(|| stored.iter().position(|(known, _)| is_free(known)));
+            let state = at.map(|at| stored.remove(at));
             let windows: Vec<_> = specs.iter().map(|spec| window_spec(spec)).collect();
             let advances = windows.iter().map(|spec| advance_of(spec.window)).collect();
-            let state =
-                record.as_ref().and_then(|record| record.parts.iter().find(|(known, _)| *known == id));
             let repartitioned = repartition::is_needed(specs[0]);
             let group = match state {
                 Some((_, bytes)) => Group::decode(windows, bytes).map_err(|error| error.to_string())?,
                 None if repartitioned => Group::partial(windows).map_err(|error| error.to_string())?,
                 None => Group::new(windows).map_err(|error| error.to_string())?,
             };
+            for series in group.given_up() {
+                tracing::warn!(%partition, series, "this series is gone or has other windows than before: what was open in it is given up");
+            }
             let mut filters = Vec::new();
-            for spec in &specs {
+            for spec in specs {
                 let filter = spec.filter.as_deref().map(Filter::compile).transpose();
                 filters.push(filter.map_err(|error| format!("series.{}.where: {error}", spec.name))?);
             }
             parts.push(Part {
                 key: specs[0].key.clone(),
                 idle_after: specs[0].idle_after,
-                group,
                 filters,
                 advances,
                 routes: repartitioned
                     .then(|| specs.iter().map(|spec| Route::new(house, spec, partition)).collect()),
                 open: true,
+                left_out: (0..specs.len()).map(|at| group.values_dropped(at)).collect(),
+                group,
             });
+        }
+        for (id, _) in &stored {
+            let grouped_by = stem(id);
+            tracing::warn!(%partition, grouped_by, "no series is grouped so any more: what was open of those that were is given up");
         }
         let (newest, ledger) = record.map_or((EventTime::MIN, Ledger::default()), |r| (r.newest, r.ledger));
         let max_future = settings.max_future(&partition.topic);
@@ -422,6 +435,9 @@ impl Intake for EventsIntake {
     fn tell_metrics(&mut self) {
         for part in self.parts.iter_mut().filter(|part| part.key == "source") {
             part.group.take_counts(|source, count| *self.sources.entry_ref(source).or_insert(0) += count);
+        }
+        for part in &mut self.parts {
+            part.tell_left_out(&self.partition, &self.house.metrics);
         }
         self.house.tally.add(
             self.types.iter().map(|(name, count)| (&**name, *count)),

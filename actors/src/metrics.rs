@@ -47,6 +47,8 @@ pub struct PipelineMetrics {
     pub unbalanced: IntGaugeVec,
     /// The ledger by topic and partition: in, windowed, late, dead-lettered, filtered.
     pub ledger: [IntCounterVec; 5],
+    /// `values_left_out_total` by series.
+    pub values_left_out: IntCounterVec,
     /// `windows_closed_total` by series.
     pub windows: IntCounterVec,
     /// `commits_total`.
@@ -55,6 +57,8 @@ pub struct PipelineMetrics {
     pub commit_seconds: Histogram,
     /// `publish_records_total`.
     pub published: IntCounter,
+    /// `outputs_unwritten_total` by reason.
+    pub unwritten: IntCounterVec,
     /// `publish_failures_total`.
     pub publish_failures: IntCounter,
     /// `kafka_producer_connected`.
@@ -152,6 +156,11 @@ impl PipelineMetrics {
                 registry
             )?,
             ledger,
+            values_left_out: counters(
+                "values_left_out_total",
+                "Numeric values that are in no window, for their series has too many fields.",
+                &["series"],
+            )?,
             windows: counters("windows_closed_total", "Windows closed or corrected.", &["series"])?,
             commits: counter("commits_total", "Commits of outputs and offsets.")?,
             commit_seconds: register_histogram_with_registry!(
@@ -161,6 +170,11 @@ impl PipelineMetrics {
                 registry
             )?,
             published: counter("publish_records_total", "Records acknowledged by Kafka.")?,
+            unwritten: counters(
+                "outputs_unwritten_total",
+                "Outputs that cannot be written and are dead letters instead: too large, or for a topic that cannot be made.",
+                &["reason"],
+            )?,
             publish_failures: counter(
                 "publish_failures_total",
                 "Commits that failed, their outputs repeated.",

@@ -48,6 +48,9 @@ impl PartialsIntake {
             Some(bytes) => Merger::decode(spec, upstreams, bytes).map_err(|error| error.to_string())?,
             None => Merger::new(spec, upstreams).map_err(|error| error.to_string())?,
         };
+        if merger.gave_up() {
+            tracing::warn!(%partition, series = series.name, "this series has other windows than before: what was open in it is given up");
+        }
         Ok(PartialsIntake {
             partition: partition.clone(),
             merger,

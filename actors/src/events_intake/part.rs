@@ -1,8 +1,10 @@
 //! Series of an events partition, by what they share.
 
+use crate::metrics::PipelineMetrics;
 use crate::repartition::{self, Route};
 use std::time::Duration;
 use tidecast_config::{EmptyWindows, SeriesSpec, Settings, WindowSpec};
+use tidecast_event::TopicPartition;
 use tidecast_rules::Filter;
 use tidecast_window::{Group, WindowKind};
 
@@ -46,13 +48,37 @@ pub(super) struct Part {
     pub routes: Option<Vec<Route>>,
     /// An event was taken since the windows were last closed by quiet.
     pub open: bool,
+    /// Values that each series had left out when that was last told.
+    pub left_out: Vec<u64>,
 }
 
 impl Part {
+    /// Tells of values that are in no window, for their series has too many fields.
+    pub fn tell_left_out(&mut self, partition: &TopicPartition, metrics: &PipelineMetrics) {
+        for (at, spec) in self.group.specs().enumerate() {
+            let (now, told) = (self.group.values_dropped(at), self.left_out[at]);
+            if now > told {
+                metrics.values_left_out.with_label_values(&[&spec.name]).inc_by(now - told);
+                // Once for each doubling.
+                if told == 0 || now.ilog2() > told.ilog2() {
+                    let (series, most) = (&spec.name, tidecast_window::MAX_FIELDS);
+                    tracing::warn!(%partition, series, values = now, "numeric values were left out: a series has at most {most} \
+                        fields at a time; name those that are wanted in `values`");
+                }
+                self.left_out[at] = now;
+            }
+        }
+    }
+
     /// Something of it is open, or downstream does not know yet that it is quiet.
     pub fn is_waiting(&self) -> bool {
         self.open || self.routes.iter().flatten().any(|route| !route.is_idle())
     }
+}
+
+/// How far the name of a part says what its state is of: its way and its key. How soon it is closed by quiet comes after.
+pub(super) fn stem(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(stem, _)| stem)
 }
 
 /// The series of a topic, by what they can share. The name of a part finds its state again.

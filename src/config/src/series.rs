@@ -21,7 +21,12 @@ pub(crate) const SERIES_KEYS: &[Key] = &[
     Key::new("topic", Kind::Topic, None, "where its events come from (absent: `topics.events`)"),
     Key::new("where", Kind::Text, None, "CEL over the event (absent: every event)"),
     Key::new("key", Kind::Text, Some("source"), "path of the grouping field"),
-    Key::new("values", Kind::Texts, None, "numeric paths under `data` (absent: every numeric leaf)"),
+    Key::new(
+        "values",
+        Kind::Texts,
+        None,
+        "numeric paths under `data` (absent: every numeric leaf, up to 4,096 at a time)",
+    ),
     Key::new(
         "window.kind",
         Kind::Choice(&["tumbling", "hopping", "session"]),

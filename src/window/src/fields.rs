@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Fields that a series without `values` follows at one time. Further ones are not aggregated, and counted.
-pub const MAX_FIELDS: usize = 1_024;
+pub const MAX_FIELDS: usize = 4_096;
 
 /// Not wanted, or one too many.
 pub(crate) const SKIP: u16 = u16::MAX;
@@ -93,6 +93,11 @@ impl Fields {
     fn find(&self, path: &str) -> Option<u16> {
         let hash = self.hasher.hash_one(path);
         self.table.find(hash, |&field| &*self.names[usize::from(field)] == path).copied()
+    }
+
+    /// The number of a field of an earlier definition; [`SKIP`] when it is not followed any more.
+    pub fn of_earlier(&mut self, path: &str) -> u16 {
+        if self.fixed { self.find(path).unwrap_or(SKIP) } else { self.find_or_insert(path) }
     }
 
     /// The number of a path, a new one where there is room.

@@ -31,6 +31,7 @@ pub struct Group {
     collect_at: usize,
     /// The series that [`Group::close_idle`] is at.
     closing: usize,
+    pub(crate) given_up: Vec<String>,
 }
 
 impl Group {
@@ -56,12 +57,19 @@ impl Group {
             series.push(Series::new(series.len(), spec, partial)?);
         }
         let (keys, types) = (Keys::default(), Keys::default());
-        Ok(Group { keys, types, series, partial, collect_at: KEYS_BEFORE_COLLECTION, closing: 0 })
+        let collect_at = KEYS_BEFORE_COLLECTION;
+        Ok(Group { keys, types, series, partial, collect_at, closing: 0, given_up: Vec::new() })
     }
 
     /// The series, in the order in which they were given: a series' place is its index.
     pub fn specs(&self) -> impl ExactSizeIterator<Item = &SeriesSpec> {
         self.series.iter().map(|series| &series.spec)
+    }
+
+    /// Names of series in the state that this was decoded from which are no series of it, or others than they were: what
+    /// was open in them is in no window.
+    pub fn given_up(&self) -> &[String] {
+        &self.given_up
     }
 
     /// Looks up an event's key and type, once for all the series that want it.

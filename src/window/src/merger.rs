@@ -107,6 +107,9 @@ pub struct Merger {
     stats: Vec<(Arc<str>, FieldStats)>,
     names: HashMap<String, Arc<str>, foldhash::fast::FixedState>,
     closing: Option<Closing>,
+    /// A longer grace than that in force, and the watermark from which on it is.
+    longer_grace: Option<(i64, i64)>,
+    gave_up: bool,
 }
 
 /// A close that has begun and waits for room.
@@ -135,6 +138,8 @@ impl Merger {
             stats: Vec::new(),
             names: HashMap::default(),
             closing: None,
+            longer_grace: None,
+            gave_up: false,
         };
         merger.grow(upstreams);
         Ok(merger)
@@ -150,6 +155,11 @@ impl Merger {
     /// The series.
     pub fn spec(&self) -> &SeriesSpec {
         &self.spec
+    }
+
+    /// The state it was decoded from was of another series under its name, and is given up.
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     /// What all upstream partitions but the idle ones have reached.
@@ -392,6 +402,12 @@ impl Merger {
 
     /// Forgets the windows that no part can come for.
     fn purge(&mut self) {
+        if let Some((from, grace)) = self.longer_grace
+            && from <= self.passed_by_all()
+        {
+            self.spec.grace_micros = grace;
+            self.longer_grace = None;
+        }
         let expired: Vec<_> = self
             .order
             .iter()

@@ -54,7 +54,7 @@ struct Pane {
 #[derive(Debug)]
 pub(crate) struct Panes {
     pub grid: Grid,
-    grace: i64,
+    pub grace: i64,
     empty_windows: bool,
     pub cells: Cells,
     records: Slab<Record>,

@@ -28,6 +28,9 @@ pub(crate) struct Series {
     scratch: Scratch,
     /// Windows have closed since the last [`Series::advance`].
     worked: bool,
+    /// A longer grace than that in force, and the watermark from which on it is: until then there are windows that were
+    /// forgotten under the shorter one, and an event for such a window would open it a second time.
+    longer_grace: Option<(i64, i64)>,
 }
 
 impl Series {
@@ -42,6 +45,7 @@ impl Series {
             late: HashMap::default(),
             scratch: Scratch::default(),
             worked: false,
+            longer_grace: None,
             spec,
         })
     }
@@ -140,10 +144,21 @@ impl Series {
     /// After windows have closed: gives the numbers of unused fields back when there are none left.
     #[cold]
     fn tidied(&mut self) -> bool {
+        if let Some((from, grace)) = self.longer_grace
+            && from <= self.windows.watermark()
+        {
+            self.set_grace(grace);
+            self.longer_grace = None;
+        }
         if self.fields.is_full() {
             self.fields.retain(&self.windows.fields_in_use());
         }
         true
+    }
+
+    fn set_grace(&mut self, grace: i64) {
+        self.spec.grace_micros = grace;
+        self.windows.set_grace(grace);
     }
 
     #[cold]
@@ -190,7 +205,12 @@ impl Series {
         self.windows.encode(renumbered, out);
     }
 
-    pub fn decode(&mut self, input: &mut Reader<'_>) -> Result<(), StateError> {
+    /// Of a series that this one [continues](SeriesSpec::continues).
+    pub fn decode(&mut self, earlier: &SeriesSpec, input: &mut Reader<'_>) -> Result<(), StateError> {
+        let (grace, shorter) = (self.spec.grace_micros, earlier.grace_micros);
+        if shorter < grace {
+            self.set_grace(shorter);
+        }
         self.fields.dropped = input.get()?;
         let mut fields = Vec::new();
         for _ in 0..input.get::<u32>()? {
@@ -199,12 +219,15 @@ impl Series {
                 return Err(input.broken("too many fields"));
             }
             fields.resize(fields.len().max(usize::from(field) + 1), 0);
-            fields[usize::from(field)] = self.fields.find_or_insert(&name);
+            fields[usize::from(field)] = self.fields.of_earlier(&name);
         }
         for _ in 0..input.get::<u64>()? {
             let (key, count): (u32, u64) = input.get()?;
             self.late.insert(input.key(key)?, count);
         }
-        self.windows.decode(&fields, input)
+        self.windows.decode(&fields, input)?;
+        let from = self.windows.watermark().saturating_add(grace);
+        self.longer_grace = (shorter < grace).then_some((from, grace));
+        Ok(())
     }
 }

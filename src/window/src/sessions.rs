@@ -35,7 +35,7 @@ struct Session {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     gap: i64,
-    grace: i64,
+    pub grace: i64,
     cells: Cells,
     sessions: Slab<Session>,
     /// The newest session of each key; they are a gap or more apart, so in order of first and last alike.
@@ -415,7 +415,10 @@ impl Sessions {
                 let field: u16 = input.get()?;
                 let field =
                     *fields.get(usize::from(field)).ok_or_else(|| input.broken("a field without a name"))?;
-                self.cells.import(&mut held, field, &input.get()?);
+                let cell = input.get()?;
+                if field != SKIP {
+                    self.cells.import(&mut held, field, &cell);
+                }
             }
             let session = &mut self.sessions[at];
             (session.last, session.count, session.emissions) = (last, count, emissions);

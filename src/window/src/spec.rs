@@ -71,6 +71,13 @@ impl SeriesSpec {
         }
     }
 
+    /// Whether windows that began under an earlier definition go on under this one: those of the same kind and size, with
+    /// the same to tell of them. What is late, what corrects them, and which fields they have from now on may differ.
+    pub fn continues(&self, earlier: &SeriesSpec) -> bool {
+        let SeriesSpec { lateness_micros, grace_micros, values, .. } = self.clone();
+        *self == SeriesSpec { lateness_micros, grace_micros, values, ..earlier.clone() }
+    }
+
     /// Refuses what cannot work.
     pub fn validate(&self) -> Result<(), SpecError> {
         let problem = match self.window {

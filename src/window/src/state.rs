@@ -143,8 +143,8 @@ impl Group {
         }
     }
 
-    /// A group of `specs` with what was encoded. A series whose definition has changed begins without state; the
-    /// others are as they were.
+    /// A group of `specs` with what was encoded. A series that is another one than it was (see [`SeriesSpec::continues`])
+    /// begins without state, and what it held is named in [`Group::given_up`]; the others are as they were.
     pub fn decode(specs: Vec<SeriesSpec>, bytes: &[u8]) -> Result<Self, StateError> {
         let mut input = Reader { bytes, at: 1, keys: 0, types: 0 };
         match bytes.first() {
@@ -168,12 +168,14 @@ impl Group {
             input.at += 8;
             let end = usize::try_from(length).ok().and_then(|length| input.at.checked_add(length));
             let end = end.filter(|end| *end <= bytes.len()).ok_or_else(|| input.broken("cut short"))?;
-            if let Some(series) = group.series.iter_mut().find(|series| series.spec == spec) {
+            if let Some(series) = group.series.iter_mut().find(|series| series.spec.continues(&spec)) {
                 let mut inner = Reader { bytes: &bytes[..end], ..input };
-                series.decode(&mut inner)?;
+                series.decode(&spec, &mut inner)?;
                 if inner.at != end {
                     return Err(inner.broken("more than was expected"));
                 }
+            } else {
+                group.given_up.push(spec.name);
             }
             input.at = end;
         }

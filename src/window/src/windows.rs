@@ -101,6 +101,11 @@ impl Windows {
         each!(self, windows => windows.is_midway())
     }
 
+    /// What has been closed is forgotten so long after.
+    pub fn set_grace(&mut self, grace: i64) {
+        each!(self, windows => windows.grace = grace);
+    }
+
     pub fn len(&self) -> usize {
         each!(self, windows => windows.len())
     }

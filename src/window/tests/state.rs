@@ -43,6 +43,88 @@ fn a_changed_series_begins_anew_and_the_others_keep_their_state() {
 }
 
 #[test]
+fn lateness_grace_and_values_change_and_open_windows_go_on() {
+    let before = SeriesSpec { grace_micros: 20 * SECOND, ..tumbling(10) };
+    for (what, after) in [
+        (
+            "more lateness",
+            SeriesSpec { lateness_micros: before.lateness_micros + 3 * SECOND, ..before.clone() },
+        ),
+        ("no lateness", SeriesSpec { lateness_micros: 0, ..before.clone() }),
+        ("less grace", SeriesSpec { grace_micros: 0, ..before.clone() }),
+        ("other values", SeriesSpec { values: Some(vec!["w".into(), "x".into()]), ..before.clone() }),
+    ] {
+        let mut bytes = Vec::new();
+        // Half of a hundred events, a second apart, of one key: the window that is open has some of them.
+        let mut group = Group::new(vec![before.clone()]).unwrap();
+        let mut counts = Vec::new();
+        let feed = |group: &mut Group, from: i64, counts: &mut Vec<(i64, u32, u64, bool)>| {
+            for at in from..from + 55 {
+                let mut sink = |closed: tidecast_window::Closed<'_>| {
+                    let window = closed.to_aggregate();
+                    let has_v = window.aggregates.iter().any(|(name, _)| &**name == "v");
+                    counts.push((window.window_start.0 / SECOND, window.revision, window.event_count, has_v));
+                };
+                let who = group.intern("a", "t");
+                let newest = EventTime(at * SECOND);
+                let numbers = [("v", 1.0), ("w", 1.0)].into_iter();
+                group.observe(0, who, EventTime(at * SECOND), numbers, newest, &mut sink);
+                group.advance(newest, &mut sink);
+            }
+        };
+        feed(&mut group, 0, &mut counts);
+        group.encode(&mut bytes);
+        let mut group = Group::decode(vec![after], &bytes).unwrap();
+        assert!(group.given_up().is_empty(), "{what}");
+        feed(&mut group, 55, &mut counts);
+        let starts: Vec<i64> = counts.iter().map(|(start, ..)| *start).collect();
+        let expected: Vec<i64> = (0..starts.len() as i64).map(|at| at * 10).collect();
+        assert_eq!(starts, expected, "{what}: each window once");
+        assert!(
+            starts.len() >= 9 && counts.iter().all(|(_, revision, count, _)| (*revision, *count) == (0, 10)),
+            "{what}: {counts:?}"
+        );
+        assert_eq!(counts.last().unwrap().3, what != "other values", "{what}");
+    }
+}
+
+#[test]
+fn a_longer_grace_does_not_open_a_second_time_what_was_forgotten() {
+    let before = tumbling(10);
+    let mut group = Group::new(vec![before.clone()]).unwrap();
+    let mut seen = Vec::new();
+    let event = |group: &mut Group, at: i64, newest: i64, seen: &mut Vec<(i64, u32)>| {
+        let mut sink = |closed: tidecast_window::Closed<'_>| {
+            let window = closed.to_aggregate();
+            seen.push((window.window_start.0 / SECOND, window.revision));
+        };
+        let who = group.intern("a", "t");
+        let newest = EventTime(newest * SECOND);
+        let outcome =
+            group.observe(0, who, EventTime(at * SECOND), [("v", 1.0)].into_iter(), newest, &mut sink);
+        group.advance(newest, &mut sink);
+        outcome
+    };
+    event(&mut group, 5, 5, &mut seen);
+    event(&mut group, 40, 40, &mut seen);
+    let mut bytes = Vec::new();
+    group.encode(&mut bytes);
+    let longer = SeriesSpec { grace_micros: 60 * SECOND, ..before };
+    let mut group = Group::decode(vec![longer], &bytes).unwrap();
+    assert_eq!(
+        event(&mut group, 6, 41, &mut seen),
+        tidecast_window::Outcome::Late,
+        "its window was closed and forgotten"
+    );
+    assert_eq!(seen, [(0, 0)]);
+    // Past everything that was forgotten, the longer grace is in force.
+    event(&mut group, 120, 120, &mut seen);
+    event(&mut group, 100, 130, &mut seen);
+    event(&mut group, 101, 150, &mut seen);
+    assert_eq!(seen.last(), Some(&(100, 1)), "corrected");
+}
+
+#[test]
 fn a_newer_state_is_refused_with_one_clear_line() {
     let mut bytes = Vec::new();
     filled(tumbling(10)).group.encode(&mut bytes);

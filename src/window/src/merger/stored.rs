@@ -37,9 +37,12 @@ impl Merger {
         }
         let mut at = 1;
         let stored: SeriesSpec = get(bytes, &mut at)?;
-        if stored != merger.spec {
+        if !merger.spec.continues(&stored) {
+            merger.gave_up = true;
             return Ok(merger);
         }
+        // What was forgotten under a shorter grace must not be opened a second time: it stays for as long as that takes.
+        let (grace, shorter) = (merger.spec.grace_micros, stored.grace_micros);
         let stored = match bytes[0] {
             // What each told itself was not kept.
             1 => {
@@ -50,6 +53,10 @@ impl Merger {
             _ => get::<Vec<Upstream>>(bytes, &mut at)?,
         };
         let (watermark, windows): (i64, u64) = get(bytes, &mut at)?;
+        if shorter < grace {
+            merger.spec.grace_micros = shorter;
+            merger.longer_grace = Some((watermark.saturating_add(grace), grace));
+        }
         // As many as were waited for then: what has grown since is heard of at the same record as the first time.
         merger.upstreams = stored;
         merger.watermark = watermark;
