@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tidecast_config::Settings;
 use tidecast_event::{OutputId, Reason, Rejection, TopicPartition};
+use tidecast_ports::publish::Refusal;
 use tidecast_ports::source::RecordMeta;
 use tidecast_ports::{Destination, OutputRecord, RecordBatch};
 
@@ -34,38 +35,62 @@ impl Letters {
 
     /// The record with why it is refused, as it came but for what is past the largest request.
     pub fn of(&self, batch: &RecordBatch, record: &RecordMeta, rejection: &Rejection) -> OutputRecord {
-        let key = batch.key(record);
-        let value = batch.value(record);
-        let room = self.bytes_max.saturating_sub(key.map_or(0, <[u8]>::len));
-        let mut detail = rejection.detail.clone();
-        if detail.len() > DETAIL_MAX {
-            detail.truncate((0..=DETAIL_MAX).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0));
-        }
-        let mut headers = vec![
-            ("reason", Bytes::from_static(rejection.reason.as_str().as_bytes())),
-            ("detail", Bytes::from(detail)),
-            ("topic", Bytes::from(self.partition.topic.to_string())),
-            ("partition", Bytes::from(self.partition.partition.to_string())),
-            ("offset", Bytes::from(record.offset.to_string())),
-        ];
-        if value.is_some_and(|value| value.len() > room) {
-            headers.push(("truncated", Bytes::from_static(b"true")));
-        }
         let at = record.offset.to_le_bytes();
         let place = self.partition.partition.to_le_bytes();
-        OutputRecord {
-            destination: Destination::DeadLetters,
-            partition: None,
-            key: key.map(Bytes::copy_from_slice),
-            value: value.map(|value| Bytes::copy_from_slice(&value[..value.len().min(room)])),
-            id: Some(OutputId::of(&[
-                crate::PIPELINE_VERSION,
-                b"letter",
-                self.partition.topic.as_bytes(),
-                &place,
-                &at,
-            ])),
-            headers,
-        }
+        let id = [crate::PIPELINE_VERSION, b"letter", self.partition.topic.as_bytes(), &place, &at];
+        let headers = [
+            Bytes::from_static(rejection.reason.as_str().as_bytes()),
+            cut(&rejection.detail),
+            Bytes::from(self.partition.topic.to_string()),
+            Bytes::from(self.partition.partition.to_string()),
+            Bytes::from(record.offset.to_string()),
+        ];
+        let (key, value) = (batch.key(record), batch.value(record));
+        letter(key, value, Some(OutputId::of(&id)), headers, self.bytes_max)
+    }
+}
+
+/// An output that cannot be written, as a dead letter: nothing is left out without a trace. It never was in the log, so it
+/// has no place there.
+pub fn of_output(record: &OutputRecord, refusal: Refusal) -> OutputRecord {
+    let id = record.id.map(|id| OutputId::of(&[crate::PIPELINE_VERSION, b"unwritten", &id.0.to_le_bytes()]));
+    let headers = [
+        Bytes::from_static(refusal.reason.as_bytes()),
+        cut(&refusal.detail),
+        Bytes::from(refusal.topic),
+        Bytes::from(record.partition.unwrap_or(-1).to_string()),
+        Bytes::from_static(b"-1"),
+    ];
+    let bytes_max = refusal.bytes_max.saturating_sub(OVERHEAD);
+    letter(record.key.as_deref(), record.value.as_deref(), id, headers, bytes_max)
+}
+
+fn cut(detail: &str) -> Bytes {
+    let at = (0..=DETAIL_MAX.min(detail.len())).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0);
+    Bytes::copy_from_slice(&detail.as_bytes()[..at])
+}
+
+/// `headers`: reason, detail, topic, partition and offset. What is past `bytes_max` is cut, the key last.
+fn letter(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    id: Option<OutputId>,
+    headers: [Bytes; 5],
+    bytes_max: usize,
+) -> OutputRecord {
+    let kept = key.map(|key| &key[..key.len().min(bytes_max)]);
+    let room = bytes_max - kept.map_or(0, <[u8]>::len);
+    let mut headers: Vec<(&'static str, Bytes)> =
+        ["reason", "detail", "topic", "partition", "offset"].into_iter().zip(headers).collect();
+    if value.is_some_and(|value| value.len() > room) || key != kept {
+        headers.push(("truncated", Bytes::from_static(b"true")));
+    }
+    OutputRecord {
+        destination: Destination::DeadLetters,
+        partition: None,
+        key: kept.map(Bytes::copy_from_slice),
+        value: value.map(|value| Bytes::copy_from_slice(&value[..value.len().min(room)])),
+        id,
+        headers,
     }
 }

@@ -45,6 +45,7 @@ pub mod topology;
 pub mod trace;
 pub mod tree;
 mod trouble;
+mod unwritten;
 mod wire;
 pub mod workplace;
 

@@ -11,6 +11,7 @@ use crate::metrics::PipelineMetrics;
 use crate::pacing::Pacing;
 use crate::snapshots::{Snapshot, SnapshotQueue};
 use crate::trace::Trace;
+use crate::unwritten::Unwritten;
 use crate::workplace::{Step, Workplace};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,6 +146,7 @@ struct Worker {
     snapshots: Vec<Snapshot>,
     waiting: Vec<oneshot::Sender<()>>,
     polled: Vec<Instant>,
+    unwritten: Unwritten,
     /// Sampled events whose outputs wait for the commit; their spans end with it.
     traces: Vec<Trace>,
 }
@@ -167,6 +169,7 @@ impl Worker {
             snapshots: Vec::new(),
             waiting: Vec::new(),
             polled: Vec::new(),
+            unwritten: Unwritten::default(),
             traces: Vec::new(),
         }
     }
@@ -272,7 +275,10 @@ impl Worker {
                     return;
                 }
                 let Some(producer) = &mut self.producer else { return };
-                if let Err(error) = producer.produce(record) {
+                let refusal = producer.refuses(record);
+                let letter =
+                    refusal.map(|refusal| self.unwritten.letter(record, refusal, &self.with.metrics));
+                if let Err(error) = producer.produce(letter.as_ref().unwrap_or(record)) {
                     self.failed(&error);
                     return;
                 }

@@ -9,13 +9,15 @@ use crate::wire;
 use ractor::{Actor, SpawnErr};
 use std::sync::Arc;
 use tidecast_config::ModelSpec;
-use tidecast_event::{Anomaly, ForecastMessage, OutputId, TopicPartition};
+use tidecast_event::{Anomaly, ForecastMessage, OutputId, Reason, Rejection, TopicPartition};
 use tidecast_mailbox::{Capacity, Mailbox};
 use tidecast_ports::{Destination, IngestError, OutputIngest, OutputRecord, Table};
 use tokio::sync::oneshot;
 
 /// Requests waiting for the rules.
 const MAILBOX: usize = 64;
+/// Room that a record's key, headers and framing take of the largest request.
+const OVERHEAD: usize = 4_096;
 
 /// Takes what others made.
 pub struct Submissions {
@@ -23,6 +25,8 @@ pub struct Submissions {
     catalog: Arc<Catalog>,
     models: Arc<dyn Table>,
     nursery: Nursery,
+    /// Largest message, bytes, the room for what it is written with left off.
+    bytes_max: usize,
 }
 
 impl Submissions {
@@ -36,7 +40,19 @@ impl Submissions {
         let (rules, _) = Actor::spawn(None, RuleEvaluator, arguments).await?;
         let rules =
             Mailbox::new(rules, Capacity { messages: MAILBOX, meter: house.meters.of("submissions") });
-        Ok(Submissions { rules, catalog: house.catalog.clone(), models, nursery })
+        let bytes_max = (house.settings.kafka.max_request_size as usize).saturating_sub(OVERHEAD);
+        Ok(Submissions { rules, catalog: house.catalog.clone(), models, nursery, bytes_max })
+    }
+
+    fn check_size(&self, model_id: &str, json: &bytes::Bytes) -> Result<(), IngestError> {
+        if json.len() + model_id.len() <= self.bytes_max {
+            return Ok(());
+        }
+        let (bytes, most) = (json.len(), self.bytes_max);
+        let detail = format!(
+            "the message of {model_id} has {bytes} bytes; allowed are about {most}, as kafka.max_request_size says"
+        );
+        Err(IngestError::Rejected(Rejection::new(Reason::WrongType, detail)))
     }
 
     /// An unknown model becomes an External one.
@@ -45,10 +61,7 @@ impl Submissions {
             return Ok(());
         }
         let spec = ModelSpec::external(model_id).map_err(|fault| {
-            IngestError::Rejected(tidecast_event::Rejection::new(
-                tidecast_event::Reason::WrongType,
-                format!("model_id: {fault}"),
-            ))
+            IngestError::Rejected(Rejection::new(Reason::WrongType, format!("model_id: {fault}")))
         })?;
         let value = wire::json(&Registered::new(Some(spec), Registrar::Api, 1));
         self.models.put(model_id, value).await.map_err(IngestError::Unavailable)
@@ -84,9 +97,13 @@ fn record(destination: Destination, kind: &str, model_id: &str, json: &bytes::By
 impl OutputIngest for Submissions {
     async fn forecasts(&self, forecasts: Vec<ForecastMessage>) -> Result<(), IngestError> {
         let mut output = output();
-        for forecast in &forecasts {
+        let made: Vec<bytes::Bytes> = forecasts.iter().map(wire::json).collect();
+        forecasts
+            .iter()
+            .zip(&made)
+            .try_for_each(|(forecast, json)| self.check_size(&forecast.model_id, json))?;
+        for (forecast, json) in forecasts.iter().zip(made) {
             self.register(&forecast.model_id).await?;
-            let json = wire::json(forecast);
             output.records.push(record(Destination::Predictions, "forecast", &forecast.model_id, &json));
             let model_id = forecast.model_id.as_str().into();
             output.forecasts.push(ForecastEvent { model_id, json, retrained: false });
@@ -98,9 +115,13 @@ impl OutputIngest for Submissions {
 
     async fn anomalies(&self, anomalies: Vec<Anomaly>) -> Result<(), IngestError> {
         let mut output = output();
-        for anomaly in anomalies {
+        let made: Vec<bytes::Bytes> = anomalies.iter().map(wire::json).collect();
+        anomalies
+            .iter()
+            .zip(&made)
+            .try_for_each(|(anomaly, json)| self.check_size(&anomaly.model_id, json))?;
+        for (anomaly, json) in anomalies.into_iter().zip(made) {
             self.register(&anomaly.model_id).await?;
-            let json = wire::json(&anomaly);
             output.records.push(record(Destination::Alerts, "anomaly", &anomaly.model_id, &json));
             output.anomalies.push(anomaly);
         }

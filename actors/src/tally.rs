@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Names kept for sure. Twice as many may be there at a time, so that looking for the least counted costs little for each.
 const KEPT: usize = 1_000;
+/// What of a name is kept: longer ones are told apart by their beginnings.
+const NAME_BYTES: usize = 200;
 
 /// Counts by name, bounded (after lossy counting, Manku and Motwani 2002): a name's count is at most its true one plus
 /// `floor`, which no name that was let go had more than.
@@ -17,6 +19,7 @@ pub struct Counts {
 impl Counts {
     /// Adds to a name.
     pub fn add(&mut self, name: &str, count: u64) {
+        let name = &name[..name.floor_char_boundary(NAME_BYTES)];
         if let Some(known) = self.names.get_mut(name) {
             *known += count;
             return;

@@ -43,6 +43,12 @@ impl OutputRecord {
     /// What a record takes beside its key and value, about.
     pub const OVERHEAD: usize = 128;
 
+    /// Bytes that it takes on the wire at most, headers and framing included.
+    pub fn wire_bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len() + 10);
+        self.size() + headers.sum::<usize>()
+    }
+
     /// Bytes that it takes, about.
     pub fn size(&self) -> usize {
         let bytes = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
@@ -72,6 +78,19 @@ pub struct PublishError {
     pub message: String,
 }
 
+/// Why a record cannot be written, now or later, as things are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The topic that it was for.
+    pub topic: String,
+    /// In a word, as in a dead letter.
+    pub reason: &'static str,
+    /// In words.
+    pub detail: String,
+    /// Bytes that a record may take on the wire.
+    pub bytes_max: usize,
+}
+
 /// The offset to commit for one input partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitOffset {
@@ -88,6 +107,12 @@ pub struct CommitOffset {
 /// A producer used by one thread. `produce` may be called any time; everything produced since the last commit is
 /// acknowledged, or the commit fails.
 pub trait Publisher: Send {
+    /// Why this record must not be produced: whatever went together with it would fail, and again each time that it is
+    /// tried. It is for the caller to say what became of it.
+    fn refuses(&mut self, _record: &OutputRecord) -> Option<Refusal> {
+        None
+    }
+
     /// Queues a record; it goes out with the next `poll` or `commit`. Waits (serving delivery reports) while too much is
     /// queued.
     fn produce(&mut self, record: &OutputRecord) -> Result<(), PublishError>;

@@ -27,6 +27,8 @@ pub const MAX_DEPTH: usize = 128;
 pub const MAX_NUMBERS: usize = 4_096;
 /// Longest dotted path of a numeric leaf, in bytes.
 pub const MAX_PATH_BYTES: usize = 1_024;
+/// Longest `source` and `type`, bytes: they stand in the keys of outputs, and a key takes its room of a request.
+pub const NAME_BYTES_MAX: usize = 32 * 1024;
 /// Up to so many names or paths are compared in pairs; more are sorted.
 const FEW: usize = 64;
 /// Scratch kept between events; more, after an unusually large one, is given back.
@@ -259,6 +261,10 @@ fn required_name<'a>(
     pool: &'a Pool,
 ) -> Result<&'a str, Rejection> {
     match found {
+        Name::Text(text) if text.len() > NAME_BYTES_MAX => {
+            let detail = format!("{name} has {} bytes; allowed are {NAME_BYTES_MAX}", text.len());
+            Err(Rejection::new(Reason::WrongType, detail))
+        }
         Name::Text(text) if text.len() > 0 => Ok(text.read(document, pool)),
         Name::Missing => Err(missing(name)),
         Name::Text(_) | Name::Wrong => {

@@ -165,6 +165,8 @@ fn commit(cluster: &Cluster, rounds: u64) {
         alerts: name.clone(),
         metrics: name.clone(),
         dead_letters: name,
+        partitions: 4,
+        replication: 1,
     };
     let guarantee = Guarantee::ExactlyOnce { transactional_id: "kafka-speed".into() };
     let mut publisher =

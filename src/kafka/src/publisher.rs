@@ -5,6 +5,7 @@
 //! transaction. After anything unknown the publisher says [`Recover::Restart`] and refuses to go on: an end of a
 //! transaction is never tried twice.
 
+mod named_topics;
 mod transaction;
 
 use crate::cluster::{Cluster, ProducerKind, explain};
@@ -13,6 +14,7 @@ use crate::native::{ReportingProducer, set_leader_epoch};
 use crate::owner;
 use crate::publishing::Publishing;
 use crate::source::GroupHandle;
+use named_topics::NamedTopics;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -23,7 +25,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
-use tidecast_ports::publish::CommitOffset;
+use tidecast_ports::publish::{CommitOffset, Refusal};
 use tidecast_ports::{Destination, OutputRecord, PublishError, Publisher, Recover, Wake};
 use transaction::{LOOK, NEXT_GENERATION, is_between_generations};
 
@@ -52,6 +54,10 @@ pub struct OutputTopics {
     pub metrics: Arc<str>,
     /// [`Destination::DeadLetters`].
     pub dead_letters: Arc<str>,
+    /// Partitions of a [`Destination::Topic`] that has to be made.
+    pub partitions: i32,
+    /// Its replicas.
+    pub replication: i32,
 }
 
 impl OutputTopics {
@@ -63,6 +69,8 @@ impl OutputTopics {
             alerts: topics.alerts.as_str().into(),
             metrics: topics.metrics.as_str().into(),
             dead_letters: topics.dlq.as_str().into(),
+            partitions: topics.partitions,
+            replication: topics.replication,
         }
     }
 
@@ -94,6 +102,7 @@ pub enum Guarantee {
 pub struct KafkaPublisher {
     producer: ReportingProducer<DeliveryContext>,
     topics: OutputTopics,
+    named: NamedTopics,
     group: GroupHandle,
     /// The name of its transactions.
     transactional: Option<String>,
@@ -146,8 +155,10 @@ impl KafkaPublisher {
                 .map_err(|error| failure("transactions cannot be begun", &error))?;
         }
         let mark = group.mark();
+        let named = NamedTopics::new(cluster, topics.partitions, topics.replication);
         Ok(KafkaPublisher {
             producer,
+            named,
             topics,
             group,
             transactional,
@@ -350,6 +361,19 @@ impl KafkaPublisher {
 }
 
 impl Publisher for KafkaPublisher {
+    fn refuses(&mut self, record: &OutputRecord) -> Option<Refusal> {
+        let bytes_max = self.record_bytes_max;
+        let (reason, detail) = if record.wire_bytes() > bytes_max {
+            let bytes = record.wire_bytes();
+            ("too_large", format!("it takes {bytes} bytes, more than kafka.max_request_size, {bytes_max}"))
+        } else if let Destination::Topic(topic) = &record.destination {
+            ("unknown_topic", self.named.refuses(topic)?)
+        } else {
+            return None;
+        };
+        Some(Refusal { topic: self.topics.name(&record.destination).to_owned(), reason, detail, bytes_max })
+    }
+
     fn produce(&mut self, record: &OutputRecord) -> Result<(), PublishError> {
         self.begin()?;
         let size = record.size();

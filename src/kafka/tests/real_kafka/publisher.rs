@@ -32,6 +32,8 @@ impl Bench {
             alerts: "unused".into(),
             metrics: "unused".into(),
             dead_letters: "unused".into(),
+            partitions: 1,
+            replication: 1,
         };
         Bench { input, output, cluster, recorder, running, publishing: Publishing::default(), names }
     }

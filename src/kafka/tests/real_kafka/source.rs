@@ -25,6 +25,8 @@ pub fn commit(
         alerts: "x".into(),
         metrics: "m".into(),
         dead_letters: "d".into(),
+        partitions: 1,
+        replication: 1,
     };
     let mut publisher = KafkaPublisher::connect(
         cluster,
