@@ -78,3 +78,27 @@ async fn and_read_from_their_beginning() {
     assert_eq!(wrong(&records), Vec::<String>::new());
     assert!(tidecast.is_running());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_before_they_are_found_is_in_its_windows() {
+    let kafka = Kafka::shared();
+    let setup = Setup::new("hurried", &kafka).with(SERIES);
+    let topic = setup.topic("events");
+    kafka.create(&topic, 2).await;
+    let before = events(0, 0..2, 3);
+    kafka.send_events(&topic, &before);
+    let _tidecast = setup.start().await;
+    let mut reader = kafka.reader(&setup.topic("aggregates"));
+    reader.until("windows of the first partitions", WAIT, |records| records.len() > 50);
+    // The first partitions go on and close windows, before anybody has found that there are more.
+    kafka.grow(&topic, 4).await;
+    let after = events(10, 0..4, 4);
+    kafka.send_events(&topic, &after);
+    let all: Vec<Seen> = before.iter().chain(&after).cloned().collect();
+    let by_kind: Vec<Seen> =
+        all.iter().map(|event| Seen { key: event.kind.clone(), ..event.clone() }).collect();
+    let by_kind = windows(&by_kind, RULES).0;
+    reader.until("windows of all partitions are right", WAIT, |records| {
+        differences(&by_kind, &last_revisions(records, "by_kind", 1_000, 1_000)).is_empty()
+    });
+}

@@ -3,6 +3,7 @@
 use crate::build::acks;
 use crate::error::ConfigError;
 use crate::kafka_settings::{Acks, SecurityProtocol};
+use crate::kind::is_topic;
 use crate::settings::{AuthKeys, Listener, ListenerName, Settings, SmtpSecurity};
 use crate::table::Values;
 use crate::written::quoted;
@@ -106,6 +107,7 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), ConfigError> {
         ));
     }
     topics(settings)?;
+    own_topics(settings)?;
     listeners(settings)?;
     origins(settings)?;
     unique(settings, "series", "name", settings.series.iter().map(|series| series.name.as_str()))?;
@@ -148,6 +150,25 @@ fn topics(settings: &Settings) -> Result<(), ConfigError> {
                 found,
                 "a topic that Tidecast does not write",
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Names that topics of our own are made of.
+fn own_topics(settings: &Settings) -> Result<(), ConfigError> {
+    let group = &settings.kafka.group_id;
+    // The longest of those that every group has: it leaves room for what follows.
+    if !is_topic(&format!("{group}-models")) {
+        let allowed = "letters, digits, `.`, `_` and `-`, at most 200: names of topics begin with it";
+        return Err(settings.refuse("kafka.group_id", quoted(group), allowed));
+    }
+    for (index, series) in settings.series.iter().enumerate().filter(|(_, series)| series.key != "source") {
+        if !is_topic(&format!("{group}-{}-repartition", series.name)) {
+            let found = format!("{} with key {}", quoted(&series.name), quoted(&series.key));
+            let allowed = "letters, digits, `.`, `_` and `-` for a series that is not grouped by source: a topic is named after it \
+                and the group, in at most 249";
+            return Err(settings.refuse(&format!("series[{index}].name"), found, allowed));
         }
     }
     Ok(())

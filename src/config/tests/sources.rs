@@ -232,7 +232,7 @@ fn a_wrong_value_says_what_was_found_and_what_is_allowed() {
 
 #[test]
 fn settings_at_odds_are_refused() {
-    let cases: [(&str, &[&str]); 27] = [
+    let cases: [(&str, &[&str]); 29] = [
         ("[auth]\n", &["setting auth (tidecast.toml:1)", "an empty section"]),
         ("[kafka]\nacks = \"1\"\n", &["kafka.acks (tidecast.toml:2)", "exactly_once = true"]),
         ("[kafka]\nexactly_once = false\nacks = \"1\"\n", &["kafka.acks", "enable_idempotence = true"]),
@@ -274,6 +274,8 @@ fn settings_at_odds_are_refused() {
         ("[app]\nport = 8080\n", &["admin.port", "app.port"]),
         ("[topics]\ndlq = \"ml-predictions\"\n", &["topics.dlq", "topics.predictions"]),
         ("[[series]]\nname = \"a\"\ntopic = \"streaming-alerts\"\n", &["series[0].topic", "topics.alerts"]),
+        ("[kafka]\ngroup_id = \"the group\"\n", &["kafka.group_id", "the group"]),
+        ("[[series]]\nname = \"by type\"\nkey = \"type\"\n", &["series[0].name", "by type"]),
         (
             "[auth]\nhs256_secret = \"canary\"\njwks_url = \"https://x/keys\"\n",
             &["auth.jwks_url", "exactly one"],

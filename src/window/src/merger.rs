@@ -4,9 +4,10 @@
 //! put together in the order of their partitions. A part for a window that was emitted corrects it at once. Lateness
 //! was judged upstream: a part is never late here.
 //!
-//! Bounds: a window is kept until every upstream partition has passed its end + grace. Idle partitions that lag behind
-//! hold it for [`IDLE_RETENTION_MICROS`] at most, measured by the others' watermark; a part that comes later still is
-//! told as [`Merged::Expired`].
+//! Bounds: a window is kept until every upstream partition has passed its end + grace, and while there are few, for
+//! [`NEW_RETENTION_MICROS`] longer: a partition that the input topic got meanwhile may have parts for it. Idle partitions
+//! that lag behind hold it for [`IDLE_RETENTION_MICROS`] at most, measured by the others' watermark; a part that comes later
+//! still is told as [`Merged::Expired`].
 //!
 //! A session is announced by its partition when it begins, and what it touches waits here until it has closed there. A
 //! part that joins what was emitted already makes a longer session that supersedes it, with the next revision.
@@ -28,6 +29,13 @@ use tidecast_event::{EventTime, FieldStats};
 
 /// How long, in event time, windows are kept for idle upstream partitions that have not passed them.
 pub const IDLE_RETENTION_MICROS: i64 = 3_600_000_000;
+
+/// How long, in event time, windows are kept for upstream partitions that nobody knows of yet: it takes consumers some ten
+/// seconds to find that a topic has more partitions, and what is written there meanwhile is not late.
+pub const NEW_RETENTION_MICROS: i64 = 60_000_000;
+
+/// With more windows than these none is kept for a partition that may never be.
+pub const RETAINED_WINDOWS_MAX: usize = 10_000;
 
 /// Windows looked at between two looks at the order.
 const AT_ONCE: usize = 256;
@@ -107,8 +115,8 @@ pub struct Merger {
     stats: Vec<(Arc<str>, FieldStats)>,
     names: HashMap<String, Arc<str>, foldhash::fast::FixedState>,
     closing: Option<Closing>,
-    /// A longer grace than that in force, and the watermark from which on it is.
-    longer_grace: Option<(i64, i64)>,
+    /// Windows whose end + grace is not after this are forgotten.
+    forgotten: i64,
     gave_up: bool,
 }
 
@@ -138,18 +146,18 @@ impl Merger {
             stats: Vec::new(),
             names: HashMap::default(),
             closing: None,
-            longer_grace: None,
+            forgotten: i64::MIN,
             gave_up: false,
         };
         merger.grow(upstreams);
         Ok(merger)
     }
 
-    /// Waits for more upstream partitions: the input topic has grown. It never waits for fewer. A new one stands where all
-    /// others have come to, for windows before that were forgotten: one made anew would be told a second time.
+    /// Waits for more upstream partitions: the input topic has grown. It never waits for fewer. A new one stands where windows
+    /// were forgotten until: one made anew would be told a second time.
     fn grow(&mut self, upstreams: u32) {
         let len = self.upstreams.len().max(upstreams as usize);
-        self.upstreams.resize(len, Upstream { watermark: self.passed_by_all(), idle: false, told: i64::MIN });
+        self.upstreams.resize(len, Upstream { watermark: self.forgotten, idle: false, told: i64::MIN });
     }
 
     /// The series.
@@ -397,17 +405,14 @@ impl Merger {
 
     fn is_expired(&self, end: i64) -> bool {
         let past = end.saturating_add(self.spec.grace_micros);
-        past <= self.passed_by_all() || past.saturating_add(IDLE_RETENTION_MICROS) <= self.watermark
+        past <= self.forgotten || past.saturating_add(IDLE_RETENTION_MICROS) <= self.watermark
     }
 
     /// Forgets the windows that no part can come for.
     fn purge(&mut self) {
-        if let Some((from, grace)) = self.longer_grace
-            && from <= self.passed_by_all()
-        {
-            self.spec.grace_micros = grace;
-            self.longer_grace = None;
-        }
+        let few = self.order.len() <= RETAINED_WINDOWS_MAX;
+        let kept = if few { NEW_RETENTION_MICROS } else { 0 };
+        self.forgotten = self.forgotten.max(self.passed_by_all().saturating_sub(kept));
         let expired: Vec<_> = self
             .order
             .iter()

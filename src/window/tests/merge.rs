@@ -125,28 +125,41 @@ fn a_partition_that_begins_again_is_as_idle_as_it_was() {
     assert_eq!(flow.taken(), ["a 0-10 2/6 r0"]);
 }
 
-/// A partition that nobody knew of when the others had closed a window, and forgotten it.
-#[test]
-fn a_new_partition_tells_no_window_a_second_time() {
+/// The input topic gets a partition that has an event of the first second, and others have come to `newest` seconds meanwhile.
+fn grown(newest: i64) -> Flow {
     let mut flow = Flow::new(tumbling(1), 1);
     flow.event(0, "a", true, SECOND / 2, Some(1.0));
-    flow.event(0, "a", true, 60 * SECOND, Some(2.0));
-    assert_eq!(flow.taken().len(), 1);
+    flow.event(0, "a", true, newest * SECOND, Some(2.0));
+    assert_eq!(flow.taken(), ["a 0-1 1/1 r0"]);
     let spec = flow.spec.clone();
     flow.groups.push(Group::partial(vec![spec]).unwrap());
     flow.newest.push(EventTime::MIN);
     flow.event(1, "a", true, SECOND / 2, Some(5.0));
-    flow.event(1, "a", true, 60 * SECOND, Some(7.0));
-    flow.event(1, "a", true, 120 * SECOND, Some(7.0));
+    flow.event(1, "a", true, newest * SECOND, Some(7.0));
+    flow.event(1, "a", true, (newest + 60) * SECOND, Some(7.0));
+    flow
+}
+
+#[test]
+fn a_new_partition_corrects_what_was_closed_before_it_was_known() {
+    let mut flow = grown(60);
+    assert_eq!(flow.taken(), ["a 0-1 2/6 r1"], "the first is corrected, the second waits for partition 0");
+    flow.restart();
+    flow.event(0, "a", true, 120 * SECOND, Some(2.0));
+    assert_eq!(flow.taken(), ["a 60-61 2/9 r0"]);
+}
+
+#[test]
+fn a_new_partition_tells_no_forgotten_window_a_second_time() {
+    let mut flow = grown(62);
     assert_eq!(
         flow.taken(),
         Vec::<String>::new(),
         "the first is not told again, the second waits for partition 0"
     );
     flow.restart();
-    flow.event(0, "a", true, 120 * SECOND, Some(2.0));
-    let told = flow.closed.pop().expect("the window of both");
-    assert_eq!((told.event_count, told.revision), (2, 0));
+    flow.event(0, "a", true, 122 * SECOND, Some(2.0));
+    assert_eq!(flow.taken(), ["a 62-63 2/9 r0"]);
 }
 
 #[test]

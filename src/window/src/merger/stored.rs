@@ -5,14 +5,14 @@ use crate::spec::SeriesSpec;
 use crate::state::{StateError, get, put};
 use std::sync::Arc;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 impl Merger {
     /// Appends the whole state.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         put(&self.spec, out);
-        put(&(&self.upstreams, self.watermark, self.order.len() as u64), out);
+        put(&(&self.upstreams, self.watermark, self.forgotten, self.order.len() as u64), out);
         for (_, key, start) in &self.order {
             let window = self.windows.get(key).and_then(|windows| window_at(windows, *start));
             put(&(&**key, window), out);
@@ -41,8 +41,7 @@ impl Merger {
             merger.gave_up = true;
             return Ok(merger);
         }
-        // What was forgotten under a shorter grace must not be opened a second time: it stays for as long as that takes.
-        let (grace, shorter) = (merger.spec.grace_micros, stored.grace_micros);
+        let longer_grace = merger.spec.grace_micros.saturating_sub(stored.grace_micros).max(0);
         let stored = match bytes[0] {
             // What each told itself was not kept.
             1 => {
@@ -52,11 +51,15 @@ impl Merger {
             }
             _ => get::<Vec<Upstream>>(bytes, &mut at)?,
         };
-        let (watermark, windows): (i64, u64) = get(bytes, &mut at)?;
-        if shorter < grace {
-            merger.spec.grace_micros = shorter;
-            merger.longer_grace = Some((watermark.saturating_add(grace), grace));
-        }
+        let watermark = get(bytes, &mut at)?;
+        let forgotten = match bytes[0] {
+            // Windows were forgotten as soon as all had passed them.
+            1 | 2 => stored.iter().map(|upstream: &Upstream| upstream.watermark).min().unwrap_or(i64::MIN),
+            _ => get(bytes, &mut at)?,
+        };
+        // What was forgotten under a shorter grace is forgotten: an event for it would open it a second time.
+        merger.forgotten = forgotten.saturating_add(longer_grace);
+        let windows: u64 = get(bytes, &mut at)?;
         // As many as were waited for then: what has grown since is heard of at the same record as the first time.
         merger.upstreams = stored;
         merger.watermark = watermark;
