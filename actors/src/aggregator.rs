@@ -242,7 +242,7 @@ impl AggregatorState {
             output.next_offset = Some(next_offset.min(end));
             output.input_records = (at - from) as u32;
             self.followed.leave_with(&mut output);
-            if !silent {
+            if !silent && self.with.intake.is_of_events() {
                 self.with.metrics.processed.inc_by((at - from) as u64);
             }
             self.next_offset = next_offset;

@@ -1,6 +1,7 @@
 //! The top of an events partition's tree: decodes records, gives them to every series that wants them, and keeps the
 //! ledger. One read of the event serves all series; nothing is allocated per event.
 
+mod keyed;
 mod part;
 
 use crate::closed_window::WindowWriter;
@@ -26,6 +27,7 @@ use tidecast_ports::source::RecordMeta;
 use tidecast_rules::{Filter, FilterEvent};
 use tidecast_window::{Closed, Group, Outcome};
 
+use keyed::Keyed;
 use part::{Part, by_part, stem};
 pub use part::{advance_of, window_spec};
 
@@ -53,6 +55,7 @@ pub struct EventsIntake {
     midway: Option<u64>,
     /// Parts that are being closed because the partition is quiet: the first has more to close.
     idle: VecDeque<usize>,
+    keyed: Keyed,
     /// Offsets of records that are not looked at: they made this code panic.
     set_apart: BTreeSet<i64>,
 }
@@ -119,7 +122,9 @@ impl EventsIntake {
         let (newest, ledger) = record.map_or((EventTime::MIN, Ledger::default()), |r| (r.newest, r.ledger));
         let max_future = settings.max_future(&partition.topic);
         let told = LedgerMetrics::new(&house.metrics, partition, &ledger);
+        let groups_by_source = parts.iter().any(|part| part.key == "source");
         Ok(EventsIntake {
+            keyed: Keyed::new(house, partition, groups_by_source),
             partition: partition.clone(),
             decoder: Decoder::new(),
             parts,
@@ -161,6 +166,7 @@ impl EventsIntake {
             Ok(event) => event,
             Err(rejection) => return self.reject(batch, record, &rejection, output),
         };
+        self.keyed.look(&self.partition, record.offset, batch.key(record), event.source());
         self.newest = self.newest.max(event.time());
         let newest = self.newest;
         let mut room = output.room;

@@ -18,6 +18,11 @@ pub trait Intake: Send {
     /// difference to what comes out.
     fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize;
 
+    /// Its records are events, not what was made of them.
+    fn is_of_events(&self) -> bool {
+        true
+    }
+
     /// How many windows were closed so far of a record, or of a decision, that has more to close. `None` where nothing is
     /// midway.
     fn midway(&self) -> Option<u64> {

@@ -109,6 +109,10 @@ impl Intake for PartialsIntake {
         len
     }
 
+    fn is_of_events(&self) -> bool {
+        false
+    }
+
     fn midway(&self) -> Option<u64> {
         self.midway
     }
