@@ -382,6 +382,9 @@ pub fn not_yet(model_id: &str, brain: &dyn Brain) -> ControlError {
     let (have, needed) = (brain.observations(), brain.needed());
     let wait = match brain.failure() {
         Some(error) => format!("its last fit failed: {error}"),
+        None if have >= needed => {
+            format!("too many of its {have} windows have no number in its field, or are missing")
+        }
         None => format!("it has {have} observations and needs {needed}"),
     };
     ControlError::Conflict(format!("{model_id} cannot forecast yet: {wait}"))

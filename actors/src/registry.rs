@@ -64,7 +64,14 @@ impl ModelStatus {
             State::Live => ModelState::Live,
         };
         self.observations = brain.observations();
-        self.needed = brain.needed().saturating_sub(self.observations);
+        self.needed = match brain.state() {
+            State::WarmingUp { observations, needed } => needed.saturating_sub(observations),
+            State::Fitting | State::Live => 0,
+        };
+        if self.needed > 0 && self.observations >= brain.needed() && self.error.is_none() {
+            self.error =
+                Some("too many of its windows have no number in its field, or are missing".to_owned());
+        }
         self.accuracy = brain.accuracy();
     }
 
