@@ -7,7 +7,7 @@ use crate::series::is_name;
 use crate::table::{Key, Values};
 use crate::written::{Node, Raw, quoted};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use std::fmt;
 
 const EVENT_TYPES: &[&str] =
@@ -89,11 +89,14 @@ impl RuleSpec {
         RuleSpec { action: redact(&self.action, false), ..self.clone() }
     }
 
-    /// Puts the secrets of `before` back where this rule, read and written again by a client, has `[REDACTED]`.
-    /// An action is the same one when it stands at the same place with the same type.
-    pub fn with_secrets_of(mut self, before: &RuleSpec) -> RuleSpec {
-        restore(&mut self.action, &before.action);
-        self
+    /// Puts the secrets of `stored` back where this rule, read and written again by a client, has `[REDACTED]`. An action
+    /// is the same one when it stands at the same place with the same type. The fault is a place for which nothing is
+    /// stored. What goes with an address goes to that address alone: whoever gives another writes the headers anew,
+    /// or they could be had by sending them to oneself.
+    pub fn with_secrets_of(&self, stored: &RuleSpec) -> Result<RuleSpec, Fault> {
+        let mut rule = self.clone();
+        restore("action", &mut rule.action, Some(&stored.action), false)?;
+        Ok(rule)
     }
 
     pub(crate) fn read(node: &Node) -> Result<RuleSpec, ConfigError> {
@@ -149,21 +152,32 @@ fn redact(action: &Json, secret: bool) -> Json {
     }
 }
 
-fn restore(action: &mut Json, before: &Json) {
-    match (action, before) {
-        (Json::Object(map), Json::Object(before)) if map.get("type") == before.get("type") => {
-            for (name, value) in map.iter_mut() {
-                if let Some(before) = before.get(name) {
-                    restore(value, before);
-                }
-            }
+fn restore(place: &str, action: &mut Json, stored: Option<&Json>, secret: bool) -> Result<(), Fault> {
+    match action {
+        Json::Object(map) => {
+            let same = |stored: &&Map<String, Json>| stored.get("type") == map.get("type");
+            let stored = stored.and_then(Json::as_object).filter(same);
+            let keeps =
+                |url: &Json| url == HIDDEN || stored.is_some_and(|stored| stored.get("url") == Some(url));
+            let stored = stored.filter(|_| map.get("url").is_none_or(keeps));
+            map.iter_mut().try_for_each(|(name, value)| {
+                let secret = secret || SECRET_FIELDS.contains(&name.as_str());
+                restore(&format!("{place}.{name}"), value, stored.and_then(|stored| stored.get(name)), secret)
+            })
         }
-        (Json::Array(items), Json::Array(before)) => {
-            items.iter_mut().zip(before).for_each(|(item, before)| restore(item, before));
+        Json::Array(items) => {
+            // Of a list that has become another, nobody can tell which action is which.
+            let stored = stored.and_then(Json::as_array).filter(|stored| stored.len() == items.len());
+            items.iter_mut().enumerate().try_for_each(|(index, item)| {
+                let stored = stored.and_then(|stored| stored.get(index));
+                restore(&format!("{place}[{index}]"), item, stored, secret)
+            })
         }
-        (Json::String(text), before) if text == HIDDEN => {
-            *text = before.as_str().unwrap_or(HIDDEN).to_owned()
+        Json::String(text) if secret && text == HIDDEN => {
+            let allowed = "the value itself, where the action or its url is another than before";
+            *action = stored.cloned().ok_or_else(|| Fault::new(place, quoted(HIDDEN), allowed))?;
+            Ok(())
         }
-        _ => {}
+        _ => Ok(()),
     }
 }

@@ -77,7 +77,8 @@ pub(crate) async fn get(State(app): State<Arc<App>>, Name(name): Name) -> Result
     Ok(shown(StatusCode::OK, app.services.control.rule(&name).await?))
 }
 
-/// Replaces a rule. Secrets that were read as `[REDACTED]` and sent back so stay what they were.
+/// Replaces a rule. Secrets that were read as `[REDACTED]` and sent back so stay what they were; headers of a webhook that
+/// is given another `url` have to be written anew.
 #[utoipa::path(put, path = "/api/rules/{name}", tag = "rules",
     params(("name" = String, Path)),
     request_body = schemas::Rule, responses(
@@ -94,9 +95,9 @@ pub(crate) async fn replace(
 ) -> Result<Response, Problem> {
     let version = if_match(&headers)?;
     let control = &app.services.control;
-    let before = control.rule(&name).await?;
-    let spec = spec_of(body.json()?, Some(&name))?.with_secrets_of(&before.spec);
-    let replaced = control.replace_rule(&name, spec, version).await;
+    // Whether it is there goes before what is wrong with the body.
+    control.rule(&name).await?;
+    let replaced = control.replace_rule(&name, spec_of(body.json()?, Some(&name))?, version).await;
     Ok(shown(StatusCode::OK, replaced?))
 }
 

@@ -25,6 +25,7 @@ pub struct House {
     pub websocket: SocketAddr,
     pub admin: SocketAddr,
     pub hub: Arc<Hub>,
+    pub control: Arc<Control>,
     pub ingest: Arc<Events>,
     pub outputs: Arc<Outputs>,
     pub letters: Arc<Letters>,
@@ -62,6 +63,7 @@ impl House {
         let hub = Hub::new(&settings, Metrics::register(&registry).unwrap());
         let listeners = Listeners::bind(&settings).await.unwrap();
         let [app, websocket, admin] = listeners.addresses().unwrap();
+        let control = Arc::new(Control::default());
         let ingest = Arc::new(Events::new());
         let outputs = Arc::new(Outputs::default());
         let letters = Arc::new(Letters::default());
@@ -77,7 +79,7 @@ impl House {
             settings,
             hub: hub.clone(),
             history: past.clone(),
-            control: Arc::new(Control::default()),
+            control: control.clone(),
             ingest: ingest.clone(),
             outputs: outputs.clone(),
             dead_letters: letters.clone(),
@@ -105,6 +107,7 @@ impl House {
             websocket,
             admin,
             hub,
+            control,
             ingest,
             outputs,
             letters,

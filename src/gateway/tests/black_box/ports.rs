@@ -165,6 +165,10 @@ pub struct Control {
 }
 
 impl Control {
+    pub fn rule_stored(&self, name: &str) -> RuleSpec {
+        self.rules.lock().unwrap()[name].0.clone()
+    }
+
     fn version(&self) -> u64 {
         self.versions.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -187,7 +191,15 @@ fn view((spec, version): &(ModelSpec, u64)) -> ModelView {
 }
 
 fn rule_view((spec, version): &(RuleSpec, u64)) -> RuleView {
-    RuleView { spec: spec.clone(), built_in: false, fired: 0, errors: 0, last_fired: None, version: *version }
+    // As the house does: only it has the secrets.
+    RuleView {
+        spec: spec.redacted(),
+        built_in: false,
+        fired: 0,
+        errors: 0,
+        last_fired: None,
+        version: *version,
+    }
 }
 
 fn page<T, V>(map: &BTreeMap<String, T>, page: &PageRequest, view: impl Fn(&T) -> V) -> Page<V> {
@@ -300,6 +312,9 @@ impl ControlPlane for Control {
     ) -> Result<RuleView, ControlError> {
         let mut rules = self.rules.lock().unwrap();
         change(&mut rules, name, version)?;
+        let spec = spec
+            .with_secrets_of(&rules[name].0)
+            .map_err(|fault| ControlError::Invalid { message: fault.to_string(), field: fault.field })?;
         let entry = (spec, self.version());
         rules.insert(name.to_owned(), entry.clone());
         Ok(rule_view(&entry))

@@ -15,8 +15,13 @@ async fn a_rules_life_and_its_secrets() {
     let put = house.http.put(house.url("/api/rules/hot")).json(&read).send().await.unwrap();
     assert_eq!(put.status(), 200, "what was read can be written back");
     assert!(!put.text().await.unwrap().contains("canary"));
-    let (_, dry) = house.post("/api/rules/test", &json!({"rule": "hot", "event": {"data": {}}})).await;
-    assert_eq!(dry["actions"][0]["url"], "https://hooks.example/canary", "the secret outlived the change");
+    let stored = house.control.rule_stored("hot");
+    assert_eq!(stored.action["url"], "https://hooks.example/canary", "the secret outlived the change");
+    assert!(!stored.enabled);
+    read["action"] = json!({"type": "slack_notify", "url": "[REDACTED]"});
+    let put = house.http.put(house.url("/api/rules/hot")).json(&read).send().await.unwrap();
+    assert_eq!(put.status(), 422, "nothing is stored for another action");
+    assert_eq!(put.json::<Value>().await.unwrap()["field"], "action.url");
     let (status, page) = house.get("/api/rules").await;
     assert_eq!((status, page["items"].as_array().unwrap().len(), &page["next"]), (200, 1, &Value::Null));
     let (status, problem) = house.post("/api/rules", &json!({"name": "x"})).await;
