@@ -1,9 +1,11 @@
 //! Who may do what (contract section 12): one table of routes, one function that every route passes.
 
 use crate::live::index::Pattern;
+use crate::live::update::UpdateType;
 use axum::http::Method;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tidecast_config::Topics;
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +109,17 @@ impl Caller {
     /// Whether a topic may be seen.
     pub fn may_see_topic(&self, topic: &str) -> bool {
         self.topics.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(topic)))
+    }
+
+    /// Whether updates of a type may be seen: those come from a topic, live and later.
+    pub fn may_see_type(&self, kind: UpdateType, topics: &Topics) -> bool {
+        self.may_see_topic(kind.topic(topics))
+    }
+
+    /// The types that may be seen, as bits of [`UpdateType::bit`].
+    pub fn types_seen(&self, topics: &Topics) -> u8 {
+        let seen = UpdateType::ALL.into_iter().filter(|kind| self.may_see_type(*kind, topics));
+        seen.fold(0, |types, kind| types | kind.bit())
     }
 
     /// The token's life is over.

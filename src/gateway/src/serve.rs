@@ -180,6 +180,7 @@ async fn accept_websockets(listener: TcpListener, tls: Option<Arc<Tls>>, app: Ar
             subscriptions_max: settings.limits.subscriptions,
             messages_per_second_max: settings.limits.control_messages_per_second,
         },
+        topics: settings.topics.clone(),
         series_of: series_lookup(&app),
         replays: app.replays.clone(),
         check_token: {

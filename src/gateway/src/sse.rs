@@ -9,7 +9,7 @@ use crate::live::position::Position;
 use crate::live::pulse::Due;
 use crate::live::replay::{Goes, Replayed, Standing};
 use crate::live::roster::{About, Kind};
-use crate::live::update::Update;
+use crate::live::update::{Update, UpdateType};
 use crate::problem::Problem;
 use crate::rest::extract::{Params, Who};
 use crate::services::App;
@@ -161,6 +161,7 @@ impl Stream for EventStream {
 /// Streams aggregates as they close.
 #[utoipa::path(get, path = "/stream/metrics", tag = "live", params(StreamQuery), responses(
     (status = 200, description = "One `data` line per aggregate; `id` is its position", content_type = "text/event-stream", body = Object),
+    (status = 403, description = "The token's topics do not include that of the aggregates", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such family of series", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn stream_metrics(
@@ -170,6 +171,11 @@ pub(crate) async fn stream_metrics(
     headers: HeaderMap,
     Params(query): Params<StreamQuery>,
 ) -> Result<Response, Problem> {
+    let topic = UpdateType::Aggregation.topic(&app.settings().topics);
+    if !caller.may_see_topic(topic) {
+        let detail = format!("the token's topics do not include \"{topic}\", which is streamed here");
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
     let series = query.series.as_deref();
     if let Some(name) = series
         && !app.settings().series.iter().any(|spec| spec.name == name)

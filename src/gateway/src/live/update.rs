@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tidecast_config::Topics;
 use tidecast_ports::{LiveRecord, OutputKind};
 use tracing::Span;
 
@@ -60,6 +61,16 @@ impl UpdateType {
     /// Reads a name of `update_types`.
     pub fn parse(name: &str) -> Option<Self> {
         UpdateType::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The topic that it comes from.
+    pub fn topic(self, topics: &Topics) -> &str {
+        match self {
+            UpdateType::Forecast => &topics.predictions,
+            UpdateType::Anomaly | UpdateType::Alert => &topics.alerts,
+            UpdateType::Aggregation => &topics.aggregates,
+            UpdateType::Metrics => &topics.metrics,
+        }
     }
 
     /// Its bit in a set of types.

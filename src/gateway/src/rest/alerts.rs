@@ -69,7 +69,8 @@ pub(crate) fn silences(app: &App) -> Vec<Silence> {
 fn check_alert(app: &App, caller: &Caller, id: &str) -> Result<(), Problem> {
     let (found, _) = app.services.hub.alerts(None, 1, |item| item.id == id);
     let seen = |item: &crate::live::alerts::AlertItem| {
-        item.model_id.as_deref().is_none_or(|model| caller.may_see_model(model))
+        caller.may_see_topic(&app.settings().topics.alerts)
+            && item.model_id.as_deref().is_none_or(|model| caller.may_see_model(model))
     };
     match found.first() {
         Some((_, item)) if seen(item) => Ok(()),

@@ -7,6 +7,7 @@ mod operations;
 mod overview;
 mod rules;
 pub mod schemas;
+mod visible;
 
 use crate::browser::Doorway;
 use crate::gate::{self, Gate};

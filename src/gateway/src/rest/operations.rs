@@ -1,7 +1,7 @@
 //! `/api/dlq/**` and `/api/kafka/**`.
 
 use super::extract::{Name, PageQuery, Params, Who, Whole};
-use super::schemas;
+use super::{schemas, visible};
 use crate::problem::Problem;
 use crate::services::App;
 use axum::Json;
@@ -143,10 +143,12 @@ pub(crate) struct Records {
     cursor: Option<String>,
 }
 
-/// A topic's records, newest first. A filter looks through so many records at a time; `next` goes on.
+/// A topic's records, newest first. A filter looks through so many records at a time; `next` goes on. A token with
+/// `models` gets no records of other models; topics named `<group>-rules`, `-models` and `-notes` are no reader's.
 #[utoipa::path(get, path = "/api/kafka/topics/{topic}/records", tag = "kafka", params(("topic" = String, Path), Records), responses(
     (status = 200, description = "A page of records", body = schemas::RecordPage),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "It is named like a topic that a group keeps for itself", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "There is no such topic, or the token does not name it", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "No such partition, or not a cursor of this list", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Kafka is away", body = Problem, content_type = "application/problem+json"),
@@ -157,12 +159,11 @@ pub(crate) async fn records(
     Name(topic): Name,
     Params(Records { partition, contains, limit, cursor }): Params<Records>,
 ) -> Result<Response, Problem> {
-    if !caller.may_see_topic(&topic) {
-        return Err(Problem::not_found(format!("there is no topic \"{topic}\"")));
-    }
+    visible::check_topic(&caller, app.settings(), &topic)?;
     let limit = super::extract::checked_limit(limit)?;
-    let request = RecordsRequest { topic, partition, contains, limit, cursor };
-    let page = app.services.kafka.records(request).await?;
+    let request = RecordsRequest { topic: topic.clone(), partition, contains, limit, cursor };
+    let mut page = app.services.kafka.records(request).await?;
+    page.items.retain(|record| visible::may_show(&caller, app.settings(), &topic, record));
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }
 

@@ -4,6 +4,7 @@ use super::deflate::Deflate;
 use super::protocol::{self, Format};
 use super::resume::Pending;
 use super::session::{Phase, ROUNDS, Session, Waiting};
+use crate::access::Caller;
 use crate::live::outbox::{Closing, Heartbeat};
 use crate::live::pulse::heartbeat;
 use crate::live::replay::Goes;
@@ -88,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.replay_room = None;
         // Two places are kept for a gap and a heartbeat. The gap is told before what came after it.
         let place = frames.len();
-        let caller = self.caller.as_deref();
+        let (caller, types_seen) = (self.caller.as_deref(), self.types_seen);
         let format = self.format;
         let before_ping = &mut self.updates_before_ping;
         let standing = &mut self.standing;
@@ -96,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let taken = self.outbox.take(FRAMES_A_WRITE - 2 - place, |update| {
             took = true;
             *before_ping = before_ping.saturating_sub(1);
-            if update.is_model && caller.is_some_and(|caller| !caller.may_see_model(&update.name)) {
+            if !may_see(caller, types_seen, &update) {
                 return;
             }
             let goes = standing.step(&update);
@@ -158,6 +159,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         // There may be more: the others' turn first.
         Poll::Ready(Ok(true))
     }
+}
+
+/// Whether a caller may see this update, by its model and by the topic that it comes from.
+pub(super) fn may_see(caller: Option<&Caller>, types_seen: u8, update: &Update) -> bool {
+    types_seen & update.kind.bit() != 0
+        && (!update.is_model || caller.is_none_or(|caller| caller.may_see_model(&update.name)))
 }
 
 /// Writes frames in one system call.

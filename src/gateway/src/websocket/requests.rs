@@ -1,5 +1,6 @@
 //! What a session does with what its client asks.
 
+use super::delivery::may_see;
 use super::protocol::{self, ClientMessage, Complaint, Format};
 use super::resume::{Asked, Pending};
 use super::session::{Session, Subscriptions};
@@ -56,6 +57,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.set_deadline(&caller);
                 let user = caller.subject.clone();
                 self.shared.hub.describe(self.outbox.id, |about| about.user = user);
+                let types_seen = caller.types_seen(&self.shared.topics);
+                self.backlog.retain(|waiting| may_see(Some(&caller), types_seen, waiting.update()));
+                self.types_seen = types_seen;
                 self.caller = Some(caller);
             }
             Ok(_) => self.close(4403, "this token may not subscribe"),
@@ -81,7 +85,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for id in hidden {
             self.complain(&Complaint::new("unknown_model", format!("there is no model \"{id}\"")));
         }
-        if seen.is_empty() {
+        let (update_types, hidden): (Vec<UpdateType>, Vec<UpdateType>) =
+            update_types.into_iter().partition(|kind| self.types_seen & kind.bit() != 0);
+        for kind in hidden {
+            self.complain(&Complaint::new(
+                "invalid_update_type",
+                format!("update_types: the token's topics do not include that of \"{}\"", kind.name()),
+            ));
+        }
+        if seen.is_empty() || update_types.is_empty() {
             return;
         }
         let new = seen.iter().filter(|id| !self.subscriptions.contains_key(&Pattern::parse(id))).count();

@@ -1,5 +1,6 @@
 //! A session's subscription, from the request to the first update: what it gets at once, and what it missed.
 
+use super::delivery::may_see;
 use super::protocol::{self, Complaint};
 use super::requests::wants;
 use super::session::{Session, Subscriptions, TokenChecked, Waiting};
@@ -173,13 +174,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let from = asked.from.clone().unwrap_or_default();
         let position = from.encode();
         self.reply(&protocol::subscribed(&asked.model_ids, &asked.update_types, &position, Some(true)));
-        let caller = self.caller.clone();
-        let may_see = |update: &Update| {
-            !update.is_model || caller.as_ref().is_none_or(|caller| caller.may_see_model(&update.name))
-        };
-        let missed = missed
-            .into_iter()
-            .filter(|update| wants(&self.subscriptions, update) && !wants(before, update) && may_see(update));
+        let (caller, types_seen) = (self.caller.as_deref(), self.types_seen);
+        let missed = missed.into_iter().filter(|update| {
+            wants(&self.subscriptions, update)
+                && !wants(before, update)
+                && may_see(caller, types_seen, update)
+        });
         match until {
             // Of the names it had before, the client stands further on: these must not take it back.
             _ if !before.is_empty() => self.backlog.extend(missed.map(Waiting::Newest)),

@@ -25,6 +25,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use tidecast_config::Topics;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -62,6 +63,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// Limits.
     pub limits: SessionLimits,
+    /// Where each type of update comes from: a token may name topics.
+    pub topics: Topics,
     /// Models' series.
     pub series_of: SeriesLookup,
     /// Tokens.
@@ -114,6 +117,8 @@ pub struct Session<S> {
     pub(super) shared: Arc<Shared>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) caller: Option<Arc<Caller>>,
+    /// The types that the caller may see, bits of `UpdateType::bit`.
+    pub(super) types_seen: u8,
     pub(super) format: Format,
     /// What of what it is sent may be compressed.
     pub(super) deflate: Option<Deflate>,
@@ -162,6 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         deflate: Option<Deflate>,
     ) -> Self {
         let decoder = Decoder::new(shared.limits.message_bytes_max);
+        let types_seen = caller.as_ref().map_or(0, |caller| caller.types_seen(&shared.topics));
         let input = if already_read.is_empty() { BytesMut::new() } else { BytesMut::from(&already_read[..]) };
         Session {
             decoder: if deflate.is_some() { decoder.with_deflate() } else { decoder },
@@ -169,6 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             shared,
             outbox,
             caller,
+            types_seen,
             format: Format::Json,
             deflate,
             phase: Phase::Open,

@@ -25,3 +25,4 @@ mod strangers_are_refused;
 mod streams_of_aggregates;
 mod tls_on_each_listener;
 mod tokens_are_asked_for;
+mod tokens_narrow_what_is_seen;

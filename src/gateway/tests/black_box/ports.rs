@@ -363,15 +363,25 @@ impl KafkaOperations for Broker {
     }
 
     async fn records(&self, request: RecordsRequest) -> Result<Page<TopicRecord>, ControlError> {
-        if request.topic != "a" {
+        if !["a", "ml-predictions", "streaming-alerts", "theirs-rules", "theirs-notes"]
+            .contains(&&*request.topic)
+        {
             return Err(ControlError::NotFound(format!("there is no topic {:?}", request.topic)));
         }
         let record = |offset| TopicRecord {
             partition: request.partition.unwrap_or(0),
             offset,
             timestamp: "2026-01-16T11:50:32Z".into(),
-            key: request.contains.clone(),
-            value: Some("{}".into()),
+            // Of two models in turn, where records are about models.
+            key: match &*request.topic {
+                "ml-predictions" => Some(format!("m/{}", ["JFK", "EWR"][offset as usize % 2])),
+                _ => request.contains.clone(),
+            },
+            value: Some(match &*request.topic {
+                "a" => "{}".into(),
+                "theirs-rules" => r#"{"spec": {"action": {"url": "https://hooks.example/canary"}}}"#.into(),
+                _ => json!({"model_id": format!("m/{}", ["JFK", "EWR"][offset as usize % 2])}).to_string(),
+            }),
             value_base64: None,
             headers: [("id".to_owned(), "7".to_owned())].into(),
             truncated: false,

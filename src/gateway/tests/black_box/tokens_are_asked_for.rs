@@ -22,11 +22,11 @@ fn claims(roles: &[&str]) -> Value {
     json!({"sub": "somebody", "exp": now() + 600, "iss": "house", "aud": "tidecast", "roles": roles})
 }
 
-fn token(roles: &[&str]) -> String {
+pub fn token(roles: &[&str]) -> String {
     signed(&claims(roles), Algorithm::HS256, SECRET)
 }
 
-fn with(field: &str, value: Value) -> String {
+pub fn with(field: &str, value: Value) -> String {
     let mut claims = claims(&["admin"]);
     match value {
         Value::Null => drop(claims.as_object_mut().unwrap().remove(field)),
@@ -35,12 +35,12 @@ fn with(field: &str, value: Value) -> String {
     signed(&claims, Algorithm::HS256, SECRET)
 }
 
-async fn house() -> House {
+pub async fn house() -> House {
     let secret = format!("auth.hs256_secret={SECRET}");
     House::with(&[&secret, "auth.issuer=house", "auth.audience=tidecast"]).await
 }
 
-async fn status(house: &House, method: &str, path: &str, token: Option<&str>) -> u16 {
+pub async fn status(house: &House, method: &str, path: &str, token: Option<&str>) -> u16 {
     let base = if path == "/metrics" { house.admin } else { house.app };
     let path = path.replace("{id}", "m").replace("{name}", "m");
     let mut request = house.http.request(method.parse().unwrap(), format!("http://{base}{path}"));
@@ -204,7 +204,7 @@ async fn models_that_may_not_be_seen_do_not_exist() {
     );
 }
 
-async fn connect(house: &House, token: Option<&str>) -> Result<Client, u16> {
+pub async fn connect(house: &House, token: Option<&str>) -> Result<Client, u16> {
     connect_to(&format!("ws://{}/forecast-updates", house.websocket), token).await
 }
 

@@ -1,0 +1,165 @@
+//! Which records of a topic a caller is shown: topics are read as they are, and hold more than one model's, and secrets.
+
+use crate::access::{Caller, Right};
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use std::borrow::Cow;
+use tidecast_config::Settings;
+use tidecast_ports::operations::TopicRecord;
+
+/// What the names of the topics end in where a group keeps its rules, models and notes; the group's name goes before.
+const RULES: &str = "-rules";
+const OF_A_GROUP: [&str; 3] = [RULES, "-models", "-notes"];
+
+/// Whether this caller may look into a topic that exists: first whether the token names it, then what it is for. Several
+/// groups share a cluster, and a rule has the addresses and headers of its webhooks with it: what looks like any
+/// group's own topic is an admin's, and rules are nobody's to read as they are written.
+pub(super) fn check_topic(caller: &Caller, settings: &Settings, topic: &str) -> Result<(), Problem> {
+    if !caller.may_see_topic(topic) {
+        return Err(Problem::not_found(format!("there is no topic \"{topic}\"")));
+    }
+    let topics = &settings.topics;
+    let named = [
+        &topics.events,
+        &topics.aggregates,
+        &topics.predictions,
+        &topics.alerts,
+        &topics.metrics,
+        &topics.dlq,
+    ];
+    // What the operator configured to carry data does, whatever it is called.
+    if named.into_iter().any(|name| name == topic) || !OF_A_GROUP.iter().any(|end| topic.ends_with(end)) {
+        return Ok(());
+    }
+    // Our own are unknown to readers, as to those of any other instance of this group.
+    if topic.strip_prefix(&*settings.kafka.group_id).is_some_and(|rest| OF_A_GROUP.contains(&rest)) {
+        return Err(Problem::not_found(format!("the records of topic \"{topic}\" are not shown")));
+    }
+    let detail = if topic.ends_with(RULES) {
+        format!(
+            "the rules that \"{topic}\" may hold carry secrets: GET /api/rules of that group's instances shows them without"
+        )
+    } else if !caller.may(Right::Administer) {
+        format!(
+            "\"{topic}\" is named like a group's own topic, which the role admin may read: ask with such a token"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(StatusCode::FORBIDDEN, detail))
+}
+
+/// What of a record says which model it is about.
+#[derive(Deserialize)]
+struct About<'a> {
+    #[serde(borrow, default)]
+    model_id: Option<Cow<'a, str>>,
+}
+
+/// Whether a record may be shown to a caller whose token names models. Forecasts and anomalies say theirs, and have it as
+/// their key; a rule's alert is about one or none. Where that cannot be read, nothing is shown that may be about another.
+pub(super) fn may_show(caller: &Caller, settings: &Settings, topic: &str, record: &TopicRecord) -> bool {
+    if caller.models.is_none() {
+        return true;
+    }
+    let key_is_seen = || record.key.as_deref().is_some_and(|key| caller.may_see_model(key));
+    let topics = &settings.topics;
+    if topic == topics.predictions && !key_is_seen() {
+        return false;
+    }
+    let about = record.value.as_deref().map(serde_json::from_str::<About<'_>>);
+    match about {
+        Some(Ok(About { model_id: Some(model) })) => caller.may_see_model(&model),
+        // A registered model has its name as the key.
+        _ if topic.ends_with("-models") => key_is_seen(),
+        Some(Ok(About { model_id: None })) => true,
+        // Cut short, bytes, none, or no object.
+        _ if topic == topics.predictions || topic == topics.alerts => key_is_seen(),
+        Some(Err(_)) => !record.value.as_deref().is_some_and(|value| value.contains("\"model_id\"")),
+        None => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Role;
+    use crate::live::index::Pattern;
+    use serde_json::json;
+    use tidecast_config::Sources;
+
+    fn settings(overrides: &[&str]) -> Settings {
+        let overrides = overrides.iter().map(|text| (*text).to_owned()).collect();
+        Settings::load(&Sources { overrides, ..Sources::default() }).unwrap()
+    }
+
+    fn caller(role: Role, models: Option<&[&str]>) -> Caller {
+        let models = models.map(|names| names.iter().map(|name| Pattern::parse(name)).collect());
+        Caller { roles: vec![role], models, ..(*Caller::anybody()).clone() }
+    }
+
+    #[test]
+    fn what_a_group_keeps_for_itself_is_not_for_readers() {
+        let settings = settings(&["kafka.group_id=ours", "topics.predictions=weather-models"]);
+        let status = |role, topic: &str| {
+            check_topic(&caller(role, None), &settings, topic).err().map(|problem| problem.status)
+        };
+        for (topic, viewer, admin) in [
+            ("analytics-events", None, None),
+            ("weather-models", None, None),
+            ("ours-rules", Some(404), Some(404)),
+            ("ours-models", Some(404), Some(404)),
+            ("theirs-rules", Some(403), Some(403)),
+            ("theirs-models", Some(403), None),
+            ("theirs-notes", Some(403), None),
+            ("ours-too-rules", Some(403), Some(403)),
+            ("rules", None, None),
+        ] {
+            assert_eq!(status(Role::Viewer, topic), viewer, "{topic}");
+            assert_eq!(status(Role::Operator, topic), viewer, "{topic}");
+            assert_eq!(status(Role::Admin, topic), admin, "{topic}");
+        }
+    }
+
+    #[test]
+    fn records_of_other_models_are_not_shown() {
+        let settings = settings(&[]);
+        let narrow = caller(Role::Viewer, Some(&["m/JFK"]));
+        let shown = |topic: &str, key: Option<&str>, value: Option<&str>| {
+            let record = TopicRecord {
+                partition: 0,
+                offset: 0,
+                timestamp: String::new(),
+                key: key.map(str::to_owned),
+                value: value.map(str::to_owned),
+                value_base64: None,
+                headers: Default::default(),
+                truncated: false,
+            };
+            may_show(&narrow, &settings, topic, &record)
+        };
+        let about = |model: &str| json!({"a": 1, "model_id": model}).to_string();
+        let (ours, theirs) = (about("m/JFK"), about("m/EWR"));
+        for (topic, key, value, expected) in [
+            ("ml-predictions", Some("m/JFK"), Some(&*ours), true),
+            ("ml-predictions", Some("m/EWR"), Some(&*theirs), false),
+            ("ml-predictions", Some("m/JFK"), Some(&*theirs), false),
+            ("ml-predictions", Some("m/EWR"), Some(&*ours), false),
+            ("ml-predictions", None, None, false),
+            ("ml-predictions", Some("m/JFK"), Some("{\"model_id\": \"m/J"), true),
+            ("streaming-alerts", Some("m/EWR"), Some(&*theirs), false),
+            ("streaming-alerts", Some("hot"), Some(&*theirs), false),
+            ("streaming-alerts", Some("hot"), Some(&*ours), true),
+            ("streaming-alerts", Some("hot"), Some("{\"rule\": \"hot\"}"), true),
+            ("streaming-alerts", Some("hot"), Some("{\"rule\": \"hot\", \"mod"), false),
+            ("streaming-aggregates", Some("by_type:x"), Some("{}"), true),
+            ("published", Some("x"), Some(&*theirs), false),
+            ("published", Some("x"), Some("{\"model_id\": \"m/EW"), false),
+            ("published", Some("x"), Some("text"), true),
+            ("their-models", Some("m/EWR"), Some("{\"spec\": {}}"), false),
+        ] {
+            assert_eq!(shown(topic, key, value), expected, "{topic} {key:?} {value:?}");
+        }
+    }
+}
