@@ -1,6 +1,7 @@
 //! HTTP on a listener: accepted under limits, served over TLS or in the clear, ended in order.
 
 use crate::addresses::Addresses;
+use crate::first_bytes::FirstBytes;
 use crate::gate::Peer;
 use crate::listeners::accept;
 use crate::tls::Tls;
@@ -104,6 +105,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     let service = TowerToHyperService::new(router.layer(axum::Extension(Peer(peer))));
+    // The clock of a head starts with the protocol, which the client's first bytes tell.
+    let stream = FirstBytes::new(stream, HEAD_PATIENCE);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
@@ -115,5 +118,38 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Nothing waits here: the clock goes on by itself while everybody is idle.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_nothing_is_closed() {
+        let router = axum::Router::new().route("/", axum::routing::get(|| async { "here" }));
+        for (said, answer) in [
+            ("", ""),
+            ("PRI * HT", ""),
+            ("G", ""),
+            ("GET / HTTP/1.1\r\nhost: x\r\n", ""),
+            ("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "here"),
+        ] {
+            let (mut client, server) = tokio::io::duplex(1 << 10);
+            let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let serving = tokio::spawn(serve(server, peer, router.clone(), CancellationToken::new()));
+            client.write_all(said.as_bytes()).await.unwrap();
+            let began = tokio::time::Instant::now();
+            serving.await.unwrap();
+            assert!(began.elapsed() <= HEAD_PATIENCE + Duration::from_secs(1), "{said:?}");
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            assert!(
+                heard.ends_with(answer) && heard.starts_with("HTTP/1.1 200") != answer.is_empty(),
+                "{heard}"
+            );
+        }
     }
 }

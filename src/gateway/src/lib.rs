@@ -9,6 +9,7 @@ mod addresses;
 mod audit;
 mod auth;
 mod browser;
+mod first_bytes;
 mod gate;
 mod health;
 mod http_serving;
