@@ -1,28 +1,31 @@
 //! What rules ask of the world outside: the only outgoing HTTP and mail of the house, and the files of `save_to_file`.
 //!
-//! Orders wait in a bounded queue, most urgent first. When it is full the newest of the least urgent is dropped and
-//! counted: nothing outside slows the stream.
+//! Orders wait in a bounded line, most urgent first. When it is full the newest of the least urgent is dropped and
+//! counted: nothing outside slows the stream. Each target has a share of the places and of the hands, so that one that
+//! never answers holds up nobody else.
 
 mod files;
 mod http;
+mod line;
 mod mail;
 mod resolve;
 
 use files::Files;
 use http::Http;
+use line::{Line, Target};
 use mail::Mail;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidecast_config::Settings;
 use tidecast_event::Priority;
-use tidecast_rules::{Action, PriorityQueue, RuleEvent};
+use tidecast_rules::{Action, RuleEvent};
 use tokio::sync::Notify;
 
 /// Orders that may wait.
 const QUEUE: usize = 4_096;
-/// Orders carried out at the same time: a slow webhook holds up a few, not all.
-const HANDS: usize = 8;
+/// Orders carried out at the same time. One target has two of them: eight that never answer are needed to hold up others.
+const HANDS: usize = 16;
 /// Tries of an order that may succeed later, the first among them.
 const TRIES: u32 = 3;
 
@@ -58,7 +61,7 @@ struct Metrics {
 
 /// Carries out orders.
 pub struct Notifier {
-    queue: Mutex<PriorityQueue<Order>>,
+    line: Mutex<Line<Order>>,
     arrived: Notify,
     metrics: Metrics,
     files: Files,
@@ -72,7 +75,7 @@ impl Notifier {
         // Behind authentication others than the machine's own people write rules: they reach no private address.
         let private_addresses = settings.auth.is_none();
         let notifier = Arc::new(Notifier {
-            queue: Mutex::new(PriorityQueue::new(QUEUE)),
+            line: Mutex::new(Line::new(QUEUE)),
             arrived: Notify::new(),
             metrics: Metrics::new(registry)?,
             files: Files::new(settings.state.dir.join("saved")),
@@ -84,7 +87,10 @@ impl Notifier {
             tokio::spawn(async move {
                 while let Some(notifier) = weak.upgrade() {
                     match notifier.next() {
-                        Some(order) => notifier.carry_out(order).await,
+                        Some((target, order)) => {
+                            notifier.carry_out(order).await;
+                            notifier.line().done(&target);
+                        }
                         None => notifier.arrived.notified().await,
                     }
                 }
@@ -100,20 +106,28 @@ impl Notifier {
 
     /// Takes an order without waiting.
     pub fn submit(&self, priority: Priority, order: Order) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.push(priority, order).is_some() {
+        let mut line = self.line();
+        if line.push(Target::of(&order.action), priority, order).is_some() {
             self.metrics.dropped.inc();
         }
-        self.metrics.waiting.set(queue.len() as i64);
-        drop(queue);
+        self.metrics.waiting.set(line.len() as i64);
+        drop(line);
         self.arrived.notify_one();
     }
 
-    fn next(&self) -> Option<Order> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = queue.pop();
-        self.metrics.waiting.set(queue.len() as i64);
-        order
+    fn line(&self) -> MutexGuard<'_, Line<Order>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Option<(Target, Order)> {
+        let mut line = self.line();
+        let next = line.pop();
+        self.metrics.waiting.set(line.len() as i64);
+        if next.is_some() && line.len() > 0 {
+            // Of two orders that come before a hand begins to wait, only one is told.
+            self.arrived.notify_one();
+        }
+        next
     }
 
     async fn carry_out(&self, order: Order) {
@@ -206,4 +220,37 @@ fn json(rule: &str, event: &RuleEvent) -> serde_json::Value {
         "data": event.data,
         "metadata": event.metadata,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tidecast_config::Sources;
+    use tidecast_event::{EventKind, EventTime};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn an_endpoint_that_never_answers_holds_up_no_other() {
+        let settings = Settings::load(&Sources::default()).unwrap();
+        let notifier = Notifier::start(&settings, &Registry::new()).unwrap();
+        // Connections are taken by the system, and nobody reads from them.
+        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let well = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sample = serde_json::json!({"data": {}});
+        let at = EventTime::from_millis(1_700_000_000_000);
+        let event = Arc::new(RuleEvent::from_json(&sample, EventKind::ForecastGenerated, at).unwrap());
+        let order = |rule: &str, to: &TcpListener| {
+            let url = format!("http://{}/hook", to.local_addr().unwrap());
+            let action = serde_json::json!({"type": "webhook", "url": url, "timeout_seconds": 30});
+            let action = Action::read(&action).unwrap().remove(0);
+            Order { rule: rule.into(), action, event: event.clone() }
+        };
+        for _ in 0..3 * HANDS {
+            notifier.submit(Priority::Critical, order("dead", &dead));
+        }
+        notifier.submit(Priority::Low, order("well", &well));
+        let called = tokio::time::timeout(Duration::from_secs(10), well.accept()).await;
+        assert!(called.is_ok(), "the other webhook was not called");
+    }
 }
