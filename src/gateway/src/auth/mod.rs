@@ -53,8 +53,7 @@ pub enum Unusable {
 
 #[derive(Deserialize)]
 struct Claims {
-    #[serde(default)]
-    sub: Option<String>,
+    sub: String,
     exp: f64,
     #[serde(default)]
     roles: Vec<String>,
@@ -77,7 +76,7 @@ impl Authenticator {
                 validation.leeway = auth.leeway.as_secs();
                 validation.validate_exp = true;
                 validation.validate_nbf = true;
-                let mut required = vec!["exp"];
+                let mut required = vec!["exp", "sub"];
                 validation.validate_aud = auth.audience.is_some();
                 if let Some(audience) = &auth.audience {
                     validation.set_audience(&[audience]);
@@ -161,6 +160,10 @@ impl Authenticator {
             return Err(unusable("the token is longer than 8 KiB".into()));
         }
         let header = jsonwebtoken::decode_header(token).map_err(|error| unusable(error.to_string()))?;
+        if header.crit.is_some() {
+            // RFC 7515, 4.1.11: what the issuer calls critical has to be understood, and no extension is.
+            return Err(unusable("its header has crit, and no extension is understood here".into()));
+        }
         let keys = match source {
             Source::Fixed(keys) => keys.clone(),
             Source::Published(published) => published.keys(),
@@ -190,7 +193,7 @@ fn caller_of(claims: Claims, leeway: u64) -> Result<Arc<Caller>, String> {
         names.map(|names| names.iter().map(|name| Pattern::parse(name)).collect::<Vec<_>>())
     };
     Ok(Arc::new(Caller {
-        subject: claims.sub.map(Arc::from),
+        subject: Some(claims.sub.into()),
         roles: claims.roles.iter().filter_map(|name| Role::parse(name)).collect(),
         models: patterns(claims.models),
         topics: patterns(claims.topics),

@@ -35,6 +35,13 @@ pub fn with(field: &str, value: Value) -> String {
     signed(&claims, Algorithm::HS256, SECRET)
 }
 
+/// A good token but for `crit` (RFC 7515, 4.1.11).
+fn critical() -> String {
+    let mut header = Header::new(Algorithm::HS256);
+    header.crit = Some(vec!["x".into()]);
+    encode(&header, &claims(&["admin"]), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
 pub async fn house() -> House {
     let secret = format!("auth.hs256_secret={SECRET}");
     House::with(&[&secret, "auth.issuer=house", "auth.audience=tidecast"]).await
@@ -90,6 +97,8 @@ fn unusable() -> Vec<(String, &'static str)> {
     vec![
         (with("exp", json!(now() - 1)), "expired"),
         (with("exp", Value::Null), "without an end"),
+        (with("sub", Value::Null), "nobody's"),
+        (critical(), "with an extension that has to be understood"),
         (with("nbf", json!(now() + 60)), "not yet good"),
         (with("iss", json!("other")), "another issuer"),
         (with("aud", json!("other")), "another audience"),
