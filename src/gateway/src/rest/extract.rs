@@ -6,7 +6,7 @@ use crate::services::App;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 use tidecast_ports::PageRequest;
+use utoipa::IntoParams;
+use utoipa::openapi::path::ParameterIn;
 
 /// How long a client may take to send a body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +29,7 @@ const PAGE_DEFAULT: usize = 100;
 /// Query parameters; a wrong one is a 400 that says what it should be.
 pub(crate) struct Params<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
+impl<T: DeserializeOwned + IntoParams> FromRequestParts<Arc<App>> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
@@ -35,12 +37,39 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
             let text = rejection.body_text();
             let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned();
             match text.split_once(": ") {
-                Some((name, detail)) => Problem::parameter(name, detail),
+                Some((name, detail)) => {
+                    let detail = number_wanted::<T>(&parts.uri, name).unwrap_or_else(|| detail.to_owned());
+                    Problem::parameter(name, detail)
+                }
                 None => Problem::new(StatusCode::BAD_REQUEST, text),
             }
         })?;
         Ok(Params(value))
     }
+}
+
+/// What was found for a parameter that is a number, and what is allowed, as its description has it: the reader's own words
+/// are about digits. `None` for any other parameter.
+fn number_wanted<T: IntoParams>(uri: &Uri, name: &str) -> Option<String> {
+    let described =
+        T::into_params(|| Some(ParameterIn::Query)).into_iter().find(|known| known.name == name)?;
+    let schema = serde_json::to_value(described.schema?).ok()?;
+    let is_number = |kind: &Value| kind == "integer" || kind == "number";
+    match &schema["type"] {
+        Value::Array(kinds) if kinds.iter().any(is_number) => {}
+        kind if is_number(kind) => {}
+        _ => return None,
+    }
+    let bound = |word: &str| schema[word].as_f64();
+    let allowed = match (bound("minimum"), bound("maximum")) {
+        (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
+        (Some(least), None) => format!("a whole number, {least} at least"),
+        _ => "a whole number".to_owned(),
+    };
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
+    let found = pairs.into_iter().find(|(known, _)| known == name)?.1;
+    let found: String = found.chars().take(64).collect();
+    Some(format!("found \"{found}\"; allowed: {allowed}"))
 }
 
 /// The one name in a path, percent-decoded.

@@ -17,6 +17,7 @@ mod messages_are_compressed;
 mod messages_are_described;
 mod models_are_changed;
 mod pages_are_served;
+mod parameters_are_checked;
 mod ports;
 mod rules_are_changed;
 mod sessions_are_shown;
