@@ -12,8 +12,11 @@ use std::sync::Arc;
 #[folder = "web/dist"]
 struct Files;
 
-/// Paths that are no page: what is not found below them is told as a problem.
+/// Paths that are no page, whatever the case: what is not found below them is told as a problem.
 const NOT_PAGES: [&str; 7] = ["/api", "/stream", "/ws", "/health", "/metrics", "/openapi.json", "/assets"];
+
+/// Pages about something that has a name, which follows.
+const PAGES_OF_NAMES: [&str; 3] = ["/models", "/rules", "/kafka"];
 
 /// The `host:port` at which this client reaches the WebSocket listener: the host that it used here, with that port.
 pub(crate) fn websocket_authority(app: &App, headers: &HeaderMap, uri: &Uri) -> String {
@@ -38,11 +41,16 @@ pub(crate) fn websocket_authority(app: &App, headers: &HeaderMap, uri: &Uri) -> 
 pub(crate) async fn page_or_file(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path();
     let below = |prefix: &&str| {
-        path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let (head, rest) = path.split_at_checked(prefix.len()).unwrap_or_default();
+        head.eq_ignore_ascii_case(prefix) && (rest.is_empty() || rest.starts_with('/'))
     };
+    // A page's path may end in a name with a dot, and no other path of a page has one.
+    let is_named_file =
+        path.rsplit('/').next().is_some_and(|last| last.contains('.')) && !PAGES_OF_NAMES.iter().any(below);
+    let is_no_page = is_named_file || path.starts_with("//") || NOT_PAGES.iter().any(below);
     let file = path.trim_start_matches('/');
     let found = (!file.is_empty()).then(|| Files::get(file)).flatten();
-    if found.is_none() && NOT_PAGES.iter().any(below) {
+    if found.is_none() && is_no_page {
         return Problem::not_found(format!("there is nothing at {path}; /docs lists what there is"))
             .into_response();
     }

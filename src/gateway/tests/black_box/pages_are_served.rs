@@ -15,7 +15,7 @@ async fn client_side_routes_get_the_page_and_files_are_cached() {
     let tag = page.headers()["etag"].clone();
     let html = page.text().await.unwrap();
     assert!(html.contains("<title>Tidecast</title>"));
-    for path in ["/models/departures%2FJFK", "/kafka", "/scheduler"] {
+    for path in ["/models/departures%2FJFK", "/models/sales.2026", "/kafka/a.b", "/kafka", "/scheduler"] {
         let response = house.http.get(house.url(path)).send().await.unwrap();
         assert_eq!(
             (response.status().as_u16(), response.text().await.unwrap()),
@@ -29,7 +29,12 @@ async fn client_side_routes_get_the_page_and_files_are_cached() {
     let script = house.http.get(house.url(script)).send().await.unwrap();
     assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
     assert!(script.headers()["cache-control"].to_str().unwrap().contains("immutable"));
-    assert_eq!(house.get("/assets/missing.js").await.0, 404);
+    for nothing in
+        ["/assets/missing.js", "/missing.js", "/favicon.ico", "/alerts/x.map", "//api/stats", "/API/stats"]
+    {
+        let (status, problem) = house.get(nothing).await;
+        assert_eq!((status, &problem["status"]), (404, &Value::from(404)), "{nothing}");
+    }
     assert_eq!(house.http.post(house.url("/models")).send().await.unwrap().status(), 405);
 }
 
