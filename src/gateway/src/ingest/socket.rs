@@ -337,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && (self.on_the_way.is_empty() || self.ends_at.is_some_and(|at| at <= Instant::now()))
             && !self.close_sent
         {
-            output.extend_from_slice(&close_frame(code, ""));
+            output.extend_from_slice(&close_frame(code, reason_of(code)));
             self.close_sent = true;
         }
         self.output = output.freeze();
@@ -445,6 +445,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn is_over(&self) -> bool {
         let late = self.ends_at.is_some_and(|at| Instant::now() >= at);
         late && (self.phase == Phase::Closed || !self.output.is_empty())
+    }
+}
+
+/// What a client is told with a close code, as on `/forecast-updates`.
+fn reason_of(code: u16) -> &'static str {
+    match code {
+        1012 => "the service restarts; connect again",
+        4401 => "no token came in time, it cannot be used, or it has expired",
+        4403 => "this token may not send events",
+        4429 => "went on past the limit of events",
+        1009 => "a frame past the size limit",
+        1002 | 1007 => "not as the WebSocket protocol has it",
+        _ => "",
     }
 }
 

@@ -164,7 +164,11 @@ async fn a_client_over_its_limit_is_slowed_and_told_and_one_that_goes_on_is_clos
     loop {
         match floods.0.next().await.unwrap().unwrap() {
             Message::Close(frame) => {
-                assert_eq!(u16::from(frame.unwrap().code), 4429);
+                let frame = frame.unwrap();
+                assert_eq!(
+                    (u16::from(frame.code), frame.reason.as_str()),
+                    (4429, "went on past the limit of events")
+                );
                 break;
             }
             Message::Text(text) => {
