@@ -63,6 +63,20 @@ fn unknown_rule(name: &str) -> ControlError {
     ControlError::NotFound(format!("there is no rule {name:?}; GET /api/rules lists them"))
 }
 
+/// A name as a segment of a path, percent-encoded.
+fn segment(name: &str) -> String {
+    let mut segment = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                segment.push(char::from(byte))
+            }
+            _ => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    segment
+}
+
 fn invalid(fault: Fault) -> ControlError {
     ControlError::Invalid { message: fault.to_string(), field: fault.field }
 }
@@ -257,7 +271,8 @@ impl ControlPlane for Control {
         if self.registered(&spec.model_id).is_some() {
             let id = &spec.model_id;
             return Err(ControlError::Conflict(format!(
-                "there is a model {id:?} already: PUT /api/models/{id} changes it"
+                "there is a model {id:?} already: PUT /api/models/{} changes it",
+                segment(id)
             )));
         }
         let version = self.catalog.models().get(&spec.model_id).map_or(1, |gone| gone.version + 1);
@@ -386,7 +401,8 @@ impl ControlPlane for Control {
         if self.rule_view(&spec.name).is_some() {
             let name = &spec.name;
             return Err(ControlError::Conflict(format!(
-                "there is a rule {name:?} already: PUT /api/rules/{name} changes it"
+                "there is a rule {name:?} already: PUT /api/rules/{} changes it",
+                segment(name)
             )));
         }
         let version = self.catalog.rules().get(&spec.name).map_or(1, |gone| gone.version + 1);
@@ -433,4 +449,13 @@ impl ControlPlane for Control {
 /// A model without an actor cannot forecast: why.
 pub(crate) fn not_yet(id: &str, brain: &dyn crate::brain::Brain) -> ControlError {
     forecaster::not_yet(id, brain)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_name_in_a_path_is_encoded() {
+        assert_eq!(super::segment("x y/ü"), "x%20y%2F%C3%BC");
+        assert_eq!(super::segment("sales_1.a-b~"), "sales_1.a-b~");
+    }
 }
