@@ -423,7 +423,8 @@ impl ControlPlane for Control {
         }
         // Readers are shown no secrets: what they write back has none. Only here is what is stored at hand.
         let stored = self.catalog.rules().get(name).and_then(|rule| rule.spec.clone());
-        let spec = spec.with_secrets_of(&stored.ok_or_else(|| unknown_rule(name))?).map_err(invalid)?;
+        let stored = stored.ok_or_else(|| unknown_rule(name))?;
+        let spec = spec.with_secrets_of(&stored).map_err(invalid)?;
         crate::rule_book::check(&spec)?;
         self.put_rule(spec, view.version + 1).await
     }

@@ -25,7 +25,7 @@ pub(crate) struct Letters {
     /// Only those of this reason.
     #[param(
         pattern = "^(empty|invalid_json|invalid_messagepack|missing_field|wrong_type|repeated_field|invalid_timestamp|\
-        future_timestamp|not_finite|too_deep|late|panic)$"
+        future_timestamp|not_finite|too_deep|late|panic|too_large|unknown_topic)$"
     )]
     reason: Option<String>,
     /// Most items to give, 1 to 1,000.
