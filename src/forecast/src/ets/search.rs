@@ -21,6 +21,9 @@ pub struct Evaluation {
 const ALPHA: (f64, f64) = (1e-4, 0.9999);
 const PHI: (f64, f64) = (0.8, 0.98);
 const STEPS_MAX: usize = 200;
+/// A smoothing coordinate beyond this is on its bound, and this is inside.
+const BOUND: f64 = 5.0;
+const INSIDE: f64 = 1.5;
 
 /// Weights of a Gaussian prior on the unconstrained coordinates, in observations' worth: it keeps the initial growth
 /// near the line through the first observations, and smoothing near usual values. Short series otherwise fit their
@@ -33,25 +36,45 @@ pub struct Prior {
     pub trend: f64,
 }
 
-/// Searches from the best of a few smoothing levels; `None` if the likelihood is finite at none of them.
+/// Shares of the level's smoothing where the trend's begins, the usual one first. A trend that follows its series closely is
+/// an optimum of its own: at a small share the likelihood is so flat that no search leaves it.
+const TREND_SHARES: [f64; 4] = [USUAL_SHARE, 0.5, 0.95, 0.01];
+/// The same of the season's smoothing, of what the level leaves.
+const SEASON_SHARES: [f64; 2] = [USUAL_SHARE, 0.6];
+const USUAL_SHARE: f64 = 0.1;
+
+/// Searches from the best of a few places; `None` if the likelihood is finite at none of them.
 pub fn fit(ets: &Ets, y: &[f64], prior: Option<Prior>, budget: &mut Budget) -> Option<Found> {
     let mut problem = Problem::new(ets, y, prior);
-    let mut starts: Vec<(f64, Vec<f64>)> = [0.1, 0.35, 0.8]
-        .iter()
-        .filter_map(|&alpha| {
-            let x = problem.origin(alpha);
-            problem.value(&x, budget).map(|f| (f, x))
-        })
-        .collect();
-    starts.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut begin = problem.starts((USUAL_SHARE, USUAL_SHARE), 2, budget);
+    if problem.prior.is_empty() {
+        // A prior draws towards the usual shares; without one each of the others has its chance.
+        let trend = ets.trend != Component::None;
+        let season = ets.seasonal != Component::None;
+        for share in TREND_SHARES.into_iter().filter(|s| trend && *s != USUAL_SHARE) {
+            begin.extend(problem.starts((share, USUAL_SHARE), 1, budget));
+        }
+        for share in SEASON_SHARES.into_iter().filter(|s| season && *s != USUAL_SHARE) {
+            begin.extend(problem.starts((USUAL_SHARE, share), 1, budget));
+        }
+    }
     let mut best: Option<(f64, Vec<f64>)> = None;
-    for (f, x) in starts.into_iter().take(2) {
+    for (f, x) in begin {
         let found = minimise(&mut problem, f, x, budget);
         if best.as_ref().is_none_or(|b| found.0 < b.0) {
             best = Some(found);
         }
     }
-    let (_, x) = best?;
+    let (value, mut x) = best?;
+    if problem.prior.is_empty()
+        && let Some(inside) = problem.inside(&x)
+        && let Some(f) = problem.value(&inside, budget)
+    {
+        let found = minimise(&mut problem, f, inside, budget);
+        if found.0 < value {
+            x = found.1;
+        }
+    }
     let (constants, mut states) = problem.decode(&x);
     let pass = recursion::run(ets, &constants, &mut states, y, None)?;
     Some((constants, states, evaluation(&pass)))
@@ -86,19 +109,46 @@ impl<'a> Problem<'a> {
         Problem { ets: *ets, y, start, trace: Vec::new(), states, floor, prior }
     }
 
-    fn origin(&self, alpha: f64) -> Vec<f64> {
+    /// The best `count` of a few smoothing levels, with these shares of trend and season, and the objective there.
+    fn starts(&mut self, shares: (f64, f64), count: usize, budget: &mut Budget) -> Vec<(f64, Vec<f64>)> {
+        let mut found: Vec<(f64, Vec<f64>)> = [0.1, 0.35, 0.8]
+            .iter()
+            .filter_map(|&alpha| {
+                let x = self.origin(alpha, shares);
+                self.value(&x, budget).map(|f| (f, x))
+            })
+            .collect();
+        found.sort_by(|a, b| a.0.total_cmp(&b.0));
+        found.truncate(count);
+        found
+    }
+
+    fn origin(&self, alpha: f64, (trend, season): (f64, f64)) -> Vec<f64> {
         let mut x = vec![unsquash(alpha, ALPHA)];
         if self.ets.trend != Component::None {
-            x.push(unsquash(0.1, (0.0, 1.0)));
+            x.push(unsquash(trend, (0.0, 1.0)));
         }
         if self.ets.damped {
             x.push(unsquash(0.96, PHI));
         }
         if self.ets.seasonal != Component::None {
-            x.push(unsquash(0.1, (0.0, 1.0)));
+            x.push(unsquash(season, (0.0, 1.0)));
         }
         x.resize(self.ets.free_parameters(), 0.0);
         x
+    }
+
+    /// `x` with the smoothing parameters that ended on a bound just inside it, where there is one: on a bound the slope
+    /// vanishes, and a search that came upon one of them too early stops there.
+    fn inside(&self, x: &[f64]) -> Option<Vec<f64>> {
+        let trend = usize::from(self.ets.trend != Component::None);
+        let season = usize::from(self.ets.seasonal != Component::None);
+        let smoothing = 1 + trend + usize::from(self.ets.damped) + season;
+        if x[..smoothing].iter().all(|v| v.abs() < BOUND) {
+            return None;
+        }
+        let moved = |(i, v): (usize, &f64)| if i < smoothing { v.clamp(-INSIDE, INSIDE) } else { *v };
+        Some(x.iter().enumerate().map(moved).collect())
     }
 
     /// Units of the coordinates of growth and season.

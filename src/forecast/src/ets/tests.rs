@@ -51,3 +51,24 @@ fn a_budget_that_runs_out_is_said_and_still_gives_a_forecast() {
     assert!(budget.exhausted && fitted.summary().budget_exhausted);
     assert!(fitted.forecast(3, 0.95).iter().all(|s| s.lower < s.mean && s.mean < s.upper));
 }
+
+/// A wave with a little noise, which a trend that moves with every error follows closely. Log-likelihoods are those that
+/// statsmodels 0.14 finds.
+#[test]
+fn a_trend_that_follows_closely_is_found_where_a_slow_one_is_an_optimum_too() {
+    let noise = |t: usize| ((t * 7919) % 101) as f64 / 101.0 - 0.5;
+    let wave = |period: f64, n: usize| -> Vec<f64> {
+        let turn = std::f64::consts::TAU / period;
+        (0..n).map(|t| 100.0 + 10.0 * (t as f64 * turn).sin() + 0.6 * noise(t)).collect()
+    };
+    for (error, damped, period, n, known) in [
+        (Error::Additive, false, 13.0, 90, -175.197),
+        (Error::Additive, true, 9.0, 90, -230.114),
+        (Error::Multiplicative, false, 11.0, 120, -271.326),
+    ] {
+        let ets = Ets { error, damped, ..Ets::additive(1) };
+        let summary = ets.fit(&wave(period, n), &mut Budget::default()).unwrap().summary();
+        let loglik = summary.loglik.unwrap();
+        assert!(loglik > known - 0.01, "{}: {loglik}, not {known}: {:?}", ets.name(), summary.params);
+    }
+}
