@@ -45,10 +45,12 @@ pub fn is_seasonal(y: &[f64], m: usize) -> bool {
         return false;
     }
     let known: Vec<f64> = y.iter().copied().filter(|v| v.is_finite()).collect();
-    let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
-    let centred: Vec<f64> = y.iter().map(|v| if v.is_finite() { v - mean } else { 0.0 }).collect();
+    // From the first value, so that a season on a high level is not lost to the rounding of the mean.
+    let first = known.first().copied().unwrap_or(0.0);
+    let mean = known.iter().map(|v| v - first).sum::<f64>() / known.len().max(1) as f64;
+    let centred: Vec<f64> = y.iter().map(|v| if v.is_finite() { v - first - mean } else { 0.0 }).collect();
     let variance: f64 = centred.iter().map(|v| v * v).sum();
-    if variance <= 1e-20 * mean * mean * known.len() as f64 || !variance.is_finite() || variance == 0.0 {
+    if variance <= 1e-30 * first * first * known.len() as f64 || !variance.is_finite() || variance == 0.0 {
         return false;
     }
     let correlation =

@@ -147,6 +147,8 @@ struct Problem<'a> {
     whole: Line,
     /// First observation whose error counts.
     from: usize,
+    /// About where the series is: the first value that is known.
+    place: f64,
 }
 
 struct Solved {
@@ -170,7 +172,8 @@ impl<'a> Problem<'a> {
             lines.fill((whole.intercept(), whole.slope()));
         }
         let from = if kind.dynamic && y.len() > 6 { 2 } else { 0 };
-        Problem { kind, y, lines, whole, from }
+        let place = y.iter().copied().find(|v| v.is_finite()).unwrap_or(0.0);
+        Problem { kind, y, lines, whole, from, place }
     }
 
     fn faded(&self, alpha: f64) -> f64 {
@@ -178,14 +181,18 @@ impl<'a> Problem<'a> {
     }
 
     /// Level and weight by least squares for one α.
+    ///
+    /// The unknowns are `ω` and `δ`, with `ℓ_0 = c + δ − ωc` for a value `c` of the series: the model is the same, and what is
+    /// summed is of the size of the errors. Sums of squared levels would hide the errors of a series far from zero.
     fn solve(&self, alpha: f64) -> Solved {
-        let (mut level, mut power) = (0.0, 1.0);
-        // Normal equations of the residual on what multiplies ℓ_0 (d) and ω (x).
+        let place = self.place;
+        let (mut level, mut power) = (place, 1.0);
+        // Normal equations of the residual on what multiplies δ (d) and ω (x).
         let (mut dd, mut dx, mut xx, mut dr, mut xr, mut rr, mut count) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
         let mut d = 1.0;
         for (t, (&v, &(a, b))) in self.y.iter().zip(&self.lines).enumerate() {
             let after = power * (1.0 - alpha);
-            let x = power * a + (1.0 - after) / alpha * b;
+            let x = power * (a - place) + (power - d) * place + (1.0 - after) / alpha * b;
             if v.is_finite() {
                 if t >= self.from {
                     let r = v - level;
@@ -203,9 +210,10 @@ impl<'a> Problem<'a> {
             power = after;
         }
         let with = |weight: f64| {
-            let level = if dd > 0.0 { (dr - weight * dx) / dd } else { 0.0 };
-            let sum = rr + level * level * dd + weight * weight * xx - 2.0 * (level * dr + weight * xr)
-                + 2.0 * level * weight * dx;
+            let off = if dd > 0.0 { (dr - weight * dx) / dd } else { 0.0 };
+            let sum = rr + off * off * dd + weight * weight * xx - 2.0 * (off * dr + weight * xr)
+                + 2.0 * off * weight * dx;
+            let level = place + off - weight * place;
             Solved { level, weight, sum_squares: sum.max(0.0), count }
         };
         if !self.kind.dynamic {
@@ -350,5 +358,27 @@ mod tests {
         }
         assert_eq!((fitted.line, fitted.level, fitted.n), (line, level, 50));
         assert!((fitted.faded - (1.0 - fitted.alpha).powi(50)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_high_level_changes_neither_the_interval_nor_the_season() {
+        let noise = |t: usize| ((t * 7919) % 101) as f64 / 10.0;
+        let season = [6.0, -4.0, 0.0, -2.0];
+        for theta in [Theta::standard(1), Theta::dynamic(1), Theta::standard(4), Theta::dynamic(4)] {
+            let path = |level: f64| {
+                let value = |t: usize| level + noise(t) + if theta.season > 1 { season[t % 4] } else { 0.0 };
+                let y: Vec<f64> = (0..100).map(value).collect();
+                theta.fit(&y, &mut Budget::default()).unwrap().forecast(3, 0.95)
+            };
+            let usual = path(1e6);
+            for level in [1e8, 1e9, 1e10, 1e12] {
+                for (high, usual) in path(level).iter().zip(&usual) {
+                    let ratio = (high.upper - high.lower) / (usual.upper - usual.lower);
+                    let moved = (high.mean - level) - (usual.mean - 1e6);
+                    assert!((ratio - 1.0).abs() < 0.01, "{theta:?} at {level}: width by {ratio}");
+                    assert!(moved.abs() < 0.05, "{theta:?} at {level}: mean by {moved}");
+                }
+            }
+        }
     }
 }

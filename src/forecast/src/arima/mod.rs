@@ -293,8 +293,14 @@ impl Problem {
             }
         }
         let left = series.iter().filter(|v| !v.is_nan()).fold(0.0f64, |m, v| m.max(v.abs()));
-        // What rounding leaves of values of size one after a few differences is nothing.
-        let left = if left < 1e-13 { 0.0 } else { left };
+        // What rounding leaves of values of size one is nothing: every difference doubles it, and a regression on more than a
+        // mean leaves some of its own.
+        let rounding = if columns.len() > usize::from(of.has_mean()) {
+            1e-13
+        } else {
+            4e-15 * f64::from(1 << (of.order.1 + of.seasonal_order.1))
+        };
+        let left = if left < rounding { 0.0 } else { left };
         if left > 0.0 {
             series.iter_mut().for_each(|w| *w /= left);
         }

@@ -31,7 +31,9 @@ pub fn start(ets: &Ets, y: &[f64]) -> Start {
         })
         .collect();
     let (intercept, slope) = line(&head);
-    let unit = median(head.windows(2).map(|w| (w[1].1 - w[0].1).abs())).max(1e-8);
+    // A change that rounding could make says nothing; a small one on a high level does.
+    let change = median(head.windows(2).map(|w| (w[1].1 - w[0].1).abs()));
+    let unit = if change > 1e-14 { change } else { 1e-8 };
     let mut growth = 0.0;
     let mut level = median(head.iter().map(|h| h.1));
     match ets.trend {

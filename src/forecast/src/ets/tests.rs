@@ -72,3 +72,21 @@ fn a_trend_that_follows_closely_is_found_where_a_slow_one_is_an_optimum_too() {
         assert!(loglik > known - 0.01, "{}: {loglik}, not {known}: {:?}", ets.name(), summary.params);
     }
 }
+
+#[test]
+fn intervals_of_relative_errors_do_not_shrink_on_a_high_level() {
+    let noise = |t: usize| ((t * 7919) % 101) as f64 / 10.0;
+    for trend in [Component::None, Component::Additive] {
+        let ets = Ets { error: Error::Multiplicative, trend, damped: false, ..Ets::additive(1) };
+        let width = |level: f64| {
+            let y: Vec<f64> = (0..100).map(|t| level + noise(t)).collect();
+            let step = ets.fit(&y, &mut Budget::default()).unwrap().forecast(5, 0.95)[4];
+            step.upper - step.lower
+        };
+        let usual = width(1e6);
+        for level in [1e9, 1e10, 1e12] {
+            let ratio = width(level) / usual;
+            assert!((ratio - 1.0).abs() < 0.01, "{} at {level}: {ratio}", ets.name());
+        }
+    }
+}

@@ -54,7 +54,9 @@ fn relative(fitted: &FittedEts, level: f64, out: &mut [Step]) {
     let multiplicative_season = fitted.ets.seasonal == Component::Multiplicative;
     let (phi, sigma2) = (fitted.constants.phi, fitted.sigma2);
     let m = fitted.ets.season_len().max(1);
-    // Squared responses c_j², and θ_h, the second moment of the forecast without the next error.
+    // Squared responses c_j², and θ_h, the second moment of the forecast without the next error. The variance is what the
+    // second moment has above the squared mean, and kept apart from it throughout: on a high level a difference of the
+    // two would be lost to rounding.
     let mut responses = Vec::with_capacity(out.len());
     let mut theta = Vec::with_capacity(out.len());
     let (mut power, mut sum_phi) = (1.0, 0.0);
@@ -63,14 +65,15 @@ fn relative(fitted: &FittedEts, level: f64, out: &mut [Step]) {
         let (mean, season) = means.next_parts();
         let base = if multiplicative_season { mean / season } else { mean };
         let past: f64 = responses.iter().zip(theta.iter().rev()).map(|(c, t): (&f64, &f64)| c * t).sum();
-        let now = base * base + sigma2 * past;
-        theta.push(now);
-        let mut second = now * (1.0 + sigma2);
+        let above = sigma2 * past;
+        theta.push(base * base + above);
+        let mut log_growth = sigma2.ln_1p();
         if multiplicative_season {
             let gamma = fitted.constants.gamma;
-            second *= (1.0 + gamma * gamma * sigma2).powi((i / m) as i32);
+            log_growth += (i / m) as f64 * (gamma * gamma * sigma2).ln_1p();
         }
-        let mut variance = (second - base * base).max(0.0);
+        let growth = log_growth.exp_m1();
+        let mut variance = base * base * growth + above * (1.0 + growth);
         if multiplicative_season {
             variance *= season * season;
         }
