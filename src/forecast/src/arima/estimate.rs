@@ -3,7 +3,7 @@
 use super::likelihood::{Columns, Evaluation, Workspace};
 use super::polynomial::Sparse;
 use super::shape::Shape;
-use super::starts::{apart, is_stationary, probes, starts};
+use super::starts::{apart, is_stationary, probes, scattered, starts};
 use crate::optimize::{Minimum, Stop, bfgs, bfgs_while};
 use crate::{Budget, FitError};
 
@@ -12,6 +12,10 @@ const SEARCHES: usize = 3;
 /// Searches begun from places around the best end, and how much worse such a place may be, in log-likelihood.
 const PROBES: usize = 4;
 const WORTH: f64 = 6.0;
+/// Where there is reason to expect more optima than the usual two or three: places scattered over all parameters, so many
+/// for each, and searches begun from the best of them.
+const SCATTERED: usize = 12;
+const AGAIN: usize = 4;
 /// A point as near as [`SAME`] to an end and no more than this above it, in log-likelihood, is on its way there.
 const NEAR: f64 = 0.05;
 /// Partial autocorrelations nearer than this lead to the same optimum.
@@ -153,6 +157,17 @@ pub(crate) fn estimate(
         budget.evaluations = budget.evaluations.saturating_sub(places.len() as u64);
         search(&mut objective, places, probed, WORTH, &mut ends, budget);
     }
+    // Two mixed polynomials of order two, five parameters, or gaps: on such likelihoods the searches above were seen to end
+    // up to nine below the best.
+    let many = shape.p.min(shape.q) > 1 || shape.count() > 4 || (of.observed < of.len() && shape.count() > 1);
+    if effort == Effort::Full && !long && many && !ends.is_empty() {
+        let places = scattered(shape, &ends[0].x, SCATTERED * shape.count())
+            .into_iter()
+            .map(|x| Minimum { value: objective.exact(&x), x, inverse: Vec::new() })
+            .collect::<Vec<_>>();
+        budget.evaluations = budget.evaluations.saturating_sub(places.len() as u64);
+        search(&mut objective, places, AGAIN, f64::INFINITY, &mut ends, budget);
+    }
     let best = ends.into_iter().next().ok_or_else(|| failed("the likelihood is not finite at any start"))?;
     let best = if effort == Effort::Full && !budget.exhausted {
         let finish = eased(if long { FINISH } else { POLISH }, of.len());
@@ -268,5 +283,20 @@ fn standard_errors(
     match crate::regression::solve_positive(&hessian, &vec![0.0; k]) {
         Some(solved) => solved.inverse_diagonal.iter().map(|v| v.sqrt()).collect(),
         None => nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::arima::Arima;
+    use crate::{Budget, Fit, Predict};
+
+    /// The log-likelihoods are the best that statsmodels 0.14 finds.
+    #[test]
+    fn mixed_models_of_higher_order_end_in_the_best_of_their_optima() {
+        let y: Vec<f64> = crate::ets::tests::AIR.iter().map(|v| v.ln()).collect();
+        let model = Arima::new(2, 0, 2).seasonal(1, 0, 1, 12);
+        let found = model.fit(&y, &mut Budget::default()).unwrap().summary();
+        assert!(found.loglik.unwrap() > 254.19, "{found:?}");
     }
 }

@@ -79,6 +79,27 @@ pub(crate) fn probes(shape: &Shape, best: &[f64]) -> Vec<Vec<f64>> {
     places
 }
 
+/// `count` places scattered evenly over the partial autocorrelations (the additive recurrence on square roots of primes of
+/// Richtmyer 1951), unconstrained: in turn of all parameters, and of the ordinary or the seasonal ones alone with the others
+/// as in `best`.
+pub(crate) fn scattered(shape: &Shape, best: &[f64], count: usize) -> Vec<Vec<f64>> {
+    const PRIMES: [f64; 12] = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23.0, 29.0, 31.0, 37.0];
+    const WIDEST: f64 = 0.95;
+    let ordinary = usize::from(shape.p) + usize::from(shape.q);
+    let place = |n: usize| {
+        best.iter().enumerate().map(move |(i, &at)| {
+            let kept = match n % 3 {
+                0 => false,
+                1 => i >= ordinary,
+                _ => ordinary < best.len() && i < ordinary,
+            };
+            let part = ((n + 1) as f64 * PRIMES[i % PRIMES.len()].sqrt() + i as f64 * 0.137).fract();
+            if kept { at } else { f64::atanh(WIDEST * (2.0 * part - 1.0)) }
+        })
+    };
+    (0..count).map(|n| place(n).collect()).collect()
+}
+
 /// The series with missing values at its mean.
 fn filled(series: &[f64]) -> Vec<f64> {
     let (sum, n) = series.iter().filter(|v| !v.is_nan()).fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));

@@ -178,4 +178,4 @@ pub(crate) fn series_scale(y: &[f64]) -> f64 {
 type Found = (Constants, States, search::Evaluation);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
