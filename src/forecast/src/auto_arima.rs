@@ -272,7 +272,7 @@ impl<'a> Search<'a> {
             Ok(found) if self.far_from_circle(best.orders, &found.natural) => found,
             _ => best.found,
         };
-        Ok(FittedArima::assemble(&model, shape, found, self.y, &[], budget.exhausted))
+        FittedArima::assemble(&model, shape, found, self.y, &[], budget.exhausted).finite(self.y)
     }
 }
 

@@ -299,4 +299,13 @@ mod tests {
         let found = model.fit(&y, &mut Budget::default()).unwrap().summary();
         assert!(found.loglik.unwrap() > 254.19, "{found:?}");
     }
+
+    /// Its differences are of alternating signs and beyond the largest double.
+    #[test]
+    fn a_path_that_is_no_number_is_an_error_and_not_zero() {
+        let y: Vec<f64> = (0..60).map(|t| if t % 2 == 0 { 1.7e308 } else { -1.7e308 }).collect();
+        let model = Arima::new(1, 1, 1).seasonal(1, 1, 1, 12);
+        let error = model.fit(&y, &mut Budget::default()).unwrap_err().to_string();
+        assert!(error.contains("rescale"), "{error}");
+    }
 }

@@ -5,7 +5,7 @@ use super::polynomial::{Sparse, product};
 use super::shape::Shape;
 use super::{Arima, Found};
 use crate::quantile::{interval_z, ordered_step};
-use crate::{Predict, Step, Summary};
+use crate::{FitError, Predict, Step, Summary};
 use serde::{Deserialize, Serialize};
 
 /// A fitted ARIMA model. [`Predict::update`] is the exact next step of its Kalman filter, missing values included.
@@ -66,6 +66,17 @@ impl FittedArima {
         };
         fitted.run(y, regressors, |_, _, _| ());
         fitted
+    }
+
+    /// The model, where its forecasts of `y` are numbers: near the largest double, sums of what it remembers are none, and
+    /// a path of zeros would look like a forecast.
+    pub(crate) fn finite(self, y: &[f64]) -> Result<Self, FitError> {
+        let known = self.levels.forecasts(Levels::dimension(&self.shape));
+        if y.iter().all(|v| !(v.abs() > HUGE)) || known.iter().all(|v| v.is_finite()) {
+            return Ok(self);
+        }
+        let reason = "its forecasts are no finite numbers: rescale the series".into();
+        Err(FitError::Numerical { family: "ARIMA", reason })
     }
 
     /// Puts the filter through a history from its start, telling each value its forecast and the standard deviation of it.
@@ -225,6 +236,8 @@ impl FittedArima {
     }
 }
 
+/// Values beyond this may add up to what is no double.
+const HUGE: f64 = 1e290;
 /// Longest horizon whose forecast allocates nothing.
 const SMALL: usize = 64;
 
