@@ -297,8 +297,15 @@ impl Spec {
             Spec::Arima(arima) => {
                 arima.shape()?;
             }
-            Spec::Garch { p, q, .. } if *q == 0 && *p == 0 || p.max(q) > &10 => {
-                return Err(refuse(format!("{self}: give at least one order above 0 and none above 10")));
+            Spec::Garch { p, q, .. } if *p == 0 || p.max(q) > &10 => {
+                return Err(refuse(format!(
+                    "{self}: the first order, of squared errors, must be above 0, and none above 10"
+                )));
+            }
+            Spec::Mstl { seasons, .. }
+                if seasons.iter().enumerate().any(|(i, m)| *m < 2 || seasons[..i].contains(m)) =>
+            {
+                return Err(refuse(format!("{self}: seasons must be at least 2 and differ")));
             }
             _ => {}
         }

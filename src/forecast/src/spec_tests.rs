@@ -45,6 +45,10 @@ fn what_no_model_has_is_refused_in_words() {
         "ARIMA(1,9,1)",
         "ETS(N,N,N)",
         "Theta)3",
+        "GARCH(0,1)",
+        "MSTL(0)",
+        "MSTL(1)",
+        "MSTL(12,12)",
     ] {
         let said = text.parse::<Spec>().unwrap_err().to_string();
         assert!(said.len() > 20, "{text}: {said}");
