@@ -6,13 +6,13 @@ mod pace;
 
 use crate::cli::{ConfigOptions, GenerateOptions};
 use crate::load_settings;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use events::Maker;
 use futures::{SinkExt, StreamExt};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tidecast_kafka::{Cluster, Ingest, Publishing};
 use tidecast_ports::EventIngest;
@@ -30,6 +30,29 @@ struct Progress {
     sent: AtomicU64,
     acknowledged: AtomicU64,
     refused: AtomicU64,
+    /// Why the first of them was.
+    reason: OnceLock<String>,
+}
+
+impl Progress {
+    /// Of events that were sent and refused or never acknowledged: why, as far as is known.
+    fn refuse(&self, count: u64, why: impl FnOnce() -> String) {
+        if count > 0 {
+            self.refused.fetch_add(count, Relaxed);
+            self.reason.get_or_init(why);
+        }
+    }
+
+    /// A run none of whose events arrived has failed; one that lost some says why.
+    fn verdict(&self) -> anyhow::Result<()> {
+        let Some(reason) = self.reason.get() else { return Ok(()) };
+        let (sent, refused) = (self.sent.load(Relaxed), self.refused.load(Relaxed));
+        if self.acknowledged.load(Relaxed) == 0 {
+            bail!("none of {sent} events was acknowledged: {reason}");
+        }
+        eprintln!("tidecast: {refused} of {sent} events were refused: {reason}");
+        Ok(())
+    }
 }
 
 /// Runs the generator.
@@ -78,14 +101,16 @@ pub async fn to_kafka(options: &GenerateOptions, report: bool) -> anyhow::Result
             Bytes::from(event)
         });
         let (checked, acknowledged) = ingest.ingest_batch(events.collect(), (now * 1e3) as i64);
-        let refused = checked.iter().filter(|check| check.is_err()).count() as u64;
+        let mut rejections = checked.iter().filter_map(|check| check.as_ref().err());
+        let first = rejections.next();
+        let refused = first.map_or(0, |_| 1 + rejections.count() as u64);
         progress.sent.fetch_add(count, Relaxed);
-        progress.refused.fetch_add(refused, Relaxed);
+        progress.refuse(refused, || first.map_or_else(String::new, ToString::to_string));
         let progress = progress.clone();
         waiting.spawn(async move {
             match acknowledged.await {
                 Ok(()) => drop(progress.acknowledged.fetch_add(count - refused, Relaxed)),
-                Err(_) => drop(progress.refused.fetch_add(count - refused, Relaxed)),
+                Err(error) => progress.refuse(count - refused, || error.to_string()),
             }
         });
         // A bounded number of batches wait for Kafka; the pace falls behind and catches up later.
@@ -96,7 +121,7 @@ pub async fn to_kafka(options: &GenerateOptions, report: bool) -> anyhow::Result
     .await?;
     while waiting.join_next().await.is_some() {}
     finish(reporting, &progress, report);
-    Ok(())
+    if report { progress.verdict() } else { Ok(()) }
 }
 
 /// Calls `send` with as many events as are due, at most [`BATCH`] at a time, until the run is over.
@@ -255,5 +280,25 @@ fn finish(reporting: Option<tokio::task::JoinHandle<()>>, progress: &Progress, r
             progress.acknowledged.load(Relaxed),
             progress.refused.load(Relaxed)
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_delivered_nothing_fails_with_the_reason_and_one_that_lost_some_does_not() {
+        let progress = Progress::default();
+        assert!(progress.verdict().is_ok(), "nothing was due");
+        progress.sent.fetch_add(10, Relaxed);
+        progress.refuse(0, || "nothing was refused".into());
+        assert!(progress.verdict().is_ok());
+        progress.refuse(7, || "the broker is away".into());
+        progress.refuse(3, || "later".into());
+        let error = progress.verdict().unwrap_err().to_string();
+        assert!(error.contains("none of 10") && error.contains("the broker is away"), "{error}");
+        progress.acknowledged.fetch_add(1, Relaxed);
+        assert!(progress.verdict().is_ok());
     }
 }
