@@ -14,6 +14,8 @@ pub struct Maker {
     drift: Vec<f32>,
 }
 
+/// Events of a source in one of its days, whatever the clock says: the values are the seed's alone.
+const DAY: u64 = 1_440;
 /// Sources whose wandering is remembered; those past it share.
 const REMEMBERED: u32 = 100_000;
 
@@ -55,13 +57,14 @@ impl Maker {
     /// Appends the next event, of time `now_s` (epoch seconds). Returns the length of its source's name, which begins
     /// at byte 11.
     pub fn write(&mut self, now_s: f64, out: &mut Vec<u8>) {
-        let number = (self.next % u64::from(self.sources)) as u32;
+        let (round, number) =
+            (self.next / u64::from(self.sources), (self.next % u64::from(self.sources)) as u32);
         self.next += 1;
         let (noise, step) = (self.normal(), self.normal());
         let drift = &mut self.drift[(number % REMEMBERED) as usize];
         *drift = *drift * 0.99 + step as f32 * 0.3;
         let level = 20.0 + f64::from(number % 37) + f64::from(*drift);
-        let day = (now_s / 86_400.0 * std::f64::consts::TAU).sin() * 5.0;
+        let day = ((round % DAY) as f64 / DAY as f64 * std::f64::consts::TAU).sin() * 5.0;
         // Now and then something odd, for the anomaly scores to find.
         let odd = if self.random().is_multiple_of(5_000) { 40.0 } else { 0.0 };
         let value = level + day + noise + odd;
@@ -83,6 +86,20 @@ impl Maker {
 #[cfg(test)]
 mod tests {
     use super::Maker;
+
+    #[test]
+    fn values_are_the_seeds_whenever_they_are_made() {
+        let (mut one, mut two) = (Maker::new(5, 7, "r".into()), Maker::new(5, 7, "r".into()));
+        for at in 0..1_000 {
+            let value = |maker: &mut Maker, now_s: f64| {
+                let mut out = Vec::new();
+                maker.write(now_s, &mut out);
+                let event: serde_json::Value = serde_json::from_slice(&out).expect("is JSON");
+                event["data"]["value"].clone()
+            };
+            assert_eq!(value(&mut one, 1.7e9 + f64::from(at)), value(&mut two, 1.7e9 + 20_000.0), "{at}");
+        }
+    }
 
     #[test]
     fn the_same_seed_makes_the_same_valid_events() {
