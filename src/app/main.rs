@@ -67,7 +67,7 @@ fn dispatch(command: cli::Command) -> anyhow::Result<ExitCode> {
         cli::Command::Rules { command } => remote::rules(&command),
         cli::Command::Generate(options) => generate::run(&options),
         cli::Command::Completions { shell } => {
-            cli::completions(shell);
+            cli::completions(shell)?;
             Ok(ExitCode::SUCCESS)
         }
     }

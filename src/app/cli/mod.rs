@@ -7,6 +7,7 @@ pub use remote::{RemoteOptions, ReplayOptions, RulesCommand};
 pub use series::{BacktestOptions, DetectOptions, ForecastOptions, Format};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -156,10 +157,10 @@ pub struct GenerateOptions {
     #[arg(long, value_name = "HOST:PORT")]
     pub kafka: Option<String>,
     /// Topic, with --kafka
-    #[arg(long, default_value = "analytics-events")]
+    #[arg(long, default_value = "analytics-events", value_parser = topic)]
     pub topic: String,
     /// Events a second
-    #[arg(long, default_value_t = 1_000.0)]
+    #[arg(long, default_value_t = 1_000.0, value_parser = positive, allow_negative_numbers = true)]
     pub rate: f64,
     /// Sources
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
@@ -168,7 +169,7 @@ pub struct GenerateOptions {
     #[arg(long, value_enum, default_value_t = Pattern::Steady)]
     pub pattern: Pattern,
     /// Seconds; until interrupted when absent
-    #[arg(long)]
+    #[arg(long, value_parser = positive, allow_negative_numbers = true)]
     pub duration: Option<f64>,
     /// WebSocket connections
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -181,9 +182,32 @@ pub struct GenerateOptions {
     pub token: Option<String>,
 }
 
-/// Prints a completion script.
-pub fn completions(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "tidecast", &mut std::io::stdout());
+/// Prints a completion script. It is made first: its maker takes an output that fails for a fault of the program, and here
+/// it may be a closed pipe or a full disk.
+pub fn completions(shell: clap_complete::Shell) -> std::io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tidecast", &mut script);
+    let mut out = std::io::stdout().lock();
+    out.write_all(&script)?;
+    out.flush()
+}
+
+/// A number of events or seconds: above 0 and finite.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err("a number above 0, e.g. 10".to_owned()),
+    }
+}
+
+/// A name that Kafka takes for a topic.
+fn topic(text: &str) -> Result<String, String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if (1..=249).contains(&text.len()) && text.chars().all(legal) && text != "." && text != ".." {
+        Ok(text.to_owned())
+    } else {
+        Err("a topic has 1 to 249 letters, digits, dots, underscores and hyphens".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +217,29 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn generate_refuses_rates_times_and_topics_that_are_none() {
+        let with = |more: &[&str]| {
+            Cli::try_parse_from([&["tidecast", "generate", "--kafka", "a:1"], more].concat())
+                .map_err(|e| e.to_string())
+        };
+        for (option, wrong) in [
+            ("--rate", "nan"),
+            ("--rate", "inf"),
+            ("--rate", "0"),
+            ("--rate", "-5"),
+            ("--duration", "-1"),
+            ("--duration", "0"),
+            ("--duration", "nan"),
+            ("--topic", "bad topic!"),
+            ("--topic", ""),
+        ] {
+            let error = with(&[option, wrong]).unwrap_err();
+            assert!(error.contains(option), "{error}");
+        }
+        assert!(with(&["--rate", "0.5", "--duration", "1e3", "--topic", "a.b_c-9"]).is_ok());
     }
 
     #[test]
