@@ -27,8 +27,8 @@ pub fn run(options: &DetectOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the columns are, by the header.
-fn header(options: &DetectOptions, records: &mut Records) -> anyhow::Result<(usize, usize)> {
+/// Where the columns of times and values are, by the header, and how many columns there are.
+fn header(options: &DetectOptions, records: &mut Records) -> anyhow::Result<(usize, usize, usize)> {
     let mut record = Record::default();
     loop {
         if !records.read(&mut record)? {
@@ -39,7 +39,7 @@ fn header(options: &DetectOptions, records: &mut Records) -> anyhow::Result<(usi
         }
     }
     let find = |name: &str, option: &str| {
-        record.position(name).with_context(|| {
+        record.position(name)?.with_context(|| {
             let names: Vec<String> = record.cells().take(12).map(|cell| cell.trim().to_owned()).collect();
             format!(
                 "no column {name:?} in the first line, which has {:?}: name it with {option}",
@@ -47,12 +47,12 @@ fn header(options: &DetectOptions, records: &mut Records) -> anyhow::Result<(usi
             )
         })
     };
-    Ok((find(&options.timestamp, "--timestamp")?, find(&options.value, "--value")?))
+    Ok((find(&options.timestamp, "--timestamp")?, find(&options.value, "--value")?, record.width()))
 }
 
 /// Writes every row with its score; the number of rows that have one.
 fn score(options: &DetectOptions, records: &mut Records, out: &mut impl Write) -> anyhow::Result<usize> {
-    let (time_at, value_at) = header(options, records)?;
+    let (time_at, value_at, width) = header(options, records)?;
     let mut detector = options.season.map_or_else(Detector::new, |s| Detector::with_season(s as usize));
     let bar = crate::workers::rows("scoring");
     let mut table: Vec<Vec<String>> = Vec::new();
@@ -60,15 +60,26 @@ fn score(options: &DetectOptions, records: &mut Records, out: &mut impl Write) -
     if options.format == Format::Csv {
         writeln!(out, "{}", heads.join(","))?;
     }
-    let (mut rows, mut scored) = (0_usize, 0_usize);
+    let (mut rows, mut scored, mut skipped) = (0_usize, 0_usize, 0_usize);
+    let mut unusable: Option<(u64, String)> = None;
     let mut record = Record::default();
     while records.read(&mut record)? {
         if record.is_blank() {
             continue;
         }
+        if let Err(error) = record.check_width(width) {
+            // Rows before it were scored, and whoever waits for them has them.
+            bar.suspend(|| columns(out, &table))?;
+            out.flush()?;
+            return Err(error);
+        }
         let (timestamp, text) = (record.cell(time_at), record.cell(value_at));
-        // What is no number is no value: a stream goes on.
+        // What is no number is no value: a stream goes on, and the end says how many there were.
         let value = number(&text).ok().filter(|v| v.is_finite());
+        if value.is_none() && !number(&text).is_ok_and(f64::is_nan) {
+            unusable.get_or_insert_with(|| (record.line(), text.trim().chars().take(40).collect::<String>()));
+            skipped += 1;
+        }
         let time = Stamp::parse(&timestamp).map(|stamp| stamp.value());
         let score =
             detector.observe(time, value.unwrap_or(f64::NAN)).map(|score| (score * 1e6).round() / 1e6);
@@ -112,6 +123,11 @@ fn score(options: &DetectOptions, records: &mut Records, out: &mut impl Write) -
     }
     bar.suspend(|| columns(out, &table))?;
     bar.finish_and_clear();
+    if let Some((line, text)) = unusable.filter(|_| scored > 0) {
+        eprintln!(
+            "tidecast: {skipped} of {rows} rows have no score: {text:?} in line {line} is no finite number"
+        );
+    }
     Ok(scored)
 }
 
@@ -132,11 +148,21 @@ mod tests {
     #[test]
     fn rows_keep_their_text_and_a_row_without_a_value_has_no_score() {
         let text =
-            "host,value,timestamp\r\na, 1.50,2014-04-01 00:00:00\r\na,,\"1, April\"\r\na,abc,\r\nb\r\n";
+            "host,value,timestamp\r\na, 1.50,2014-04-01 00:00:00\r\na,,\"1, April\"\r\na,abc,\r\nb,,\r\n";
         assert_eq!(
             scored(text, &[]).unwrap(),
             "timestamp,value,anomaly_score,is_anomaly\n2014-04-01 00:00:00, 1.50,0.000000,false\n\"1, April\",,,false\n,abc,,false\n,,,false\n"
         );
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_the_header_and_columns_named_twice_are_refused() {
+        let error = |text: &str| scored(text, &[]).unwrap_err().to_string();
+        assert!(
+            error("timestamp,value\n1,5\n2,1,5\n").contains("line 3: 3 cells where the first line has 2")
+        );
+        assert!(error("timestamp,value\n1\n").contains("line 2: 1 cells"));
+        assert!(error("timestamp,value,value\n1,2,3\n").contains("two columns are named \"value\""));
     }
 
     #[test]

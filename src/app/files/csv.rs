@@ -159,10 +159,40 @@ impl Record {
         (0..self.len()).map(|at| self.cell(at))
     }
 
-    /// Where a column is, by the name in a header: as written, or else whatever its case.
-    pub fn position(&self, name: &str) -> Option<usize> {
-        let exact = self.cells().position(|cell| cell.trim() == name);
-        exact.or_else(|| self.cells().position(|cell| cell.trim().eq_ignore_ascii_case(name)))
+    /// Where a column is, by the name in a header: as written, or else whatever its case. Two of the same name are an
+    /// error, for nobody can tell which is meant.
+    pub fn position(&self, name: &str) -> anyhow::Result<Option<usize>> {
+        let the_one = |is: &dyn Fn(&str) -> bool| {
+            let mut places = self.cells().enumerate().filter(|(_, cell)| is(cell.trim())).map(|(at, _)| at);
+            match (places.next(), places.next()) {
+                (Some(_), Some(_)) => {
+                    bail!("line {}: two columns are named {name:?}: rename one of them", self.line)
+                }
+                (first, _) => Ok(first),
+            }
+        };
+        match the_one(&|cell| cell == name)? {
+            None => the_one(&|cell| cell.eq_ignore_ascii_case(name)),
+            found => Ok(found),
+        }
+    }
+
+    /// How many columns a header names; empty cells at its end are none.
+    pub fn width(&self) -> usize {
+        (0..self.len()).rev().find(|at| !self.cell(*at).trim().is_empty()).map_or(0, |at| at + 1)
+    }
+
+    /// An error for a row with fewer cells than the header has names, or with something beyond them: it is a number with a
+    /// decimal comma or a text without its quotes, and what stands in the other columns is not what they are named.
+    pub fn check_width(&self, width: usize) -> anyhow::Result<()> {
+        if self.len() < width || self.width() > width {
+            let cells = if self.len() < width { self.len() } else { self.width() };
+            bail!(
+                "line {}: {cells} cells where the first line has {width}: quote a cell that has a comma in it",
+                self.line
+            );
+        }
+        Ok(())
     }
 }
 

@@ -86,7 +86,8 @@ fn column(mut records: Records, mut record: Record, name: String) -> anyhow::Res
 }
 
 fn long(mut records: Records, mut record: Record, name: String) -> anyhow::Result<Vec<Series>> {
-    let (id, ds, y) = (record.position("unique_id"), record.position("ds"), record.position("y"));
+    let (id, ds, y) = (record.position("unique_id")?, record.position("ds")?, record.position("y")?);
+    let width = record.width();
     let Some(y) = y else {
         let names: Vec<String> = record.cells().take(8).map(|cell| cell.trim().to_owned()).collect();
         bail!(
@@ -100,6 +101,7 @@ fn long(mut records: Records, mut record: Record, name: String) -> anyhow::Resul
         if record.is_blank() {
             continue;
         }
+        record.check_width(width)?;
         let cell = id.map(|at| record.cell(at));
         let key = cell.as_deref().map_or(name.as_str(), str::trim);
         let at = match index.get(key) {
@@ -130,6 +132,11 @@ impl Rows {
         }
         let line = record.line();
         match number(&record.cell(y)) {
+            Ok(value) if value.is_infinite() => {
+                return self.fault = Some(format!(
+                    "line {line}: y is infinite or beyond 1.8e308: leave the cell empty if the value is missing"
+                ));
+            }
             Ok(value) => self.values.push(value),
             Err(why) => return self.fault = Some(format!("line {line}: y {why}")),
         }
@@ -245,9 +252,31 @@ mod tests {
     }
 
     #[test]
-    fn short_lines_have_empty_cells() {
-        let series = parsed("unique_id,ds,y\na,1\na,2,5,extra,cells\n");
-        assert_eq!(values(&series[0]), [-1.0, 5.0]);
+    fn rows_that_do_not_fit_the_header_are_refused_with_their_line() {
+        assert!(refused("ds,y\n2020-01-01,1,5\n").contains("line 2: 3 cells where the first line has 2"));
+        assert!(
+            refused("unique_id,ds,y\na,1,2\na,2\n").contains("line 3: 2 cells where the first line has 3")
+        );
+        // Empty cells behind the last column are what spreadsheets leave.
+        assert_eq!(values(&parsed("unique_id,ds,y,,\na,1,4\na,2,5,,,,\n")[0]), [4.0, 5.0]);
+    }
+
+    #[test]
+    fn a_column_that_is_named_twice_is_refused() {
+        for header in ["ds,y,y", "ds,Y,y ,Y,y", "ds,ds,y", "ds,Y,Y"] {
+            let text: &'static str = format!("{header}\n1,2,3\n").leak();
+            assert!(refused(text).contains("two columns are named"), "{header}");
+        }
+        assert_eq!(values(&parsed("ds,Y,y\n1,2,3\n")[0]), [3.0], "the name as it is written comes first");
+    }
+
+    #[test]
+    fn infinite_values_are_refused_whatever_the_model() {
+        for cell in ["inf", "-Infinity", "1e400"] {
+            let text: &'static str = format!("ds,y\n1,2\n2,{cell}\n").leak();
+            let error = parsed(text)[0].history.as_ref().unwrap_err().clone();
+            assert!(error.contains("line 3") && error.contains("infinite"), "{error}");
+        }
     }
 
     #[test]
