@@ -25,15 +25,25 @@ pub fn run(options: &BacktestOptions) -> anyhow::Result<ExitCode> {
     };
     let series = series::read(&options.file)?;
     let bar = workers::progress(series.len() * models.len(), "");
-    let mut reports = Vec::new();
+    let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for (name, spec) in &models {
         bar.set_message(name.clone());
-        reports.push((name, measure(&backtest, spec, &series, &bar)?));
+        let (report, failed) = measure(&backtest, spec, &series, &bar)?;
+        reports.push((name, report));
+        failures.extend(failed.map(|at| (name, spec, at, report.failed)));
     }
     bar.finish_and_clear();
+    let mut notes: Vec<String> = failures
+        .into_iter()
+        .map(|(name, spec, at, failed)| {
+            let reason = why(&backtest, spec, &series[at]);
+            format!("{name}: {failed} of {} series could not be measured; {reason}", series.len())
+        })
+        .collect();
+    notes.extend(fewer_windows(&backtest, &series));
     let mut out = print::out();
     match options.format {
-        Format::Json => write_json(&mut out, &reports)?,
+        Format::Json => write_json(&mut out, &reports, &notes)?,
         Format::Csv => write_csv(&mut out, &reports)?,
         Format::Table => write_table(&mut out, &reports)?,
     }
@@ -42,10 +52,32 @@ pub fn run(options: &BacktestOptions) -> anyhow::Result<ExitCode> {
         bail!(
             "no model could be measured on any of {} series; {}",
             series.len(),
-            why(&backtest, &models, &series)
+            models.first().map_or_else(String::new, |(_, spec)| why(&backtest, spec, &series[0]))
         );
     }
+    // A table has no place for them; the object has told them.
+    if options.format != Format::Json {
+        notes.iter().for_each(|note| eprintln!("tidecast: {note}"));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be said where series are too short for the windows that were asked for.
+fn fewer_windows(backtest: &Backtest, series: &[Series]) -> Option<String> {
+    let known = || series.iter().filter_map(|one| one.history.as_ref().ok().map(|h| (one, h.values.len())));
+    // A window needs something before it to learn from.
+    let room = |length: usize| length.saturating_sub(1) / backtest.horizon;
+    let short = || known().filter(|(_, length)| (1..backtest.windows).contains(&room(*length)));
+    let (one, length) = short().next()?;
+    Some(format!(
+        "{} of {} series have fewer windows than --windows {}; {:?}: {length} observations have room for {} of {} steps",
+        short().count(),
+        series.len(),
+        backtest.windows,
+        one.id,
+        room(length),
+        backtest.horizon
+    ))
 }
 
 /// Names as they are typed, and what they mean. Commas inside parentheses belong to a name.
@@ -69,18 +101,22 @@ fn models(list: &str, season: u32) -> anyhow::Result<Vec<(String, Spec)>> {
     Ok(found)
 }
 
+/// Averages over the series, and the place of the first one that could not be measured.
 fn measure(
     backtest: &Backtest,
     spec: &Spec,
     series: &[Series],
     bar: &indicatif::ProgressBar,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<(Report, Option<usize>)> {
     let started = Instant::now();
     let now = || started.elapsed().as_secs_f64();
     let mut total = Tally::default();
-    let mut unusable = 0;
+    let (mut unusable, mut failed) = (0, None);
     let one = |one: &Series| one.history.as_ref().ok().map(|h| backtest.run(spec, &h.values, &now));
-    workers::in_order(series, bar, one, |_, tally| {
+    workers::in_order(series, bar, one, |at, tally| {
+        if tally.as_ref().is_none_or(|tally| tally.report().series == 0) {
+            failed.get_or_insert(at);
+        }
         match tally {
             Some(tally) => total.merge(&tally),
             None => unusable += 1,
@@ -91,13 +127,12 @@ fn measure(
     report.failed += unusable;
     // Of the clock: several series are worked on at once.
     report.seconds = now();
-    Ok(report)
+    Ok((report, failed))
 }
 
-/// Why the first series could not be measured with the first model.
-fn why(backtest: &Backtest, models: &[(String, Spec)], series: &[Series]) -> String {
-    let (Some(first), Some((_, spec))) = (series.first(), models.first()) else { return String::new() };
-    let reason = match &first.history {
+/// Why a series could not be measured with a model.
+fn why(backtest: &Backtest, spec: &Spec, series: &Series) -> String {
+    let reason = match &series.history {
         Err(error) => error.clone(),
         Ok(history) if history.values.len() <= backtest.horizon => {
             format!("{} observations leave none to learn from: shorten --horizon", history.values.len())
@@ -110,10 +145,10 @@ fn why(backtest: &Backtest, models: &[(String, Spec)], series: &[Series]) -> Str
             }
         }
     };
-    format!("{:?}: {reason}", first.id)
+    format!("{:?}: {reason}", series.id)
 }
 
-fn write_json(out: &mut impl Write, reports: &[(&String, Report)]) -> std::io::Result<()> {
+fn write_json(out: &mut impl Write, reports: &[(&String, Report)], notes: &[String]) -> std::io::Result<()> {
     let models: Map<String, Value> = reports
         .iter()
         .map(|(name, r)| {
@@ -124,7 +159,11 @@ fn write_json(out: &mut impl Write, reports: &[(&String, Report)]) -> std::io::R
             ((*name).clone(), report)
         })
         .collect();
-    writeln!(out, "{}", json!({"models": models}))
+    let mut object = json!({"models": models});
+    if !notes.is_empty() {
+        object["notes"] = json!(notes);
+    }
+    writeln!(out, "{object}")
 }
 
 const COLUMNS: [&str; 9] =
@@ -164,6 +203,24 @@ fn write_table(out: &mut impl Write, reports: &[(&String, Report)]) -> std::io::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_that_have_no_room_are_told() {
+        use crate::files::{series::History, timeline::Timeline};
+        let series = |id: &str, length: usize| Series {
+            id: id.to_owned(),
+            history: Ok(History { values: vec![1.0; length], timeline: Timeline::of(&[], length) }),
+        };
+        let with =
+            |windows: usize| Backtest { horizon: 3, season: 1, windows, level: 0.95, conformal: false };
+        let both = [series("long", 200), series("short", 60)];
+        let told = fewer_windows(&with(50), &both).unwrap();
+        assert!(
+            told.contains("1 of 2") && told.contains("\"short\"") && told.contains("room for 19"),
+            "{told}"
+        );
+        assert_eq!(fewer_windows(&with(19), &both), None);
+    }
 
     #[test]
     fn commas_inside_a_model_do_not_divide() {
