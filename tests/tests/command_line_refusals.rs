@@ -21,7 +21,12 @@ fn wrong_usage_is_2_and_names_what_is_allowed() {
         (&["forecast", "air.csv", "--format", "xml"], "json"),
         (&["forecast", "air.csv", "--model", "Theta", "--drift"], "--drift"),
         (&["backtest", "air.csv", "--models", "Theta,Oracle"], "Oracle"),
+        (&["forecast", "air.csv", "--model", "GARCH(0,1)"], "above 0"),
+        (&["forecast", "air.csv", "--model", "MSTL(12,12)"], "differ"),
         (&["backtest", "air.csv", "--windows", "0"], "--windows"),
+        (&["generate", "--kafka", "localhost:1", "--rate", "nan"], "--rate"),
+        (&["generate", "--kafka", "localhost:1", "--duration", "-1"], "--duration"),
+        (&["generate", "--kafka", "localhost:1", "--topic", "bad topic!"], "--topic"),
         (&["detect", "air.csv", "--threshold", "2"], "0 to 1"),
         (&["replay"], "--from-dlq"),
         (&["rules", "test", "--event", "e.json"], "--rule"),
@@ -66,6 +71,10 @@ fn input_that_cannot_be_used_is_1_and_one_line() {
         (b"one two three\nfour five\n", "not a number", "\"timestamp\""),
         (b"\0\0\0\0\0\n\0\0\n", "not a number", "\"timestamp\""),
         (b"1\n2,3\n", "line 2", "\"timestamp\""),
+        (b"ds,y\n1,1,5\n", "line 2", "\"timestamp\""),
+        (b"ds,y,y\n1,1,5\n", "two columns", "\"timestamp\""),
+        (b"ds,y\n1,1\n2,1e400\n3,1\n", "line 3", "\"timestamp\""),
+        (b"timestamp,value\n1,2,5\n", "unique_id, ds and y", "line 2"),
         (b"5\n", "at least", "\"timestamp\""),
         (b"NaN\nNaN\nNaN\n", "at least", "\"timestamp\""),
         (b"unique_id,ds,y\na,1,2\na,1,3\na,1,4\n", "more than once", "\"timestamp\""),
@@ -180,6 +189,14 @@ fn two_hundred_thousand_rows_are_read_fitted_and_scored() {
     assert_eq!(ended.well().lines().count(), 200_001);
     // Seconds on an idle machine; the bound is for one that is not.
     assert!(started.elapsed() < Duration::from_secs(200), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_script_that_cannot_be_written_is_told_in_one_line() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
+    let output = Command::new(binary()).args(["completions", "bash"]).stdout(full).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
 }
 
 #[test]
