@@ -78,6 +78,11 @@ pub struct PublishError {
     pub message: String,
 }
 
+/// [`Refusal::reason`] of a record larger than Kafka takes.
+pub const TOO_LARGE: &str = "too_large";
+/// [`Refusal::reason`] of a record for a topic that is not there and cannot be made.
+pub const UNKNOWN_TOPIC: &str = "unknown_topic";
+
 /// Why a record cannot be written, now or later, as things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -93,6 +93,36 @@ fn gaps_of_every_kind() {
     survives(&with_gaps(&|_| true), "nothing but missing");
 }
 
+/// The best fit of noise that is differenced twice has moving averages that take the differences back: roots at the unit
+/// circle, beside which rounding adds up while a covariance is followed for tens of thousands of steps.
+#[test]
+fn noise_with_gaps_has_an_interval_as_wide_as_itself() {
+    let mut seed = 7u64;
+    let mut noise = || {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((seed >> 11) as f64 / (1u64 << 53) as f64 - 0.5) * 200.0
+    };
+    for series in 0..40 {
+        let y: Vec<f64> = (0..70)
+            .map(|t| {
+                let (value, other) = (noise(), noise());
+                if [16, 55, 62 - series % 7].contains(&t) {
+                    f64::NAN
+                } else if other > 0.0 {
+                    0.0
+                } else {
+                    value
+                }
+            })
+            .collect();
+        let fitted = Arima::new(1, 1, 1).seasonal(1, 1, 1, 6).fit(&y, &mut Budget::default()).unwrap();
+        for step in fitted.forecast(12, 0.95) {
+            let width = step.upper - step.lower;
+            assert!((50.0..1_000.0).contains(&width), "series {series}: {step:?}");
+        }
+    }
+}
+
 #[test]
 fn infinities_are_refused_by_name() {
     let mut y: Vec<f64> = (0..60).map(f64::from).collect();

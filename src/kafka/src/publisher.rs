@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidecast_event::TopicPartition;
-use tidecast_ports::publish::{CommitOffset, Refusal};
+use tidecast_ports::publish::{CommitOffset, Refusal, TOO_LARGE, UNKNOWN_TOPIC};
 use tidecast_ports::{Destination, OutputRecord, PublishError, Publisher, Recover, Wake};
 use transaction::{LOOK, NEXT_GENERATION, is_between_generations};
 
@@ -365,9 +365,9 @@ impl Publisher for KafkaPublisher {
         let bytes_max = self.record_bytes_max;
         let (reason, detail) = if record.wire_bytes() > bytes_max {
             let bytes = record.wire_bytes();
-            ("too_large", format!("it takes {bytes} bytes, more than kafka.max_request_size, {bytes_max}"))
+            (TOO_LARGE, format!("it takes {bytes} bytes, more than kafka.max_request_size, {bytes_max}"))
         } else if let Destination::Topic(topic) = &record.destination {
-            ("unknown_topic", self.named.refuses(topic)?)
+            (UNKNOWN_TOPIC, self.named.refuses(topic)?)
         } else {
             return None;
         };

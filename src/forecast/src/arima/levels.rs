@@ -184,7 +184,8 @@ impl Levels {
                     largest = largest.max(l.abs());
                 }
                 *variance *= keep;
-                if largest < NEGLIGIBLE {
+                // It falls to that of an innovation and never below: from there on the rest is rounding, which unit roots let grow.
+                if largest < NEGLIGIBLE || *variance <= 1.0 {
                     *self = Levels::Settled { vectors: vectors[..2 * n].into(), variance: *variance };
                 }
             }
@@ -296,7 +297,9 @@ impl Levels {
                     largest = largest.max(l.abs());
                 }
                 f *= keep;
-                if largest < 1e-7 {
+                // With a moving average that has a root close to the unit circle `l` gets small as slowly as 1/k, and what
+                // rounding adds to it grows meanwhile: past the variance of an innovation there is nothing but that.
+                if largest < 1e-7 || f <= 1.0 {
                     break;
                 }
             }

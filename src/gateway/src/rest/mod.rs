@@ -224,7 +224,9 @@ mod tests {
             .trim_matches(['^', '(', ')', '$'])
             .split('|')
             .collect();
-        assert_eq!(named, tidecast_event::Reason::ALL.map(tidecast_event::Reason::as_str));
+        let inputs = tidecast_event::Reason::ALL.map(tidecast_event::Reason::as_str);
+        let outputs = [tidecast_ports::publish::TOO_LARGE, tidecast_ports::publish::UNKNOWN_TOPIC];
+        assert_eq!(named, [&inputs[..], &outputs].concat());
     }
 
     fn names(openapi: &Value, schema: &Value) -> BTreeSet<String> {

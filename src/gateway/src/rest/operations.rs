@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tidecast_event::Reason;
 use tidecast_ports::operations::{RecordsRequest, ReplayRequest};
+use tidecast_ports::publish::{TOO_LARGE, UNKNOWN_TOPIC};
 
 /// Hours of one answer, and days that may be named.
 const HOURS_MAX: u32 = 2_160;
@@ -37,7 +38,8 @@ pub(crate) struct Letters {
 }
 
 fn known_reason(reason: &str, field: &str) -> Result<(), Problem> {
-    if Reason::ALL.iter().any(|known| known.as_str() == reason) {
+    let outputs = [TOO_LARGE, UNKNOWN_TOPIC];
+    if outputs.contains(&reason) || Reason::ALL.iter().any(|known| known.as_str() == reason) {
         return Ok(());
     }
     let known = Reason::ALL.map(Reason::as_str).join(", ");
