@@ -219,6 +219,9 @@ impl AggregatorState {
                 self.next_offset = offset + 1;
                 continue;
             }
+            if !silent {
+                self.with.intake.speak();
+            }
             let mut output = self.output(self.next_offset);
             output.silent = silent;
             output.polled_at = started;

@@ -56,6 +56,8 @@ pub struct EventsIntake {
     /// Parts that are being closed because the partition is quiet: the first has more to close.
     idle: VecDeque<usize>,
     keyed: Keyed,
+    /// Nothing that comes was said before.
+    speaks: bool,
     /// Offsets of records that are not looked at: they made this code panic.
     set_apart: BTreeSet<i64>,
 }
@@ -124,6 +126,7 @@ impl EventsIntake {
         let told = LedgerMetrics::new(&house.metrics, partition, &ledger);
         let groups_by_source = parts.iter().any(|part| part.key == "source");
         Ok(EventsIntake {
+            speaks: false,
             keyed: Keyed::new(house, partition, groups_by_source),
             partition: partition.clone(),
             decoder: Decoder::new(),
@@ -360,6 +363,12 @@ impl Intake for EventsIntake {
 
     fn midway(&self) -> Option<u64> {
         self.midway
+    }
+
+    fn speak(&mut self) {
+        if !std::mem::replace(&mut self.speaks, true) {
+            self.parts.iter_mut().for_each(|part| part.group.adopt());
+        }
     }
 
     fn about(&mut self, batch: &RecordBatch, record: &RecordMeta) -> Option<(EventTime, Box<str>)> {

@@ -18,6 +18,9 @@ pub trait Intake: Send {
     /// difference to what comes out.
     fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize;
 
+    /// What comes from here on has not been said before: settings that have changed since are in force now.
+    fn speak(&mut self) {}
+
     /// Its records are events, not what was made of them.
     fn is_of_events(&self) -> bool {
         true

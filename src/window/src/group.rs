@@ -72,6 +72,12 @@ impl Group {
         &self.given_up
     }
 
+    /// From here on lateness and grace are those of the definitions. Until then a decoded group has those that its state was
+    /// made under, so that a replay closes what was closed the first time.
+    pub fn adopt(&mut self) {
+        self.series.iter_mut().for_each(Series::adopt);
+    }
+
     /// Looks up an event's key and type, once for all the series that want it.
     #[inline]
     pub fn intern(&mut self, key: &str, event_type: &str) -> Interned {

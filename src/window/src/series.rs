@@ -31,6 +31,8 @@ pub(crate) struct Series {
     /// A longer grace than that in force, and the watermark from which on it is: until then there are windows that were
     /// forgotten under the shorter one, and an event for such a window would open it a second time.
     longer_grace: Option<(i64, i64)>,
+    /// Lateness and grace that are wanted, while those that its state was made under are in force.
+    wanted: Option<(i64, i64)>,
 }
 
 impl Series {
@@ -46,6 +48,7 @@ impl Series {
             scratch: Scratch::default(),
             worked: false,
             longer_grace: None,
+            wanted: None,
             spec,
         })
     }
@@ -156,6 +159,17 @@ impl Series {
         true
     }
 
+    /// See [`Group::adopt`](crate::Group::adopt).
+    pub fn adopt(&mut self) {
+        let Some((lateness, grace)) = self.wanted.take() else { return };
+        self.spec.lateness_micros = lateness;
+        if grace > self.spec.grace_micros {
+            self.longer_grace = Some((self.windows.watermark().saturating_add(grace), grace));
+        } else {
+            self.set_grace(grace);
+        }
+    }
+
     fn set_grace(&mut self, grace: i64) {
         self.spec.grace_micros = grace;
         self.windows.set_grace(grace);
@@ -207,10 +221,9 @@ impl Series {
 
     /// Of a series that this one [continues](SeriesSpec::continues).
     pub fn decode(&mut self, earlier: &SeriesSpec, input: &mut Reader<'_>) -> Result<(), StateError> {
-        let (grace, shorter) = (self.spec.grace_micros, earlier.grace_micros);
-        if shorter < grace {
-            self.set_grace(shorter);
-        }
+        self.wanted = Some((self.spec.lateness_micros, self.spec.grace_micros));
+        self.spec.lateness_micros = earlier.lateness_micros;
+        self.set_grace(earlier.grace_micros);
         self.fields.dropped = input.get()?;
         let mut fields = Vec::new();
         for _ in 0..input.get::<u32>()? {
@@ -225,9 +238,6 @@ impl Series {
             let (key, count): (u32, u64) = input.get()?;
             self.late.insert(input.key(key)?, count);
         }
-        self.windows.decode(&fields, input)?;
-        let from = self.windows.watermark().saturating_add(grace);
-        self.longer_grace = (shorter < grace).then_some((from, grace));
-        Ok(())
+        self.windows.decode(&fields, input)
     }
 }

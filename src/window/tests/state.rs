@@ -75,6 +75,7 @@ fn lateness_grace_and_values_change_and_open_windows_go_on() {
         feed(&mut group, 0, &mut counts);
         group.encode(&mut bytes);
         let mut group = Group::decode(vec![after], &bytes).unwrap();
+        group.adopt();
         assert!(group.given_up().is_empty(), "{what}");
         feed(&mut group, 55, &mut counts);
         let starts: Vec<i64> = counts.iter().map(|(start, ..)| *start).collect();
@@ -86,6 +87,34 @@ fn lateness_grace_and_values_change_and_open_windows_go_on() {
         );
         assert_eq!(counts.last().unwrap().3, what != "other values", "{what}");
     }
+}
+
+#[test]
+fn a_replay_closes_what_was_closed_before_lateness_was_changed() {
+    let before = tumbling(10);
+    let mut group = Group::new(vec![before.clone()]).unwrap();
+    let mut bytes = Vec::new();
+    group.encode(&mut bytes);
+    let run = |group: &mut Group, until: i64| -> Vec<i64> {
+        let mut closed = Vec::new();
+        for at in 0..until {
+            let mut sink = |window: tidecast_window::Closed<'_>| {
+                closed.push(window.to_aggregate().window_start.0 / SECOND);
+            };
+            let (who, newest) = (group.intern("a", "t"), EventTime(at * SECOND));
+            group.observe(0, who, newest, [("v", 1.0)].into_iter(), newest, &mut sink);
+            group.advance(newest, &mut sink);
+        }
+        closed
+    };
+    let first = run(&mut group, 36);
+    let later = SeriesSpec { lateness_micros: 20 * SECOND, ..before };
+    let mut group = Group::decode(vec![later], &bytes).unwrap();
+    assert_eq!(run(&mut group, 36), first);
+    group.adopt();
+    let mut closed = Vec::new();
+    group.advance(EventTime(49 * SECOND), &mut |window| closed.push(window.start));
+    assert!(closed.is_empty(), "the next window ends at 40, and twenty seconds more are waited for");
 }
 
 #[test]
@@ -111,6 +140,7 @@ fn a_longer_grace_does_not_open_a_second_time_what_was_forgotten() {
     group.encode(&mut bytes);
     let longer = SeriesSpec { grace_micros: 60 * SECOND, ..before };
     let mut group = Group::decode(vec![longer], &bytes).unwrap();
+    group.adopt();
     assert_eq!(
         event(&mut group, 6, 41, &mut seen),
         tidecast_window::Outcome::Late,
