@@ -2,6 +2,7 @@
 //! buffer that is used again; and the window for the stages below.
 
 use crate::messages::{BatchOutput, ClosedWindow};
+use crate::metrics::PipelineMetrics;
 use crate::wire;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
@@ -19,6 +20,8 @@ const ROOM: usize = 1 << 10;
 #[derive(Debug, Default)]
 pub struct WindowWriter {
     buffer: BytesMut,
+    /// Windows written since that was last told, by series.
+    written: Vec<(Arc<str>, u64)>,
 }
 
 impl WindowWriter {
@@ -32,6 +35,11 @@ impl WindowWriter {
         partition: &TopicPartition,
     ) {
         if !output.silent {
+            // A partition has few series, and their names are shared.
+            match self.written.iter_mut().find(|(series, _)| Arc::ptr_eq(series, closed.series)) {
+                Some((_, count)) => *count += 1,
+                None => self.written.push((closed.series.clone(), 1)),
+            }
             output.records.push(OutputRecord {
                 destination: Destination::Aggregates,
                 partition: None,
@@ -53,6 +61,13 @@ impl WindowWriter {
         }
         let aggregate: Arc<Aggregate> = Arc::new(closed.to_aggregate());
         output.closed.push(ClosedWindow { aggregate, advance_micros, newest });
+    }
+
+    /// Tells counters on `/metrics` how many windows were written.
+    pub fn tell(&mut self, metrics: &PipelineMetrics) {
+        for (series, count) in self.written.drain(..) {
+            metrics.windows.with_label_values(&[&*series]).inc_by(count);
+        }
     }
 
     /// The record's key.

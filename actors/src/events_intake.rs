@@ -451,6 +451,7 @@ impl Intake for EventsIntake {
         for part in self.parts.iter_mut().filter(|part| part.key == "source") {
             part.group.take_counts(|source, count| *self.sources.entry_ref(source).or_insert(0) += count);
         }
+        self.writer.tell(&self.house.metrics);
         for part in &mut self.parts {
             part.tell_left_out(&self.partition, &self.house.metrics);
         }

@@ -71,6 +71,8 @@ pub struct PipelineMetrics {
     pub rule_values: GaugeVec,
     /// `snapshots_total` by outcome.
     pub snapshots: IntCounterVec,
+    /// `snapshots_failing`.
+    pub snapshots_failing: IntGauge,
     /// `standby_partitions`.
     pub standby: IntGauge,
     /// `partition_restarts_total`.
@@ -191,6 +193,11 @@ impl PipelineMetrics {
                 registry
             )?,
             snapshots: counters("snapshots_total", "Snapshots by outcome.", &["outcome"])?,
+            snapshots_failing: register_int_gauge_with_registry!(
+                "snapshots_failing",
+                "1 while the newest snapshot could not be written.",
+                registry
+            )?,
             standby: register_int_gauge_with_registry!(
                 Opts::new("standby_partitions", "Partitions of other instances that are followed here."),
                 registry

@@ -8,6 +8,7 @@ use crate::house::House;
 use crate::intake::{Intake, went};
 use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
+use crate::metrics::PipelineMetrics;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ pub struct PartialsIntake {
     merger: Merger,
     advance_micros: i64,
     writer: WindowWriter,
+    metrics: PipelineMetrics,
+    /// What outputs are named after: the same whichever group the topic is of.
+    origin: TopicPartition,
     letters: Letters,
     /// Offset of the record that is taken.
     taking: i64,
@@ -56,6 +60,8 @@ impl PartialsIntake {
             merger,
             advance_micros,
             writer: WindowWriter::default(),
+            metrics: house.metrics.clone(),
+            origin: TopicPartition::new(format!("{}-repartition", series.name), partition.partition),
             letters: Letters::new(&house.settings, partition),
             taking: 0,
             midway: None,
@@ -74,9 +80,8 @@ impl PartialsIntake {
         let Some(bytes) = batch.value(record) else { return };
         let newest = self.merger.watermark();
         let mut room = output.room;
-        let mut sink = |closed: Closed<'_>| {
-            self.writer.push(output, &closed, self.advance_micros, newest, &self.partition)
-        };
+        let mut sink =
+            |closed: Closed<'_>| self.writer.push(output, &closed, self.advance_micros, newest, &self.origin);
         if self.merger.is_midway() {
             self.merger.go_on(&mut room, &mut sink);
         } else {
@@ -140,5 +145,7 @@ impl Intake for PartialsIntake {
         self.merger.encode(out);
     }
 
-    fn tell_metrics(&mut self) {}
+    fn tell_metrics(&mut self) {
+        self.writer.tell(&self.metrics);
+    }
 }

@@ -23,8 +23,9 @@ const KEPT_LEAST: usize = 64;
 const KEPT_MOST: usize = 16_384;
 /// Regressors kept; those met first stay.
 const REGRESSORS: usize = 50_000;
-/// How long a window waits for the one of a regressor that is behind.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a window waits for the one of a regressor that is behind. Long, for a busy process reads a backlog of one
+/// partition before that of another, and a model that has learnt without its regressor is wrong for long; but once.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The fields that are wanted.
 type Wants = BySeries<String>;

@@ -39,7 +39,7 @@ impl SnapshotQueue {
     ) -> std::io::Result<(SnapshotQueue, std::sync::mpsc::Receiver<()>)> {
         let (queue, mut inbox) = mpsc::channel::<Snapshot>(WAITING);
         let (end, ended) = std::sync::mpsc::sync_channel(1);
-        let counters = metrics.snapshots.clone();
+        let (counters, failing) = (metrics.snapshots.clone(), metrics.snapshots_failing.clone());
         let place = workplace.clone();
         workplace.run("snapshots", async move {
             while let Some(snapshot) = inbox.recv().await {
@@ -50,9 +50,11 @@ impl SnapshotQueue {
                     Ok(()) => {
                         written.push(offset);
                         counters.with_label_values(&["written"]).inc();
+                        failing.set(0);
                     }
                     Err(error) => {
                         counters.with_label_values(&["failed"]).inc();
+                        failing.set(1);
                         tracing::error!(%partition, error, "a snapshot was not written");
                     }
                 }

@@ -162,7 +162,7 @@ impl Stats {
         ))
     }
 
-    fn state(&self) -> PipelineState {
+    fn pipeline(&self) -> PipelineState {
         self.topology.as_ref().map(Topology::state).unwrap_or_default()
     }
 
@@ -288,7 +288,7 @@ impl Stats {
         more.insert("bottleneck".into(), Value::from(flow.bottleneck));
         more.insert("lag_seconds".into(), Value::from(flow.lag_seconds));
         more.insert("seconds_to_clear".into(), Value::from(flow.seconds_to_clear));
-        let state = self.state();
+        let state = self.pipeline();
         more.insert("partitions".into(), Value::from(state.running.len()));
         let metrics = &self.house.metrics;
         let registry = &self.house.registry;
@@ -367,7 +367,7 @@ impl Health for Stats {
     }
 
     fn ready(&self) -> ComponentHealth {
-        let state = self.state();
+        let state = self.pipeline();
         if state.stopping {
             return ill("stopping");
         }
@@ -391,13 +391,25 @@ impl Health for Stats {
 
     fn started(&self) -> ComponentHealth {
         match self.topology {
-            Some(_) if !self.state().assigned_once => ill("waiting for the first assignment of partitions"),
+            Some(_) if !self.pipeline().assigned_once => {
+                ill("waiting for the first assignment of partitions")
+            }
             _ => well("started"),
         }
     }
 
+    fn state(&self) -> ComponentHealth {
+        if self.house.metrics.snapshots_failing.get() == 0 {
+            return well("kept");
+        }
+        ill(
+            "the newest snapshot was not written (the log says why): results are right, and a restart has to read more of \
+             the topics again; make room in state.dir, or let it be written to",
+        )
+    }
+
     fn kafka(&self) -> ComponentHealth {
-        let state = self.state();
+        let state = self.pipeline();
         match state.source_trouble.or(state.producer_trouble) {
             Some(trouble) => ill(trouble),
             None => well("connected"),

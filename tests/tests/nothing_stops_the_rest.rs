@@ -78,6 +78,10 @@ async fn an_output_that_is_too_large_is_a_dead_letter() {
     assert_eq!((cut.1 == topic, cut.2.as_str()), (false, "true"), "of an output, and cut");
     assert_eq!(tidecast.metric("outputs_unwritten_total", &[("reason", "too_large")]).await, Some(1.0));
     assert_eq!(tidecast.metric("publish_failures_total", &[]).await, Some(0.0));
+    eventually("windows are counted", WAIT, async || {
+        (tidecast.metric("windows_closed_total", &[("series", "load")]).await >= Some(9.0)).then_some(())
+    })
+    .await;
     let listed = tidecast.get("/api/dlq?limit=10").await.expect(200);
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "{listed}");
 

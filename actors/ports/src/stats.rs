@@ -209,6 +209,10 @@ pub trait Health: Send + Sync {
     fn started(&self) -> ComponentHealth;
     /// The broker.
     fn kafka(&self) -> ComponentHealth;
+    /// State is kept where it was asked to be.
+    fn state(&self) -> ComponentHealth {
+        ComponentHealth { ok: true, detail: "kept".to_owned() }
+    }
 }
 
 #[cfg(test)]

@@ -64,8 +64,9 @@ impl AutoArima {
 impl Fit for AutoArima {
     type Fitted = FittedArima;
 
+    /// With fewer there is no telling noise from a level, and the models that have one are not among the candidates.
     fn needed(&self) -> usize {
-        Arima::new(0, 0, 0).needed()
+        10
     }
 
     fn fit(&self, y: &[f64], budget: &mut Budget) -> Result<FittedArima, FitError> {

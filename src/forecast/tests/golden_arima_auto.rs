@@ -67,7 +67,7 @@ fn series_without_a_good_answer_get_one_all_the_same() {
         (vec![5.0; 40], "a constant"),
         (vec![0.0; 40], "zeros"),
         (vec![1.0, 2.0, 1.5], "three values"),
-        (vec![1.0, 2.0, 4.0, 3.0, 6.0], "five values"),
+        (vec![1.0, 2.0, 4.0, 3.0, 6.0, 5.0, 8.0, 6.0, 9.0, 7.0], "ten values"),
         ((0..40).map(f64::from).collect(), "a line"),
         ((0..40).map(|t| f64::from(t * t)).collect(), "a parabola"),
         ((0..40).map(|t| f64::from(t % 2)).collect(), "two values in turn"),

@@ -41,6 +41,7 @@ pub(crate) async fn overall(State(watched): State<Arc<Watched>>) -> Response {
         ("ready", health.ready()),
         ("startup", health.started()),
         ("kafka", health.kafka()),
+        ("state", health.state()),
     ];
     let wrong: Vec<&str> = checks.iter().filter(|(_, check)| !check.ok).map(|(name, _)| *name).collect();
     let ok = !wrong.iter().any(|name| matches!(*name, "live" | "ready"));

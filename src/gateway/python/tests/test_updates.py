@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import unittest
 import urllib.request
 import uuid
@@ -82,6 +83,19 @@ class FromARealGateway(unittest.IsolatedAsyncioTestCase):
                     await tell(model, *range(40))
                 elif message["type"] == "forecast_update" and message["data"]["predicted_value"] == 39:
                     break
+
+    async def test_it_ends_also_while_it_waits_for_a_connection(self) -> None:
+        # Nothing listens there, and the next try is minutes away.
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        updates = Updates(f"ws://127.0.0.1:{port}/forecast-updates", wait_min=300, wait_max=600)
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+            ended = tasks.create_task(anext(aiter(updates), None))
+            # It has tried once, and waits.
+            while not updates.waits:
+                await asyncio.sleep(0)
+            await updates.close()
+            self.assertIsNone(await ended)
 
     async def test_a_refusal_is_final(self) -> None:
         with self.assertRaises(Refused) as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -57,7 +58,9 @@ class Updates:
         self._shown: str | None = None
         self._refused: Refused | None = None
         self._socket: ClientConnection | None = None
-        self._closed = False
+        self._closed = asyncio.Event()
+        #: There is no connection, and the next try is not yet.
+        self.waits = False
         #: Where this client stands: the last position it was told. Kept by a program, it can be given back later.
         self.position: str | None = None
 
@@ -69,7 +72,7 @@ class Updates:
 
     async def close(self) -> None:
         """Ends the connection; the iteration ends too."""
-        self._closed = True
+        self._closed.set()
         if self._socket is not None:
             await self._socket.close()
 
@@ -78,12 +81,13 @@ class Updates:
 
     async def _messages(self) -> AsyncIterator[dict[str, Any]]:
         attempt = 0
-        while not self._closed:
+        while not self._closed.is_set():
             try:
                 async with connect(self._url, max_size=None, open_timeout=10) as socket:
                     self._socket = socket
                     await self._begin(socket)
-                    while True:
+                    # It may have been closed while the connection was being made.
+                    while not self._closed.is_set():
                         text = await asyncio.wait_for(socket.recv(), self._silence)
                         message = json.loads(text)
                         attempt = 0
@@ -105,11 +109,12 @@ class Updates:
                 pass
             finally:
                 self._socket = None
-            if self._closed:
-                return
             wait = min(self._wait_max, self._wait_min * 2**attempt)
             attempt = min(attempt + 1, 16)
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            self.waits = True
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), wait * random.uniform(0.5, 1.0))
+            self.waits = False
 
     async def _begin(self, socket: ClientConnection) -> None:
         token = self._token() if callable(self._token) else self._token
