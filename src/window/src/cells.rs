@@ -312,8 +312,12 @@ impl Cells {
         Portable { values, summary }
     }
 
-    /// Adds a copy. Where its field is not held yet, it behaves from there on as what the copy was taken from.
+    /// Adds a copy, of a field that is followed. Where that is not held yet, it behaves from there on as what the copy was
+    /// taken from.
     pub fn import(&mut self, held: &mut Held, field: u16, portable: &Portable) {
+        if field == SKIP {
+            return;
+        }
         for &value in &portable.values {
             self.add_elsewhere(held, &mut { NONE }, field, value);
         }

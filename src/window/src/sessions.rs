@@ -415,10 +415,7 @@ impl Sessions {
                 let field: u16 = input.get()?;
                 let field =
                     *fields.get(usize::from(field)).ok_or_else(|| input.broken("a field without a name"))?;
-                let cell = input.get()?;
-                if field != SKIP {
-                    self.cells.import(&mut held, field, &cell);
-                }
+                self.cells.import(&mut held, field, &input.get()?);
             }
             let session = &mut self.sessions[at];
             (session.last, session.count, session.emissions) = (last, count, emissions);

@@ -2,7 +2,6 @@
 
 use super::{Panes, mix};
 use crate::cells::Held;
-use crate::fields::SKIP;
 use crate::slab::NONE;
 use crate::state::{Reader, StateError, Writer};
 use crate::types::TypeSeen;
@@ -118,10 +117,7 @@ impl Panes {
                     let field = *fields
                         .get(usize::from(field))
                         .ok_or_else(|| input.broken("a field without a name"))?;
-                    let cell = input.get()?;
-                    if field != SKIP {
-                        self.cells.import(&mut held, field, &cell);
-                    }
+                    self.cells.import(&mut held, field, &input.get()?);
                 }
                 let record = &mut self.records[at];
                 (record.count, record.emissions) = (stored.count, stored.emissions);
