@@ -16,7 +16,19 @@ pub trait Intake: Send {
     /// A record that closes more windows than `output` has room for is not taken yet, and [`Intake::midway`]: nothing else
     /// may happen before the next call, which begins with it and goes on. How often that happens, and where, makes no
     /// difference to what comes out.
-    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize;
+    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize {
+        let first = records.start;
+        for at in records.clone() {
+            self.take_one(batch, &batch.records[at], output);
+            if self.midway().is_some() {
+                return at - first;
+            }
+        }
+        records.len()
+    }
+
+    /// One record, as far as there is room for what it closes.
+    fn take_one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput);
 
     /// What comes from here on has not been said before: settings that have changed since are in force now.
     fn speak(&mut self) {}

@@ -10,7 +10,6 @@ use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
 use crate::metrics::PipelineMetrics;
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tidecast_config::SeriesSpec;
@@ -70,8 +69,8 @@ impl PartialsIntake {
     }
 }
 
-impl PartialsIntake {
-    fn one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
+impl Intake for PartialsIntake {
+    fn take_one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
         self.taking = record.offset;
         if !self.set_apart.is_empty() && self.set_apart.remove(&record.offset) {
             output.records.push(self.letters.of(batch, record, &panicked()));
@@ -99,19 +98,6 @@ impl PartialsIntake {
             }
         }
         self.midway = went(self.midway, room, !self.merger.is_midway(), output);
-    }
-}
-
-impl Intake for PartialsIntake {
-    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize {
-        let len = records.len();
-        for (at, record) in batch.records[records].iter().enumerate() {
-            self.one(batch, record, output);
-            if self.midway.is_some() {
-                return at;
-            }
-        }
-        len
     }
 
     fn is_of_events(&self) -> bool {

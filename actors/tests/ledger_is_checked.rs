@@ -6,7 +6,6 @@ use prometheus::Registry as Prometheus;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use stage::start;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -25,15 +24,13 @@ use tidecast_config::{Settings, Sources};
 use tidecast_event::TopicPartition;
 use tidecast_mailbox::{Capacity, Envelope, Mailbox, Meters};
 use tidecast_ports::source::BatchPool;
-use tidecast_ports::{Health, RecordBatch};
+use tidecast_ports::{Health, RecordBatch, RecordMeta};
 
 /// An intake whose ledger is wrong while it is told to be.
 struct Miscounting(Arc<AtomicBool>);
 
 impl Intake for Miscounting {
-    fn take(&mut self, _: &RecordBatch, records: Range<usize>, _: &mut BatchOutput) -> usize {
-        records.len()
-    }
+    fn take_one(&mut self, _: &RecordBatch, _: &RecordMeta, _: &mut BatchOutput) {}
     fn idle_after(&self) -> Option<Duration> {
         None
     }

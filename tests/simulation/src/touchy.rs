@@ -1,12 +1,11 @@
 //! An intake that some records make panic, each time, whatever else is the case.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::time::Duration;
 use tidecast_actors::decisions::SET_APART;
 use tidecast_actors::intake::Intake;
 use tidecast_actors::messages::BatchOutput;
-use tidecast_ports::RecordBatch;
+use tidecast_ports::{RecordBatch, RecordMeta};
 
 /// A record with these bytes in it makes the intake panic.
 pub const TRIPS: &[u8] = b"\"trips\"";
@@ -44,22 +43,22 @@ impl Intake for Touchy {
         self.intake.begin(output);
     }
 
-    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize {
-        let (first, len) = (records.start, records.len());
-        for at in records {
-            let record = &batch.records[at];
-            self.taking = record.offset;
-            let trips =
-                batch.value(record).is_some_and(|value| value.windows(TRIPS.len()).any(|w| w == TRIPS));
-            if trips && !self.apart.contains(&record.offset) {
-                // Without the hook that would write each one down.
-                std::panic::resume_unwind(Box::new("a record that nobody can bear"));
-            }
-            if cramped(output, |output| self.intake.take(batch, at..at + 1, output)) == 0 {
-                return at - first;
-            }
+    fn take_one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
+        self.taking = record.offset;
+        let trips = batch.value(record).is_some_and(|value| value.windows(TRIPS.len()).any(|w| w == TRIPS));
+        if trips && !self.apart.contains(&record.offset) {
+            // Without the hook that would write each one down.
+            std::panic::resume_unwind(Box::new("a record that nobody can bear"));
         }
-        len
+        cramped(output, |output| self.intake.take_one(batch, record, output));
+    }
+
+    fn speak(&mut self) {
+        self.intake.speak();
+    }
+
+    fn is_of_events(&self) -> bool {
+        self.intake.is_of_events()
     }
 
     fn midway(&self) -> Option<u64> {
