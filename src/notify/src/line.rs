@@ -170,6 +170,30 @@ mod tests {
     }
 
     #[test]
+    fn within_a_target_too() {
+        use Priority::{Critical, High, Low, Medium};
+        // Four places of it.
+        let mut line = Line::new(16);
+        let mut push = |priority, order| line.push(Target::Mail, priority, order);
+        for (priority, order) in [(Low, "l1"), (High, "h1"), (Low, "l2"), (High, "h2")] {
+            assert_eq!(push(priority, order), None);
+        }
+        assert_eq!(push(Low, "l3"), Some("l3"));
+        assert_eq!(push(Critical, "c1"), Some("l2"));
+        assert_eq!(push(Medium, "m1"), Some("l1"));
+        assert_eq!(push(Medium, "m2"), Some("m2"));
+        assert_eq!(line.len(), 4);
+        let order: Vec<&str> = std::iter::from_fn(|| {
+            let (target, order) = line.pop()?;
+            line.done(&target);
+            Some(order)
+        })
+        .collect();
+        assert_eq!(order, ["c1", "h1", "h2", "m1"]);
+        assert_eq!((line.len(), line.targets.len()), (0, 0));
+    }
+
+    #[test]
     fn targets_are_hosts_and_ports() {
         let of = |action: serde_json::Value| Target::of(&Action::read(&action).unwrap()[0]);
         let hook = |url: &str| of(serde_json::json!({"type": "webhook", "url": url}));

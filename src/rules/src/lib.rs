@@ -9,7 +9,6 @@ mod dialect;
 mod event;
 mod fault;
 mod filter;
-mod queue;
 mod rule;
 mod rule_set;
 mod scope;
@@ -20,7 +19,6 @@ pub use condition::{Condition, ConditionError, EvaluationError, FILTER_VARIABLES
 pub use event::RuleEvent;
 pub use fault::RuleFault;
 pub use filter::{Filter, FilterEvent};
-pub use queue::PriorityQueue;
 pub use rule::{Counts, DryRun, EventFilter, Rule};
 pub use rule_set::{Fired, RuleSet, built_in};
 pub use scope::Scope;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidecast_event::{EventKind, EventTime, Priority};
-use tidecast_rules::{Action, LogLevel, PriorityQueue, Rule, RuleEvent, RuleSet, built_in};
+use tidecast_rules::{Action, LogLevel, Rule, RuleEvent, RuleSet, built_in};
 
 fn event(kind: EventKind, priority: Priority, data: Value) -> RuleEvent {
     let Value::Object(data) = data else { panic!("data is an object") };
@@ -207,21 +207,4 @@ fn samples_of_a_dry_run_are_checked() {
     ] {
         assert_eq!(read(json.clone()).expect_err(&json.to_string()).field, field);
     }
-}
-
-#[test]
-fn the_most_urgent_is_handled_first_and_the_least_urgent_makes_room() {
-    use Priority::{Critical, High, Low, Medium};
-    let mut queue = PriorityQueue::new(4);
-    for (priority, item) in [(Low, "l1"), (High, "h1"), (Low, "l2"), (High, "h2")] {
-        assert_eq!(queue.push(priority, item), None);
-    }
-    assert_eq!(queue.push(Low, "l3"), Some("l3"));
-    assert_eq!(queue.push(Critical, "c1"), Some("l2"));
-    assert_eq!(queue.push(Medium, "m1"), Some("l1"));
-    assert_eq!(queue.push(Medium, "m2"), Some("m2"));
-    assert_eq!(queue.len(), queue.capacity());
-    let order: Vec<&str> = std::iter::from_fn(|| queue.pop()).collect();
-    assert_eq!(order, ["c1", "h1", "h2", "m1"]);
-    assert!(queue.is_empty());
 }
