@@ -273,7 +273,7 @@ impl<'a> Search<'a> {
             Ok(found) if self.far_from_circle(best.orders, &found.natural) => found,
             _ => best.found,
         };
-        FittedArima::assemble(&model, shape, found, self.y, &[], budget.exhausted).finite(self.y)
+        FittedArima::assemble(&model, shape, found, self.y, &[], budget.exhausted).finite()
     }
 }
 

@@ -148,25 +148,22 @@ pub(crate) fn estimate(
     };
     let mut ends = Vec::new();
     search(&mut objective, candidates, searches, f64::INFINITY, &mut ends, budget);
+    let mut search_from =
+        |places: Vec<Vec<f64>>, searches, worth, ends: &mut Vec<Minimum>, budget: &mut Budget| {
+            budget.evaluations = budget.evaluations.saturating_sub(places.len() as u64);
+            let valued = |x: Vec<f64>| Minimum { value: objective.exact(&x), x, inverse: Vec::new() };
+            let candidates = places.into_iter().map(valued).collect();
+            search(&mut objective, candidates, searches, worth, ends, budget);
+        };
     if probed > 0 && !ends.is_empty() {
-        let around = probes(shape, &ends[0].x);
-        let places = around
-            .into_iter()
-            .map(|x| Minimum { value: objective.exact(&x), x, inverse: Vec::new() })
-            .collect::<Vec<_>>();
-        budget.evaluations = budget.evaluations.saturating_sub(places.len() as u64);
-        search(&mut objective, places, probed, WORTH, &mut ends, budget);
+        search_from(probes(shape, &ends[0].x), probed, WORTH, &mut ends, budget);
     }
     // Two mixed polynomials of order two, five parameters, or gaps: on such likelihoods the searches above were seen to end
     // up to nine below the best.
     let many = shape.p.min(shape.q) > 1 || shape.count() > 4 || (of.observed < of.len() && shape.count() > 1);
     if effort == Effort::Full && !long && many && !ends.is_empty() {
-        let places = scattered(shape, &ends[0].x, SCATTERED * shape.count())
-            .into_iter()
-            .map(|x| Minimum { value: objective.exact(&x), x, inverse: Vec::new() })
-            .collect::<Vec<_>>();
-        budget.evaluations = budget.evaluations.saturating_sub(places.len() as u64);
-        search(&mut objective, places, AGAIN, f64::INFINITY, &mut ends, budget);
+        let places = scattered(shape, &ends[0].x, SCATTERED * shape.count());
+        search_from(places, AGAIN, f64::INFINITY, &mut ends, budget);
     }
     let best = ends.into_iter().next().ok_or_else(|| failed("the likelihood is not finite at any start"))?;
     let best = if effort == Effort::Full && !budget.exhausted {

@@ -156,7 +156,7 @@ impl Arima {
         let problem = Problem::new(self, y, regressors)?;
         let start = earlier.filter(|e| e.shape() == shape).map(|e| e.arma().to_vec());
         let found = problem.estimate(&shape, start.as_deref(), Effort::Full, budget)?;
-        FittedArima::assemble(self, shape, found, y, regressors, budget.exhausted).finite(y)
+        FittedArima::assemble(self, shape, found, y, regressors, budget.exhausted).finite()
     }
 
     /// The model at given ARMA parameters (stationary; in the order `ar`, `ma`, seasonal `ar`, seasonal `ma`), its
@@ -174,7 +174,7 @@ impl Arima {
                 "these autoregressive parameters are not those of a stationary series".into(),
             )
         })?;
-        FittedArima::assemble(self, shape, found, y, regressors, false).finite(y)
+        FittedArima::assemble(self, shape, found, y, regressors, false).finite()
     }
 
     /// The exact log-likelihood of the differenced series at given parameters (in the order of the names `ar`, `ma`,

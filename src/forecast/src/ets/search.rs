@@ -36,12 +36,13 @@ pub struct Prior {
     pub trend: f64,
 }
 
-/// Shares of the level's smoothing where the trend's begins, the usual one first. A trend that follows its series closely is
-/// an optimum of its own: at a small share the likelihood is so flat that no search leaves it.
-const TREND_SHARES: [f64; 4] = [USUAL_SHARE, 0.5, 0.95, 0.01];
-/// The same of the season's smoothing, of what the level leaves.
-const SEASON_SHARES: [f64; 2] = [USUAL_SHARE, 0.6];
+/// Where the trend's smoothing begins, as a share of the level's, and the season's, as a share of what the level leaves.
 const USUAL_SHARE: f64 = 0.1;
+/// Other shares for the trend. One that follows its series closely is an optimum of its own: at a small share the
+/// likelihood is so flat that no search leaves it.
+const TREND_SHARES: [f64; 3] = [0.5, 0.95, 0.01];
+/// Other shares for the season.
+const SEASON_SHARES: [f64; 1] = [0.6];
 
 /// Searches from the best of a few places; `None` if the likelihood is finite at none of them.
 pub fn fit(ets: &Ets, y: &[f64], prior: Option<Prior>, budget: &mut Budget) -> Option<Found> {
@@ -51,10 +52,10 @@ pub fn fit(ets: &Ets, y: &[f64], prior: Option<Prior>, budget: &mut Budget) -> O
         // A prior draws towards the usual shares; without one each of the others has its chance.
         let trend = ets.trend != Component::None;
         let season = ets.seasonal != Component::None;
-        for share in TREND_SHARES.into_iter().filter(|s| trend && *s != USUAL_SHARE) {
+        for share in TREND_SHARES.into_iter().filter(|_| trend) {
             begin.extend(problem.starts((share, USUAL_SHARE), 1, budget));
         }
-        for share in SEASON_SHARES.into_iter().filter(|s| season && *s != USUAL_SHARE) {
+        for share in SEASON_SHARES.into_iter().filter(|_| season) {
             begin.extend(problem.starts((USUAL_SHARE, share), 1, budget));
         }
     }
