@@ -3,7 +3,6 @@
 use crate::brain::BrainMaker;
 use crate::catalog::{Catalog, Registered, Registrar, Wanted};
 use crate::elsewhere::{self, Elsewhere};
-use crate::forecaster;
 use crate::messages::ForecasterMessage;
 use crate::nursery::Nursery;
 use crate::registry::{ModelEntry, ModelStatus, Registry};
@@ -14,6 +13,7 @@ use std::sync::Arc;
 use tidecast_config::{Fault, ModelSpec, ModelType, RuleSpec, Settings, WindowSpec};
 use tidecast_event::{EventTime, ForecastMessage};
 use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
+use tidecast_ports::paths::segment;
 use tidecast_ports::{ControlError, ControlPlane, Page, PageRequest, Table};
 use tokio::sync::oneshot;
 
@@ -61,20 +61,6 @@ fn unknown_model(id: &str) -> ControlError {
 
 fn unknown_rule(name: &str) -> ControlError {
     ControlError::NotFound(format!("there is no rule {name:?}; GET /api/rules lists them"))
-}
-
-/// A name as a segment of a path, percent-encoded.
-fn segment(name: &str) -> String {
-    let mut segment = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                segment.push(char::from(byte))
-            }
-            _ => segment.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    segment
 }
 
 fn invalid(fault: Fault) -> ControlError {
@@ -444,19 +430,5 @@ impl ControlPlane for Control {
 
     async fn test_rule(&self, test: RuleTest) -> Result<RuleTestResult, ControlError> {
         crate::rule_book::test(&test)
-    }
-}
-
-/// A model without an actor cannot forecast: why.
-pub(crate) fn not_yet(id: &str, brain: &dyn crate::brain::Brain) -> ControlError {
-    forecaster::not_yet(id, brain)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_name_in_a_path_is_encoded() {
-        assert_eq!(super::segment("x y/ü"), "x%20y%2F%C3%BC");
-        assert_eq!(super::segment("sales_1.a-b~"), "sales_1.a-b~");
     }
 }

@@ -377,15 +377,20 @@ pub fn decode(record: &[u8]) -> Option<(Progress, Vec<u8>)> {
     bincode::serde::decode_from_slice(record, config).ok().map(|(record, _)| record)
 }
 
+/// Why a model is not fitted although it has as many windows as it needs.
+pub(crate) const TOO_FEW_NUMBERS: &str =
+    "too many of its windows have no number in its field, or are missing";
+
 /// Why a model cannot be asked yet.
 pub fn not_yet(model_id: &str, brain: &dyn Brain) -> ControlError {
     let (have, needed) = (brain.observations(), brain.needed());
-    let wait = match brain.failure() {
-        Some(error) => format!("its last fit failed: {error}"),
-        None if have >= needed => {
-            format!("too many of its {have} windows have no number in its field, or are missing")
+    let wait = match (brain.failure(), brain.state()) {
+        (Some(error), _) => format!("its last fit failed: {error}"),
+        (None, ModelLife::Fitting) => {
+            format!("it is being fitted to its {have} observations; ask again in a moment")
         }
-        None => format!("it has {have} observations and needs {needed}"),
+        (None, _) if have >= needed => format!("{TOO_FEW_NUMBERS} (it has {have})"),
+        (None, _) => format!("it has {have} observations and needs {needed}"),
     };
     ControlError::Conflict(format!("{model_id} cannot forecast yet: {wait}"))
 }

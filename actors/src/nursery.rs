@@ -1,7 +1,7 @@
 //! Models whose series has not been seen by any partition of this process: trained on their `history`, asked by REST.
 
 use crate::brain::{Brain, BrainMaker};
-use crate::control::not_yet;
+use crate::forecaster::not_yet;
 use crate::registry::ModelStatus;
 use crate::wire;
 use dashmap::DashMap;

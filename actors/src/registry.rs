@@ -69,8 +69,7 @@ impl ModelStatus {
             State::Fitting | State::Live => 0,
         };
         if self.needed > 0 && self.observations >= brain.needed() && self.error.is_none() {
-            self.error =
-                Some("too many of its windows have no number in its field, or are missing".to_owned());
+            self.error = Some(crate::forecaster::TOO_FEW_NUMBERS.to_owned());
         }
         self.accuracy = brain.accuracy();
     }

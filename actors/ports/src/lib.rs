@@ -7,6 +7,7 @@ pub mod ingest;
 pub mod live;
 pub mod notes;
 pub mod operations;
+pub mod paths;
 pub mod publish;
 pub mod snapshot;
 pub mod source;

@@ -1,9 +1,10 @@
 //! `/api/alerts/**`, `/api/silences/**` and `/api/audit`: what people did about alerts, and about everything else.
 
-use super::extract::{Name, PageQuery, Params, Who, Whole, checked_limit, encode, page_of};
+use super::extract::{Name, PageQuery, Params, Who, Whole, checked_limit, page_of};
 use super::schemas;
 use crate::access::Caller;
 use crate::audit::{AuditEntry, CHANGES, ENTRIES};
+use crate::live::alerts::AlertItem;
 use crate::live::index::Pattern;
 use crate::problem::Problem;
 use crate::services::App;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidecast_ports::notes::{SILENCES, Silence};
+use tidecast_ports::paths::segment;
 
 /// Keys of acknowledgements begin so; the alert's id follows.
 pub(crate) const ACKNOWLEDGED: &str = "acknowledged/";
@@ -66,14 +68,16 @@ pub(crate) fn silences(app: &App) -> Vec<Silence> {
     notes.into_iter().filter_map(|(_, value)| serde_json::from_slice(&value).ok()).collect()
 }
 
+/// Whether a caller is shown an alert: by its topic, and the model it is about.
+pub(super) fn may_see(app: &App, caller: &Caller, item: &AlertItem) -> bool {
+    caller.may_see_topic(&app.settings().topics.alerts)
+        && item.model_id.as_deref().is_none_or(|model| caller.may_see_model(model))
+}
+
 fn check_alert(app: &App, caller: &Caller, id: &str) -> Result<(), Problem> {
     let (found, _) = app.services.hub.alerts(None, 1, |item| item.id == id);
-    let seen = |item: &crate::live::alerts::AlertItem| {
-        caller.may_see_topic(&app.settings().topics.alerts)
-            && item.model_id.as_deref().is_none_or(|model| caller.may_see_model(model))
-    };
     match found.first() {
-        Some((_, item)) if seen(item) => Ok(()),
+        Some((_, item)) if may_see(app, caller, item) => Ok(()),
         _ => Err(Problem::not_found(format!("there is no alert \"{id}\" among the newest"))),
     }
 }
@@ -238,7 +242,7 @@ pub(crate) async fn create_silence(
         .put(&format!("{SILENCES}{}", silence.name), value.into())
         .await
         .map_err(unavailable)?;
-    let location = format!("/api/silences/{}", encode(&silence.name));
+    let location = format!("/api/silences/{}", segment(&silence.name));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(silence)).into_response())
 }
 

@@ -287,22 +287,9 @@ pub(crate) fn etag(version: u64) -> [(header::HeaderName, String); 1] {
     [(header::ETAG, format!("\"{version}\""))]
 }
 
-/// A name as one segment of a path.
-pub(crate) fn encode(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use tidecast_ports::operations::ReplayRequest;
 
     #[test]
@@ -333,14 +320,12 @@ mod tests {
     }
 
     #[test]
-    fn versions_and_names() {
+    fn versions() {
         let mut headers = HeaderMap::new();
         assert_eq!(if_match(&headers).unwrap(), None);
         headers.insert(header::IF_MATCH, "\"17\"".parse().unwrap());
         assert_eq!(if_match(&headers).unwrap(), Some(17));
         headers.insert(header::IF_MATCH, "W/\"17\"".parse().unwrap());
         assert_eq!(if_match(&headers).unwrap_err().status, 412);
-        assert_eq!(encode("departures/JFK é"), "departures%2FJFK%20%C3%A9");
-        assert!(json!({}).is_object());
     }
 }

@@ -1,11 +1,12 @@
 //! `/api/models/**`.
 
-use super::extract::{Name, PageQuery, Params, Who, Whole, encode, etag, if_match};
+use super::extract::{Name, PageQuery, Params, Who, Whole, etag, if_match};
 use super::schemas;
 use crate::problem::Problem;
 use crate::services::App;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tidecast_config::ModelSpec;
 use tidecast_ports::control::ModelView;
+use tidecast_ports::paths::segment;
 
 /// Fields of an answer that say how a model fares: a client may send back what it has read.
 const TOLD_NOT_SET: [&str; 10] = [
@@ -33,8 +35,20 @@ const HORIZON_MAX: usize = 1_000;
 const HISTORY_MAX: usize = 10_000;
 const HISTORY_DEFAULT: usize = 200;
 
-fn unknown(id: &str) -> Problem {
-    Problem::not_found(format!("there is no model \"{id}\""))
+/// The name of a model in a path: of one that the caller may know of.
+pub(crate) struct ModelName(String);
+
+impl FromRequestParts<Arc<App>> for ModelName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let Name(id) = Name::from_request_parts(parts, app).await?;
+        let Who(caller) = Who::from_request_parts(parts, app).await?;
+        match caller.may_see_model(&id) {
+            true => Ok(ModelName(id)),
+            false => Err(Problem::not_found(format!("there is no model \"{id}\""))),
+        }
+    }
 }
 
 fn shown(status: StatusCode, view: &ModelView) -> Response {
@@ -89,7 +103,7 @@ pub(crate) async fn create(
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token's models do not include this name"));
     }
     let view = app.services.control.create_model(spec).await?;
-    let location = format!("/api/models/{}", encode(&view.spec.model_id));
+    let location = format!("/api/models/{}", segment(&view.spec.model_id));
     Ok(([(header::LOCATION, location)], shown(StatusCode::CREATED, &view)).into_response())
 }
 
@@ -98,14 +112,7 @@ pub(crate) async fn create(
     (status = 200, description = "The model, and how it fares", body = schemas::ModelView),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn get(
-    State(app): State<Arc<App>>,
-    Who(caller): Who,
-    Name(id): Name,
-) -> Result<Response, Problem> {
-    if !caller.may_see_model(&id) {
-        return Err(unknown(&id));
-    }
+pub(crate) async fn get(State(app): State<Arc<App>>, ModelName(id): ModelName) -> Result<Response, Problem> {
     Ok(shown(StatusCode::OK, &app.services.control.model(&id).await?))
 }
 
@@ -120,14 +127,10 @@ pub(crate) async fn get(
 ))]
 pub(crate) async fn replace(
     State(app): State<Arc<App>>,
-    Who(caller): Who,
-    Name(id): Name,
+    ModelName(id): ModelName,
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Problem> {
-    if !caller.may_see_model(&id) {
-        return Err(unknown(&id));
-    }
     let version = if_match(&headers)?;
     let spec = spec_of(&body, Some(&id))?;
     let replaced = app.services.control.replace_model(&id, spec, version).await;
@@ -144,13 +147,9 @@ pub(crate) async fn replace(
 ))]
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
-    Who(caller): Who,
-    Name(id): Name,
+    ModelName(id): ModelName,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    if !caller.may_see_model(&id) {
-        return Err(unknown(&id));
-    }
     let version = if_match(&headers)?;
     let deleted = app.services.control.delete_model(&id, version).await;
     deleted?;
@@ -166,12 +165,8 @@ pub(crate) async fn delete(
 ))]
 pub(crate) async fn refit(
     State(app): State<Arc<App>>,
-    Who(caller): Who,
-    Name(id): Name,
+    ModelName(id): ModelName,
 ) -> Result<Response, Problem> {
-    if !caller.may_see_model(&id) {
-        return Err(unknown(&id));
-    }
     Ok(shown(StatusCode::ACCEPTED, &app.services.control.refit_model(&id).await?))
 }
 
@@ -192,13 +187,9 @@ pub(crate) struct Ahead {
 ))]
 pub(crate) async fn forecast(
     State(app): State<Arc<App>>,
-    Who(caller): Who,
-    Name(id): Name,
+    ModelName(id): ModelName,
     Params(Ahead { horizon }): Params<Ahead>,
 ) -> Result<Response, Problem> {
-    if !caller.may_see_model(&id) {
-        return Err(unknown(&id));
-    }
     if let Some(steps) = horizon
         && !(1..=HORIZON_MAX).contains(&steps)
     {
@@ -223,13 +214,9 @@ pub(crate) struct Back {
 ))]
 pub(crate) async fn history(
     State(app): State<Arc<App>>,
-    Who(caller): Who,
-    Name(id): Name,
+    ModelName(id): ModelName,
     Params(Back { limit }): Params<Back>,
 ) -> Result<Response, Problem> {
-    if !caller.may_see_model(&id) {
-        return Err(unknown(&id));
-    }
     let limit = limit.unwrap_or(HISTORY_DEFAULT);
     if !(1..=HISTORY_MAX).contains(&limit) {
         return Err(Problem::parameter("limit", format!("found {limit}; allowed: 1 to {HISTORY_MAX}")));

@@ -38,12 +38,13 @@ pub(crate) struct Letters {
 }
 
 fn known_reason(reason: &str, field: &str) -> Result<(), Problem> {
-    let outputs = [TOO_LARGE, UNKNOWN_TOPIC];
-    if outputs.contains(&reason) || Reason::ALL.iter().any(|known| known.as_str() == reason) {
+    // Of input, and of outputs.
+    let known: Vec<&str> =
+        Reason::ALL.map(Reason::as_str).into_iter().chain([TOO_LARGE, UNKNOWN_TOPIC]).collect();
+    if known.contains(&reason) {
         return Ok(());
     }
-    let known = Reason::ALL.map(Reason::as_str).join(", ");
-    Err(Problem::field(field, format!("found \"{reason}\"; allowed: {known}")))
+    Err(Problem::field(field, format!("found \"{reason}\"; allowed: {}", known.join(", "))))
 }
 
 /// Rejected input, newest first.

@@ -99,10 +99,8 @@ pub(crate) async fn alerts(
     Params(Alerts { limit, cursor, model_id, kind }): Params<Alerts>,
 ) -> Result<Response, Problem> {
     let before = numbered(cursor.as_deref())?;
-    let is_topic_seen = caller.may_see_topic(&app.settings().topics.alerts);
     let (items, more) = app.services.hub.alerts(before, checked_limit(limit)?, |item| {
-        is_topic_seen
-            && item.model_id.as_deref().is_none_or(|model| caller.may_see_model(model))
+        alerts::may_see(&app, &caller, item)
             && model_id.as_deref().is_none_or(|wanted| item.model_id.as_deref() == Some(wanted))
             && kind.is_none_or(|wanted| item.kind == wanted)
     });

@@ -1,6 +1,6 @@
 //! `/api/rules/**`.
 
-use super::extract::{Name, PageQuery, Params, Whole, encode, etag, if_match};
+use super::extract::{Name, PageQuery, Params, Whole, etag, if_match};
 use super::schemas;
 use crate::problem::Problem;
 use crate::services::App;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tidecast_config::{Fault, RuleSpec};
 use tidecast_ports::ControlError;
 use tidecast_ports::control::{RuleTest, RuleView};
+use tidecast_ports::paths::segment;
 
 /// Fields of an answer that say how a rule fares: a client may send back what it has read.
 const TOLD_NOT_SET: [&str; 6] = ["built_in", "builtin", "fired", "errors", "last_fired", "version"];
@@ -64,7 +65,7 @@ pub(crate) async fn list(
 ))]
 pub(crate) async fn create(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Problem> {
     let view = app.services.control.create_rule(spec_of(body.json()?, None)?).await?;
-    let location = format!("/api/rules/{}", encode(&view.spec.name));
+    let location = format!("/api/rules/{}", segment(&view.spec.name));
     Ok(([(header::LOCATION, location)], shown(StatusCode::CREATED, view)).into_response())
 }
 
