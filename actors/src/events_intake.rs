@@ -11,13 +11,12 @@ use crate::intake::{Intake, went};
 use crate::ledger::{Ledger, LedgerMetrics};
 use crate::letters::{Letters, panicked};
 use crate::messages::BatchOutput;
-use crate::repartition::{self, Route};
+use crate::repartition::Route;
 use crate::snapshots;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tidecast_event::decode::{Decoded, Decoder};
@@ -91,7 +90,7 @@ impl EventsIntake {
             let state = at.map(|at| stored.remove(at));
             let windows: Vec<_> = specs.iter().map(|spec| window_spec(spec)).collect();
             let advances = windows.iter().map(|spec| advance_of(spec.window)).collect();
-            let repartitioned = repartition::is_needed(specs[0]);
+            let repartitioned = specs[0].is_repartitioned();
             let group = match state {
                 Some((_, bytes)) => Group::decode(windows, bytes).map_err(|error| error.to_string())?,
                 None if repartitioned => Group::partial(windows).map_err(|error| error.to_string())?,
@@ -350,15 +349,8 @@ impl Intake for EventsIntake {
         }
     }
 
-    fn take(&mut self, batch: &RecordBatch, records: Range<usize>, output: &mut BatchOutput) -> usize {
-        let len = records.len();
-        for (at, record) in batch.records[records].iter().enumerate() {
-            self.one(batch, record, output);
-            if self.midway.is_some() {
-                return at;
-            }
-        }
-        len
+    fn take_one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
+        self.one(batch, record, output);
     }
 
     fn midway(&self) -> Option<u64> {

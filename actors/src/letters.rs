@@ -66,8 +66,7 @@ pub fn of_output(record: &OutputRecord, refusal: Refusal) -> OutputRecord {
 }
 
 fn cut(detail: &str) -> Bytes {
-    let at = (0..=DETAIL_MAX.min(detail.len())).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0);
-    Bytes::copy_from_slice(&detail.as_bytes()[..at])
+    Bytes::copy_from_slice(&detail.as_bytes()[..detail.floor_char_boundary(DETAIL_MAX)])
 }
 
 /// `headers`: reason, detail, topic, partition and offset. What is past `bytes_max` is cut, the key last.

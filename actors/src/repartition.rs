@@ -10,27 +10,21 @@ use tidecast_event::{EventTime, OutputId, TopicPartition};
 use tidecast_ports::{Destination, OutputRecord};
 use tidecast_window::{Closed, Mark, UpstreamMessage, WindowKind};
 
-/// The key of the input's records, by the contract.
-const RECORD_KEY: &str = "source";
-
-/// Whether a series goes through a repartition topic.
-pub fn is_needed(spec: &SeriesSpec) -> bool {
-    spec.key != RECORD_KEY
-}
-
-/// The repartition topic of a series.
-pub fn topic(settings: &Settings, spec: &SeriesSpec) -> String {
-    format!("{}-{}-repartition", settings.kafka.group_id, spec.name)
+/// Series with a repartition topic, and its name.
+fn all(settings: &Settings) -> impl Iterator<Item = (&SeriesSpec, String)> {
+    let group = &settings.kafka.group_id;
+    let repartitioned = settings.series.iter().filter(|spec| spec.is_repartitioned());
+    repartitioned.map(|spec| (spec, spec.repartition_topic(group)))
 }
 
 /// All repartition topics.
 pub fn topics(settings: &Settings) -> Vec<String> {
-    settings.series.iter().filter(|spec| is_needed(spec)).map(|spec| topic(settings, spec)).collect()
+    all(settings).map(|(_, topic)| topic).collect()
 }
 
 /// The series of a repartition topic.
 pub fn series_of<'s>(settings: &'s Settings, name: &str) -> Option<&'s SeriesSpec> {
-    settings.series.iter().find(|spec| is_needed(spec) && topic(settings, spec) == name)
+    all(settings).find(|(_, topic)| topic == name).map(|(spec, _)| spec)
 }
 
 /// One series' way from one events partition.
@@ -62,7 +56,7 @@ impl Route {
             // A session may end at any moment: a tenth of the gap is as exact as anybody can see.
             WindowKind::Session { gap_micros } => (gap_micros / 10).max(1),
         };
-        let topic = topic(settings, spec);
+        let topic = spec.repartition_topic(&settings.kafka.group_id);
         Route {
             partitions: house.partitions_of(&topic),
             topic: topic.into(),

@@ -6,7 +6,9 @@ use crate::messages::{BatchOutput, ForecastEvent};
 use crate::nursery::Nursery;
 use crate::rule_evaluator::{RuleEvaluator, RuleEvaluatorArguments};
 use crate::wire;
+use bytes::Bytes;
 use ractor::{Actor, SpawnErr};
+use serde::Serialize;
 use std::sync::Arc;
 use tidecast_config::ModelSpec;
 use tidecast_event::{Anomaly, ForecastMessage, OutputId, Reason, Rejection, TopicPartition};
@@ -44,9 +46,11 @@ impl Submissions {
         Ok(Submissions { rules, catalog: house.catalog.clone(), models, nursery, bytes_max })
     }
 
-    fn check_size(&self, model_id: &str, json: &bytes::Bytes) -> Result<(), IngestError> {
+    /// A message as it is written; refused when that is too large.
+    fn encode(&self, model_id: &str, message: &impl Serialize) -> Result<Bytes, IngestError> {
+        let json = wire::json(message);
         if json.len() + model_id.len() <= self.bytes_max {
-            return Ok(());
+            return Ok(json);
         }
         let (bytes, most) = (json.len(), self.bytes_max);
         let detail = format!(
@@ -81,7 +85,7 @@ fn output() -> Box<BatchOutput> {
     Box::new(BatchOutput::new(TopicPartition::new("submissions", -1), u64::MAX, None))
 }
 
-fn record(destination: Destination, kind: &str, model_id: &str, json: &bytes::Bytes) -> OutputRecord {
+fn record(destination: Destination, kind: &str, model_id: &str, json: &Bytes) -> OutputRecord {
     OutputRecord {
         destination,
         partition: None,
@@ -97,11 +101,9 @@ fn record(destination: Destination, kind: &str, model_id: &str, json: &bytes::By
 impl OutputIngest for Submissions {
     async fn forecasts(&self, forecasts: Vec<ForecastMessage>) -> Result<(), IngestError> {
         let mut output = output();
-        let made: Vec<bytes::Bytes> = forecasts.iter().map(wire::json).collect();
-        forecasts
-            .iter()
-            .zip(&made)
-            .try_for_each(|(forecast, json)| self.check_size(&forecast.model_id, json))?;
+        // All are looked at before the first of them is a model.
+        let made = forecasts.iter().map(|forecast| self.encode(&forecast.model_id, forecast));
+        let made: Vec<Bytes> = made.collect::<Result<_, _>>()?;
         for (forecast, json) in forecasts.iter().zip(made) {
             self.register(&forecast.model_id).await?;
             output.records.push(record(Destination::Predictions, "forecast", &forecast.model_id, &json));
@@ -115,11 +117,8 @@ impl OutputIngest for Submissions {
 
     async fn anomalies(&self, anomalies: Vec<Anomaly>) -> Result<(), IngestError> {
         let mut output = output();
-        let made: Vec<bytes::Bytes> = anomalies.iter().map(wire::json).collect();
-        anomalies
-            .iter()
-            .zip(&made)
-            .try_for_each(|(anomaly, json)| self.check_size(&anomaly.model_id, json))?;
+        let made = anomalies.iter().map(|anomaly| self.encode(&anomaly.model_id, anomaly));
+        let made: Vec<Bytes> = made.collect::<Result<_, _>>()?;
         for (anomaly, json) in anomalies.into_iter().zip(made) {
             self.register(&anomaly.model_id).await?;
             output.records.push(record(Destination::Alerts, "anomaly", &anomaly.model_id, &json));

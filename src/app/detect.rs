@@ -75,8 +75,9 @@ fn score(options: &DetectOptions, records: &mut Records, out: &mut impl Write) -
         }
         let (timestamp, text) = (record.cell(time_at), record.cell(value_at));
         // What is no number is no value: a stream goes on, and the end says how many there were.
-        let value = number(&text).ok().filter(|v| v.is_finite());
-        if value.is_none() && !number(&text).is_ok_and(f64::is_nan) {
+        let read = number(&text).unwrap_or(f64::INFINITY);
+        let value = read.is_finite().then_some(read);
+        if read.is_infinite() {
             unusable.get_or_insert_with(|| (record.line(), text.trim().chars().take(40).collect::<String>()));
             skipped += 1;
         }

@@ -6,7 +6,7 @@
 use crate::cli::RunOptions;
 use crate::engine::{BringUp, Engine, EngineParts, RETRY};
 use crate::outward::Nobody;
-use crate::tables::{Tables, topic_names};
+use crate::tables::Tables;
 use crate::trees::partitions;
 use crate::{load_settings, print, run};
 use anyhow::{Context, bail};
@@ -21,7 +21,7 @@ use tidecast_actors::rebuild::Rebuild;
 use tidecast_actors::repartition;
 use tidecast_actors::rule_book::RuleBook;
 use tidecast_actors::topology::Topology;
-use tidecast_config::{Role, Settings};
+use tidecast_config::{GroupTable, Role, Settings};
 use tidecast_event::{EventTime, TopicPartition};
 use tidecast_kafka::{Cluster, KafkaAdmin, Publishing, SingleSender, TopicSpec};
 
@@ -184,16 +184,16 @@ impl Work {
 
     /// What is read, what is written, and the service's own tables.
     fn topics(&self) -> Vec<TopicSpec> {
-        let of_tables = topic_names(&self.settings.kafka.group_id);
+        let tables_of = |group: &str| GroupTable::ALL.map(|table| table.topic(group));
+        let of_tables = tables_of(&self.settings.kafka.group_id);
         let unused = [&self.settings.topics.metrics, &self.settings.topics.dlq];
         let mut topics = crate::service::topics(&self.settings);
         topics.retain(|topic| !of_tables.contains(&topic.name) && !unused.contains(&&topic.name));
         topics
             .retain(|topic| topic.name != tidecast_kafka::DeadLetterTopic::marker_topic(&self.settings).name);
         let replication = self.settings.topics.replication;
-        topics.extend(
-            topic_names(&self.service.kafka.group_id).map(|name| TopicSpec::table(name, replication)),
-        );
+        let of_service = tables_of(&self.service.kafka.group_id);
+        topics.extend(of_service.map(|name| TopicSpec::table(name, replication)));
         topics
     }
 

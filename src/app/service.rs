@@ -7,7 +7,7 @@
 use crate::engine::{BringUp, Engine, EngineParts, RETRY};
 use crate::figures::keep_history;
 use crate::outward::{Outward, Spans};
-use crate::tables::{Tables, topic_names};
+use crate::tables::Tables;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidecast_actors::catalog::Catalog;
@@ -19,7 +19,7 @@ use tidecast_actors::repartition;
 use tidecast_actors::rule_book::RuleBook;
 use tidecast_actors::stats::Stats;
 use tidecast_actors::submissions::Submissions;
-use tidecast_config::{ConfigError, ListenerName, Role, Settings};
+use tidecast_config::{ConfigError, GroupTable, ListenerName, Role, Settings};
 use tidecast_gateway::{AdminServices, Hub, Listeners, Metrics, Services};
 use tidecast_kafka::{Cluster, LiveOptions, Publishing, PublishingHistory, SingleSender, TopicSpec};
 use tidecast_ports::LiveSink;
@@ -58,8 +58,8 @@ pub fn topics(settings: &Settings) -> Vec<TopicSpec> {
     for name in repartition::topics(settings) {
         add(TopicSpec::stream(name, partitions, replication));
     }
-    for name in topic_names(&settings.kafka.group_id) {
-        add(TopicSpec::table(name, replication));
+    for table in GroupTable::ALL {
+        add(TopicSpec::table(table.topic(&settings.kafka.group_id), replication));
     }
     add(tidecast_kafka::DeadLetterTopic::marker_topic(settings));
     topics
@@ -143,7 +143,7 @@ impl Service {
                 notes: tables.notes.clone(),
                 kafka: Arc::new(
                     tidecast_kafka::Operations::new(cluster, &settings, publishing.clone())?
-                        .hiding(topic_names(&settings.kafka.group_id))
+                        .hiding(GroupTable::ALL.map(|table| table.topic(&settings.kafka.group_id)))
                         .with_history(history.clone()),
                 ),
                 stats: stats.clone(),

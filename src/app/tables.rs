@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tidecast_actors::catalog::{Catalog, Registered, Registrar};
 use tidecast_actors::elsewhere::Elsewhere;
 use tidecast_actors::rule_book::RuleBook;
-use tidecast_config::{ModelSpec, RuleSpec, Settings};
+use tidecast_config::{GroupTable, ModelSpec, RuleSpec, Settings};
 use tidecast_kafka::{Change, Cluster, ConfigTopic, Publishing, SingleSender, TableError};
 use tidecast_ports::{Notes, Table};
 
@@ -70,11 +70,6 @@ pub struct Tables {
     elsewhere: OnceLock<Arc<Elsewhere>>,
 }
 
-/// Names of the three topics.
-pub fn topic_names(group_id: &str) -> [String; 3] {
-    ["models", "rules", "notes"].map(|what| format!("{group_id}-{what}"))
-}
-
 impl Tables {
     /// Tables that are not open yet.
     pub fn new(catalog: Arc<Catalog>, book: Arc<RuleBook>) -> Self {
@@ -96,7 +91,7 @@ impl Tables {
 
     /// Reads the tables to their ends and goes on following them.
     pub async fn open(&self, cluster: &Cluster, sender: &SingleSender) -> Result<(), TableError> {
-        let [models, rules, notes] = topic_names(&cluster.options().group_id);
+        let [models, rules, notes] = GroupTable::ALL.map(|table| table.topic(&cluster.options().group_id));
         let models = async {
             if self.models.0.get().is_none() {
                 let (catalog, elsewhere) = (self.catalog.clone(), self.elsewhere.get().cloned());

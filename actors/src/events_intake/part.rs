@@ -1,7 +1,7 @@
 //! Series of an events partition, by what they share.
 
 use crate::metrics::PipelineMetrics;
-use crate::repartition::{self, Route};
+use crate::repartition::Route;
 use std::time::Duration;
 use tidecast_config::{EmptyWindows, SeriesSpec, Settings, WindowSpec};
 use tidecast_event::TopicPartition;
@@ -88,7 +88,7 @@ pub(super) fn by_part<'s>(settings: &'s Settings, topic: &str) -> Vec<(String, V
         if spec.topic.as_deref().unwrap_or(&settings.topics.events) != topic {
             continue;
         }
-        let way = if repartition::is_needed(spec) { "partial" } else { "direct" };
+        let way = if spec.is_repartitioned() { "partial" } else { "direct" };
         let id = format!("{way}:{}:{}", spec.key, spec.idle_after.as_micros());
         match parts.iter_mut().find(|(known, _)| *known == id) {
             Some((_, specs)) => specs.push(spec),

@@ -202,8 +202,7 @@ fn positive(text: &str) -> Result<f64, String> {
 
 /// A name that Kafka takes for a topic.
 fn topic(text: &str) -> Result<String, String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if (1..=249).contains(&text.len()) && text.chars().all(legal) && text != "." && text != ".." {
+    if tidecast_config::is_topic(text) {
         Ok(text.to_owned())
     } else {
         Err("a topic has 1 to 249 letters, digits, dots, underscores and hyphens".to_owned())

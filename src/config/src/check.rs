@@ -4,6 +4,7 @@ use crate::build::acks;
 use crate::error::ConfigError;
 use crate::kafka_settings::{Acks, SecurityProtocol};
 use crate::kind::is_topic;
+use crate::own_topics::GroupTable;
 use crate::settings::{AuthKeys, Listener, ListenerName, Settings, SmtpSecurity};
 use crate::table::Values;
 use crate::written::quoted;
@@ -158,13 +159,13 @@ fn topics(settings: &Settings) -> Result<(), ConfigError> {
 /// Names that topics of our own are made of.
 fn own_topics(settings: &Settings) -> Result<(), ConfigError> {
     let group = &settings.kafka.group_id;
-    // The longest of those that every group has: it leaves room for what follows.
-    if !is_topic(&format!("{group}-models")) {
+    if !GroupTable::ALL.iter().all(|table| is_topic(&table.topic(group))) {
         let allowed = "letters, digits, `.`, `_` and `-`, at most 200: names of topics begin with it";
         return Err(settings.refuse("kafka.group_id", quoted(group), allowed));
     }
-    for (index, series) in settings.series.iter().enumerate().filter(|(_, series)| series.key != "source") {
-        if !is_topic(&format!("{group}-{}-repartition", series.name)) {
+    for (index, series) in settings.series.iter().enumerate().filter(|(_, series)| series.is_repartitioned())
+    {
+        if !is_topic(&series.repartition_topic(group)) {
             let found = format!("{} with key {}", quoted(&series.name), quoted(&series.key));
             let allowed = "letters, digits, `.`, `_` and `-` for a series that is not grouped by source: a topic is named after it \
                 and the group, in at most 249";

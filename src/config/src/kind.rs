@@ -356,7 +356,7 @@ fn server(written: &str) -> Option<String> {
 }
 
 /// Kafka's rule for topic names.
-pub(crate) fn is_topic(name: &str) -> bool {
+pub fn is_topic(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
         && name.len() <= 249
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))

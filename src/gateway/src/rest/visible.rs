@@ -5,12 +5,8 @@ use crate::problem::Problem;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use std::borrow::Cow;
-use tidecast_config::Settings;
+use tidecast_config::{GroupTable, Settings};
 use tidecast_ports::operations::TopicRecord;
-
-/// What the names of the topics end in where a group keeps its rules, models and notes; the group's name goes before.
-const RULES: &str = "-rules";
-const OF_A_GROUP: [&str; 3] = [RULES, "-models", "-notes"];
 
 /// Whether this caller may look into a topic that exists: first whether the token names it, then what it is for. Several
 /// groups share a cluster, and a rule has the addresses and headers of its webhooks with it: what looks like any
@@ -29,14 +25,15 @@ pub(super) fn check_topic(caller: &Caller, settings: &Settings, topic: &str) -> 
         &topics.dlq,
     ];
     // What the operator configured to carry data does, whatever it is called.
-    if named.into_iter().any(|name| name == topic) || !OF_A_GROUP.iter().any(|end| topic.ends_with(end)) {
+    if named.into_iter().any(|name| name == topic) {
         return Ok(());
     }
+    let Some(table) = GroupTable::looks_like(topic) else { return Ok(()) };
     // Our own are unknown to readers, as to those of any other instance of this group.
-    if topic.strip_prefix(&*settings.kafka.group_id).is_some_and(|rest| OF_A_GROUP.contains(&rest)) {
+    if topic == table.topic(&settings.kafka.group_id) {
         return Err(Problem::not_found(format!("the records of topic \"{topic}\" are not shown")));
     }
-    let detail = if topic.ends_with(RULES) {
+    let detail = if table == GroupTable::Rules {
         format!(
             "the rules that \"{topic}\" may hold carry secrets: GET /api/rules of that group's instances shows them without"
         )
@@ -72,7 +69,7 @@ pub(super) fn may_show(caller: &Caller, settings: &Settings, topic: &str, record
     match about {
         Some(Ok(About { model_id: Some(model) })) => caller.may_see_model(&model),
         // A registered model has its name as the key.
-        _ if topic.ends_with("-models") => key_is_seen(),
+        _ if GroupTable::looks_like(topic) == Some(GroupTable::Models) => key_is_seen(),
         Some(Ok(About { model_id: None })) => true,
         // Cut short, bytes, none, or no object.
         _ if topic == topics.predictions || topic == topics.alerts => key_is_seen(),

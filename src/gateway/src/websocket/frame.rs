@@ -302,10 +302,7 @@ pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
 
 /// A close frame; the reason is cut at 123 bytes, as the protocol asks.
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
-    let mut end = reason.len().min(123);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = reason.floor_char_boundary(123);
     let mut payload = Vec::with_capacity(2 + end);
     payload.put_u16(code);
     payload.extend_from_slice(&reason.as_bytes()[..end]);
