@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidecast_tests::socket::Came;
 use tidecast_tests::{Kafka, Setup};
 
 /// What to run.
@@ -58,13 +57,18 @@ const NOTED: u64 = 100;
 /// When the noted events were sent, in their order.
 type Sent = Arc<Mutex<Vec<Instant>>>;
 
-/// Windows that came, each with the moment it did.
-type Arrivals = Arc<Mutex<Vec<(i32, i64, Instant)>>>;
+/// What came, and when; read when all is over, for a reader that is busy with one is late for the next.
+type Arrivals = Arc<Mutex<Vec<(Vec<u8>, Instant)>>>;
 
 #[derive(Deserialize)]
 struct Aggregate {
     key: String,
     window_end: f64,
+}
+
+#[derive(Deserialize)]
+struct Update {
+    data: Aggregate,
 }
 
 impl Aggregate {
@@ -102,11 +106,9 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
     let (frames, until) = (on_socket.clone(), stop.clone());
     let client = tokio::spawn(async move {
         while !until.load(Ordering::Relaxed) {
-            if let Some(Came::Message(message, _)) = socket.next(Duration::from_millis(100)).await
-                && let Ok(aggregate) = serde_json::from_value::<Aggregate>(message["data"].clone())
-                && let Some((partition, end)) = aggregate.place()
-            {
-                frames.lock().unwrap_or_else(PoisonError::into_inner).push((partition, end, Instant::now()));
+            if let Some(text) = socket.next_text(Duration::from_millis(100)).await {
+                let came = (text.as_bytes().to_vec(), Instant::now());
+                frames.lock().unwrap_or_else(PoisonError::into_inner).push(came);
             }
         }
     });
@@ -141,9 +143,13 @@ pub async fn run(kafka: &Kafka, options: &Options) -> Result<()> {
         [("topic, read committed", on_topic), ("topic, read ahead", ahead), ("WebSocket frame", on_socket)]
             .map(|(name, arrivals)| {
                 let mut waits = Vec::new();
-                for (partition, end, at) in arrivals.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                    if let Some(closed) =
-                        closings.since(*partition, *end).filter(|_| *end + LATENESS_MS / 1000 >= first)
+                for (json, at) in arrivals.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                    let update = serde_json::from_slice::<Update>(json).map(|update| update.data);
+                    let aggregate = update.or_else(|_| serde_json::from_slice::<Aggregate>(json));
+                    let place = aggregate.ok().and_then(|aggregate| aggregate.place());
+                    if let Some((partition, end)) = place
+                        && let Some(closed) =
+                            closings.since(partition, end).filter(|_| end + LATENESS_MS / 1000 >= first)
                     {
                         waits.push(at.saturating_duration_since(closed).as_secs_f64() * 1e3);
                     }
@@ -180,11 +186,8 @@ fn watch(
     Ok(spawn(move || {
         while !stop.load(Ordering::Relaxed) {
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
-            let at = Instant::now();
-            let aggregate = serde_json::from_slice::<Aggregate>(message.payload().unwrap_or_default());
-            if let Some((partition, end)) = aggregate.ok().and_then(|a| a.place()) {
-                arrivals.lock().unwrap_or_else(PoisonError::into_inner).push((partition, end, at));
-            }
+            let came = (message.payload().unwrap_or_default().to_vec(), Instant::now());
+            arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(came);
         }
     }))
 }

@@ -64,6 +64,16 @@ impl Socket {
         self.stream.flush().await.unwrap();
     }
 
+    /// The text of the next frame that has one, unread: for whoever counts microseconds.
+    pub async fn next_text(&mut self, limit: Duration) -> Option<tungstenite::Utf8Bytes> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Message::Text(text) = timeout_at(deadline, self.stream.next()).await.ok()??.ok()? {
+                return Some(text);
+            }
+        }
+    }
+
     /// The next message or the end, within `limit`; pings and pongs are answered and passed over.
     pub async fn next(&mut self, limit: Duration) -> Option<Came> {
         let deadline = Instant::now() + limit;
