@@ -2,8 +2,8 @@
 //!
 //! The score is the rarity of the error in powers of ten: `min(1, −log₁₀ P / 5)`, where `P` is the two-sided tail of
 //! the predictive error distribution beyond the error that came. So 0.8 is once in 10,000 observations and 1.0 once
-//! in 100,000 or rarer, whatever the series. The distribution is a Student t, its scale the median of the recent
-//! absolute errors (which anomalies themselves hardly move) and its tail as heavy as those errors show.
+//! in 100,000 or rarer, whatever the series. The distribution is a mean of Student's t of several weights of tail, each as
+//! likely as the recent errors make it, scaled by the middle part of those, which anomalies themselves hardly move.
 
 use crate::quantile::{sorted_quantile, student_tail};
 use serde::{Deserialize, Serialize};
@@ -57,49 +57,70 @@ pub fn from_tail(p: f64) -> f64 {
     (-p.max(1e-300).log10() / DECADES).clamp(0.0, 1.0)
 }
 
-/// Degrees of freedom before the errors tell.
+/// What the model says of itself counts as this many observations, so that few errors do not decide alone.
+const PRIOR: f64 = 16.0;
+/// Errors from which they tell their tail, and degrees of freedom before that.
+const TELLING: usize = 32;
 const UNTOLD: f64 = 6.0;
-/// The heaviest tail that is believed: degrees of freedom, and its ratio of the 90 % to the 50 % quantile.
-const HEAVIEST: (f64, f64) = (2.5, 3.52);
+/// Parts of the ascending absolute errors: those in the middle say how large an error is, those towards the end how heavy the
+/// tail is. The last of all are left out, for they may be the anomalies.
+const MIDDLE: (f64, f64) = (0.156, 0.781);
+const TOP: (f64, f64) = (0.812, 0.945);
 
-/// Two-sided tail beyond `error >= 0` given ascending absolute errors.
-fn tail(error: f64, sorted: &[f64], least: f64) -> f64 {
-    // What the model says of itself counts as this many observations, so that few errors do not decide alone.
-    const PRIOR: f64 = 16.0;
-    let n = sorted.len() as f64;
-    let normal_median = 0.674_489_750_196_081_7;
-    // Where most errors are nothing at all (a timetable that is kept), their median says nothing of those that are: it
-    // counts as no less than what the heaviest tail makes of the 90 % quantile.
-    let typical = |sorted| sorted_quantile(sorted, 0.5).max(sorted_quantile(sorted, 0.9) / HEAVIEST.1);
-    let median = if sorted.is_empty() { normal_median } else { typical(sorted) };
-    let scale = (n * median / normal_median + PRIOR) / (n + PRIOR);
-    let nu = degrees(sorted);
-    if scale < least {
-        // Errors of nothing but rounding do not show a tail.
-        return student_tail(error / least, nu.min(UNTOLD));
-    }
-    student_tail(error / scale.max(1e-12), nu)
+/// A tail that errors may have, Student's t with so many degrees of freedom: in samples of [`SAMPLE`], the mean of the
+/// middle part, and mean and standard deviation of the logarithm of the top part's mean over the middle's.
+struct Shape {
+    degrees: f64,
+    middle: f64,
+    top: f64,
+    spread: f64,
+    /// How many series have it, against the others; chosen so that 0.8 is as rare as it says for errors of several kinds.
+    share: f64,
 }
 
-/// Degrees of freedom from the ratio of the 90 % to the 50 % quantile of absolute errors: 2.44 for the normal,
-/// growing as the tail grows heavier. Between 2.5 and 30; 6 before there are enough errors to tell.
-fn degrees(sorted: &[f64]) -> f64 {
-    if sorted.len() < 32 {
-        return UNTOLD;
+const SAMPLE: f64 = 128.0;
+/// The lightest first.
+const SHAPES: [Shape; 5] = [
+    Shape { degrees: 30.0, middle: 0.664, top: 0.892, spread: 0.078, share: 48.0 },
+    Shape { degrees: 8.0, middle: 0.691, top: 0.940, spread: 0.083, share: 8.0 },
+    Shape { degrees: 5.0, middle: 0.715, top: 0.985, spread: 0.088, share: 2.0 },
+    Shape { degrees: 3.5, middle: 0.744, top: 1.039, spread: 0.095, share: 0.8 },
+    Shape { degrees: 2.5, middle: 0.787, top: 1.122, spread: 0.107, share: 0.2 },
+];
+const LIGHTEST: &Shape = &SHAPES[0];
+const HEAVIEST: &Shape = &SHAPES[4];
+
+/// Two-sided tail beyond `error >= 0` given ascending absolute errors: the mean of what the shapes say, each as likely as the
+/// errors make it.
+fn tail(error: f64, sorted: &[f64], least: f64) -> f64 {
+    let n = sorted.len() as f64;
+    let scale = |typical: f64| (n * typical + PRIOR) / (n + PRIOR);
+    if sorted.len() < TELLING {
+        let normal_median = 0.674_489_750_196_081_7;
+        let median = if sorted.is_empty() { normal_median } else { sorted_quantile(sorted, 0.5) };
+        return student_tail(error / scale(median / normal_median).max(least), UNTOLD);
     }
-    let ratio = sorted_quantile(sorted, 0.9) / sorted_quantile(sorted, 0.5).max(1e-12);
-    // Ratios of Student's t at these degrees of freedom.
-    const TABLE: [(f64, f64); 8] = [
-        HEAVIEST,
-        (3.0, 3.08),
-        (4.0, 2.88),
-        (5.0, 2.77),
-        (6.0, 2.71),
-        (8.0, 2.63),
-        (12.0, 2.56),
-        (30.0, 2.48),
-    ];
-    TABLE.iter().find(|(_, r)| ratio >= *r).map_or(30.0, |(nu, _)| *nu)
+    let mean_of = |(from, to): (f64, f64)| {
+        let part = &sorted[(from * n) as usize..(to * n) as usize];
+        part.iter().sum::<f64>() / part.len() as f64
+    };
+    let top = mean_of(TOP);
+    // Where most errors are nothing at all (a timetable that is kept), the middle says nothing of those that are: it counts
+    // as no less than what the heaviest tail makes of the top.
+    let middle = mean_of(MIDDLE).max(top / HEAVIEST.top.exp());
+    if scale(middle / LIGHTEST.middle) < least {
+        // Errors of nothing but rounding do not show a tail.
+        return student_tail(error / least, UNTOLD);
+    }
+    let ratio = if top > 0.0 { (top / middle).ln().max(LIGHTEST.top) } else { LIGHTEST.top };
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for shape in &SHAPES {
+        let spread = shape.spread * (SAMPLE / n).sqrt();
+        let weight = shape.share * (-0.5 * ((ratio - shape.top) / spread).powi(2)).exp() / spread;
+        weights += weight;
+        sum += weight * student_tail(error / scale(middle / shape.middle), shape.degrees);
+    }
+    sum / weights
 }
 
 /// Severity of `score` where anomalies begin at `threshold`.
@@ -204,6 +225,86 @@ mod tests {
         stained[10..15].fill(500.0);
         let (a, b) = (score(12.0, calm.into_iter(), 0.0), score(12.0, stained.into_iter(), 0.0));
         assert!(a > 0.8 && b > 0.8, "{a} {b}");
+    }
+
+    /// Errors of a kind, from a seed; in units in which the middle of them is about that of standard normal ones.
+    struct Errors(u64);
+
+    impl Errors {
+        fn uniform(&mut self) -> f64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let mixed = (self.0 ^ (self.0 >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
+            (((mixed ^ (mixed >> 33)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+        }
+
+        fn normal(&mut self) -> f64 {
+            crate::quantile::normal_quantile(self.uniform())
+        }
+
+        fn student(&mut self, degrees: usize) -> f64 {
+            let squares: f64 = (0..degrees).map(|_| self.normal().powi(2)).sum();
+            self.normal() / (squares / degrees as f64).sqrt()
+        }
+    }
+
+    #[test]
+    fn the_shapes_are_those_of_their_samples() {
+        for shape in SHAPES.iter().filter(|shape| shape.degrees.fract() == 0.0) {
+            let mut errors = Errors(7);
+            let samples = 400;
+            let (mut middles, mut tops) = (0.0, Vec::new());
+            for _ in 0..samples {
+                let mut sample: Vec<f64> =
+                    (0..128).map(|_| errors.student(shape.degrees as usize).abs()).collect();
+                sample.sort_by(f64::total_cmp);
+                let mean = |(from, to): (f64, f64)| {
+                    let part = &sample[(from * SAMPLE) as usize..(to * SAMPLE) as usize];
+                    part.iter().sum::<f64>() / part.len() as f64
+                };
+                middles += mean(MIDDLE) / f64::from(samples);
+                tops.push((mean(TOP) / mean(MIDDLE)).ln());
+            }
+            let mean = tops.iter().sum::<f64>() / tops.len() as f64;
+            let spread = (tops.iter().map(|t| (t - mean).powi(2)).sum::<f64>() / tops.len() as f64).sqrt();
+            let found = (middles, mean, spread);
+            assert!((middles - shape.middle).abs() < 0.015, "{}: {found:?}", shape.degrees);
+            assert!((mean - shape.top).abs() < 0.02, "{}: {found:?}", shape.degrees);
+            assert!((spread - shape.spread).abs() < 0.012, "{}: {found:?}", shape.degrees);
+        }
+    }
+
+    #[test]
+    fn a_score_is_as_rare_as_it_says_for_errors_of_several_kinds() {
+        // Of so many errors, a hundredth is to score 0.4 and a ten-thousandth 0.8.
+        const COUNT: usize = 30_000;
+        type Kind = (&'static str, fn(&mut Errors) -> f64, usize, [f64; 2]);
+        // With how many may score 0.8, and which part of errors of eight and of fifteen must.
+        let kinds: [Kind; 3] = [
+            ("normal", |errors| errors.normal(), 3, [0.95, 0.99]),
+            ("Student, 5", |errors| errors.student(5), 35, [0.4, 0.9]),
+            ("Student, 3", |errors| errors.student(3), 75, [0.0, 0.5]),
+        ];
+        for (name, draw, most, found) in kinds {
+            let mut errors = Errors(11);
+            let mut kept: std::collections::VecDeque<f32> =
+                (0..128).map(|_| draw(&mut errors).abs() as f32).collect();
+            let (mut high, mut some, mut seen) = (0, 0, [0.0; 2]);
+            for at in 0..COUNT {
+                let error = draw(&mut errors);
+                let of = |error: f64| score(error, kept.iter().copied(), 0.0);
+                let score = of(error);
+                some += usize::from(score >= 0.4);
+                high += usize::from(score >= 0.8);
+                if at % 100 == 0 {
+                    let told = |error: f64| if of(error) >= 0.8 { 100.0 / COUNT as f64 } else { 0.0 };
+                    seen = [seen[0] + told(8.0), seen[1] + told(15.0)];
+                }
+                kept.pop_front();
+                kept.push_back(error.abs() as f32);
+            }
+            assert!(high <= most && (100..=1_200).contains(&some), "{name}: {high} and {some} of {COUNT}");
+            assert!(seen[0] >= found[0] && seen[1] >= found[1], "{name}: {seen:?}");
+        }
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub const ONE_SIGMA: f64 = 0.682_689_492_137_085_9;
 /// Standardised errors are cut here: nothing is learnt from the size of what is beyond.
 const LARGEST: f64 = 1e6;
 
+/// What a calibration has learnt by a moment, the forecasts under way and the single errors apart.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Learnt(Vec<(f64, f64, f64)>);
+
 /// Calibration state of one model: bounded, a pure function of forecasts and observations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conformal {
@@ -144,6 +148,20 @@ impl Conformal {
         self.errors.iter().copied()
     }
 
+    /// Writes down what has been learnt.
+    pub fn learnt(&self, into: &mut Learnt) {
+        into.0.clear();
+        into.0.extend(self.horizons.iter().map(|kept| (kept.squares, kept.weight, kept.shift)));
+    }
+
+    /// Forgets what was learnt since then, and the newest `errors` of the one-step errors.
+    pub fn go_back(&mut self, to: &Learnt, errors: usize) {
+        for (kept, &(squares, weight, shift)) in self.horizons.iter_mut().zip(&to.0) {
+            (kept.squares, kept.weight, kept.shift) = (squares, weight, shift);
+        }
+        self.errors.truncate(self.errors.len().saturating_sub(errors));
+    }
+
     /// Drops forecasts of observations to come, as when the model that made them is replaced.
     pub fn forget_pending(&mut self) {
         self.horizons.iter_mut().for_each(|kept| kept.pending.clear());
@@ -197,6 +215,21 @@ impl Calibrated {
     fn reach(&self, z: f64) -> f64 {
         // A level far from the calibrated one is shifted in proportion, so that levels stay in order.
         (z + self.shift * z / 1.96).max(0.2 * z) * self.scale()
+    }
+}
+
+impl Learnt {
+    /// Root mean square of the one-step errors, in the model's own standard deviations.
+    pub fn scale(&self) -> f64 {
+        self.0.first().map_or(1.0, |(squares, weight, _)| (squares / weight).sqrt())
+    }
+
+    /// Whether it could have been written by this code, for that calibration.
+    pub(crate) fn is_consistent(&self, of: &Conformal) -> bool {
+        let whole = |&(squares, weight, shift): &(f64, f64, f64)| {
+            weight > 0.0 && (squares / weight).is_finite() && SHIFT.contains(&shift)
+        };
+        (self.0.is_empty() || self.0.len() == of.horizons.len()) && self.0.iter().all(whole)
     }
 }
 
@@ -256,7 +289,7 @@ pub fn add_variance(path: &mut [Step], variance: f64) {
 }
 
 /// Half the width of a one-standard-deviation step.
-fn sigma_of(step: &Step) -> f64 {
+pub(crate) fn sigma_of(step: &Step) -> f64 {
     0.5 * step.upper - 0.5 * step.lower
 }
 

@@ -3,7 +3,9 @@
 use super::StreamModel;
 
 /// Version of the record; a reader refuses any other.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
+/// The same without [`StreamModel::before`], which is read too.
+const WITHOUT_BEFORE: u8 = 3;
 /// Most bytes a record may claim: far above any model, far below what would hurt.
 const BYTES_MAX: usize = 64 << 20;
 
@@ -30,6 +32,7 @@ impl StreamModel {
         let mut bytes = vec![VERSION];
         let config = bincode::config::standard();
         bincode::serde::encode_into_std_write(self, &mut bytes, config)
+            .and_then(|_| bincode::serde::encode_into_std_write(&self.before, &mut bytes, config))
             .expect("a Vec takes every byte and every field can be encoded");
         bytes
     }
@@ -37,12 +40,19 @@ impl StreamModel {
     /// The model that [`StreamModel::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<StreamModel, DecodeError> {
         let (&version, record) = bytes.split_first().ok_or(DecodeError::Empty)?;
-        if version != VERSION {
+        if ![VERSION, WITHOUT_BEFORE].contains(&version) {
             return Err(DecodeError::Version { found: version });
         }
         let config = bincode::config::standard().with_limit::<BYTES_MAX>();
-        let (model, read) = bincode::serde::decode_from_slice::<StreamModel, _>(record, config)
-            .map_err(|e| DecodeError::Damaged(e.to_string()))?;
+        let damaged = |error: bincode::error::DecodeError| DecodeError::Damaged(error.to_string());
+        let (mut model, mut read) =
+            bincode::serde::decode_from_slice::<StreamModel, _>(record, config).map_err(damaged)?;
+        if version == VERSION {
+            let (before, more) =
+                bincode::serde::decode_from_slice(&record[read..], config).map_err(damaged)?;
+            model.before = before;
+            read += more;
+        }
         let whole = read == record.len() && model.is_consistent();
         if whole { Ok(model) } else { Err(DecodeError::Damaged("its parts disagree".into())) }
     }
@@ -57,6 +67,7 @@ impl StreamModel {
             && self.level < 1.0
             && self.exogenous.is_consistent(self.recent.len())
             && self.conformal.is_consistent()
+            && self.before.is_consistent(&self.conformal)
             && (1..=10_000).contains(&self.horizon)
     }
 }

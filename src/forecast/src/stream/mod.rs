@@ -17,14 +17,14 @@ pub use codec::DecodeError;
 pub use fit_job::{FitJob, FitOutcome};
 
 use crate::anomaly::{self, AnomalyScore};
-use crate::conformal::{self, Conformal, ONE_SIGMA, standardised};
+use crate::conformal::{self, Conformal, ONE_SIGMA, sigma_of, standardised};
 use crate::grain::Grain;
 use crate::quantile::ordered_step;
 use crate::{Fit, FitError, Fitted, Predict, Spec, Step, Summary};
 use exogenous::Exogenous;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use track::{Accuracy, Cusum};
+use track::{Accuracy, Before, Change, Cusum};
 
 /// Observations between asking for a refit and its effect: time for a pool to run it while the stream goes on.
 const REFIT_LAG: u64 = 8;
@@ -102,6 +102,9 @@ pub struct StreamModel {
     next: Option<Step>,
     conformal: Conformal,
     cusum: Cusum,
+    /// A record of its own behind this one, for older ones end here.
+    #[serde(skip)]
+    before: Before,
     accuracy: Accuracy,
     /// Count at which the next refit is asked for.
     refit_at: u64,
@@ -149,6 +152,7 @@ impl StreamModel {
             fitted: None,
             next: None,
             cusum: Cusum::default(),
+            before: Before::default(),
             accuracy: Accuracy::default(),
             refit_at: 0,
             asked: None,
@@ -339,7 +343,7 @@ impl StreamModel {
     }
 
     fn judge(&self, y: f64, step: &Step, expected: [f64; 2]) -> AnomalyScore {
-        let sigma = 0.5 * step.upper - 0.5 * step.lower;
+        let sigma = sigma_of(step);
         let error = standardised(y, step.mean, sigma);
         let least = self.grain.variance().sqrt() / sigma.max(f64::MIN_POSITIVE);
         let score = anomaly::score(error, self.conformal.one_step_errors(), least.min(1.0));
@@ -350,13 +354,19 @@ impl StreamModel {
     /// really made before `y` was seen, so it says something about the model.
     fn advance(&mut self, y: f64, learn: bool) {
         if learn {
+            let judged = self.next.filter(|_| y.is_finite());
+            if let Some(step) = &judged {
+                self.before.follow(&self.cusum, &self.conformal, sigma_of(step));
+            }
             self.conformal.observe(y);
-            if let Some(step) = self.next.filter(|_| y.is_finite()) {
+            if let Some(step) = judged {
                 self.accuracy.observe(y, step.mean);
-                let sigma = 0.5 * step.upper - 0.5 * step.lower;
-                let changed = self.cusum.observe(standardised(y, step.mean, sigma));
+                let changed = self.cusum.observe(standardised(y, step.mean, sigma_of(&step)));
+                if changed == Some(Change::Level) {
+                    self.before.shifted();
+                }
                 // A change asks for a refit once some observations have come from after it.
-                if changed && self.asked.is_none() {
+                if changed.is_some() && self.asked.is_none() {
                     self.refit_at = self.refit_at.min(self.observations + self.settle());
                 }
             }
@@ -364,6 +374,14 @@ impl StreamModel {
         let Some(fitted) = &mut self.fitted else { return };
         fitted.update_with(y, &self.exogenous.for_fit(self.recent.len() - 1));
         self.look_ahead(learn);
+    }
+
+    /// Its forecast of the next observation, one standard deviation to each side.
+    fn one_step(&self, fitted: &Fitted) -> Step {
+        let mut path = [Step { mean: 0.0, lower: 0.0, upper: 0.0 }];
+        fitted.forecast_into(ONE_SIGMA, &mut path);
+        conformal::add_variance(&mut path, self.grain.variance());
+        path[0]
     }
 
     fn look_ahead(&mut self, learn: bool) {
@@ -427,19 +445,26 @@ impl StreamModel {
                 self.failure = None;
                 self.exogenous.set_used(outcome.used);
                 let since = (self.observations - asked.after) as usize;
+                let mut errors = Vec::with_capacity(since);
                 for at in self.recent.len() - since..self.recent.len() {
-                    fitted.update_with(self.recent[at], &self.exogenous.for_fit(at));
+                    let y = self.recent[at];
+                    let step = self.one_step(&fitted);
+                    if y.is_finite() {
+                        errors.push(standardised(y, step.mean, sigma_of(&step)));
+                    }
+                    fitted.update_with(y, &self.exogenous.for_fit(at));
                 }
                 let first = self.fitted.replace(fitted).is_none();
                 if first && let Some(calibration) = outcome.calibration {
                     self.conformal = calibration;
                 }
                 // Both models' standard deviations of the same observation: that of a model may move with its level.
-                let sigma = |next: Option<Step>| next.map_or(0.0, |step| 0.5 * step.upper - 0.5 * step.lower);
+                let sigma = |next: Option<Step>| next.as_ref().map_or(0.0, sigma_of);
                 let old = sigma(self.next);
                 self.look_ahead(first);
-                if !first {
-                    self.conformal.rescale(old, sigma(self.next));
+                let new = sigma(self.next);
+                if !first && !self.before.settle(&mut self.conformal, new, &errors) {
+                    self.conformal.rescale(old, new);
                 }
                 self.cusum = Cusum::default();
             }

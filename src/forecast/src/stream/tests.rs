@@ -208,3 +208,48 @@ fn an_exogenous_series_that_says_nothing_yet_is_left_out_until_it_does() {
     let params = model.summary().unwrap().params;
     assert!((params["x2"] - 3.0).abs() < 0.1 && !params.contains_key("x1"), "{params:?}");
 }
+
+/// Standard normal noise around 100, and around 150 from `shift` on.
+fn shifted(t: u64, shift: u64) -> f64 {
+    let mixed = t.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let uniform = (((mixed ^ (mixed >> 32)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    crate::quantile::normal_quantile(uniform) + if t < shift { 100.0 } else { 150.0 }
+}
+
+#[test]
+fn a_shift_of_the_level_hides_no_anomaly_once_the_model_is_fitted_to_it() {
+    for family in ["AutoETS", "AutoARIMA", "ETS", "Theta"] {
+        let mut model = StreamModel::new(StreamConfig { season: 1, ..config(family, 0) });
+        let (mut calm, mut after) = (0.0, 0.0);
+        let mut told = Vec::new();
+        for t in 0..700 {
+            let spike = if [560, 600, 660].contains(&t) { 12.0 } else { 0.0 };
+            let observed = model.observe(shifted(t, 500) + spike);
+            let width = observed.expected.map_or(0.0, |[lower, upper]| upper - lower);
+            match t {
+                499 => calm = width,
+                560 => after = width,
+                _ => {}
+            }
+            if spike > 0.0 {
+                told.push(observed.score.unwrap().score);
+            }
+        }
+        assert!(after < 2.5 * calm, "{family}: {after} wide after the shift, {calm} before");
+        assert!(told.iter().all(|score| *score >= 0.7), "{family}: {told:?}");
+    }
+}
+
+#[test]
+fn a_record_of_the_version_before_is_read() {
+    let mut model = StreamModel::new(config("ETS", 40));
+    (40..60).for_each(|t| drop(model.observe(value(t))));
+    let mut older = vec![3];
+    older.extend(bincode::serde::encode_to_vec(&model, bincode::config::standard()).unwrap());
+    let restored = StreamModel::decode(&older).unwrap();
+    assert_eq!(restored.forecast(5, 0.95), model.forecast(5, 0.95));
+    model.before = Before::default();
+    assert!(same(&restored, &model));
+    assert!(StreamModel::decode(&older[..older.len() - 1]).is_err());
+}
