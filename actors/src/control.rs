@@ -182,6 +182,11 @@ impl Control {
         view.ok().flatten().ok_or_else(|| unknown_model(&id))
     }
 
+    /// As it is registered, secrets included.
+    fn stored_rule(&self, name: &str) -> Option<Arc<RuleSpec>> {
+        self.catalog.rules().get(name).and_then(|rule| rule.spec.clone())
+    }
+
     fn rule_view(&self, name: &str) -> Option<RuleView> {
         let rules = self.catalog.rules();
         let registered = rules.get(name)?;
@@ -408,8 +413,7 @@ impl ControlPlane for Control {
             return Err(ControlError::Invalid { field: "name".into(), message });
         }
         // Readers are shown no secrets: what they write back has none. Only here is what is stored at hand.
-        let stored = self.catalog.rules().get(name).and_then(|rule| rule.spec.clone());
-        let stored = stored.ok_or_else(|| unknown_rule(name))?;
+        let stored = self.stored_rule(name).ok_or_else(|| unknown_rule(name))?;
         let spec = spec.with_secrets_of(&stored).map_err(invalid)?;
         crate::rule_book::check(&spec)?;
         self.put_rule(spec, view.version + 1).await
@@ -428,7 +432,11 @@ impl ControlPlane for Control {
         done.map_err(ControlError::Unavailable)
     }
 
-    async fn test_rule(&self, test: RuleTest) -> Result<RuleTestResult, ControlError> {
+    async fn test_rule(&self, mut test: RuleTest) -> Result<RuleTestResult, ControlError> {
+        // One that was read has no secrets, and without them its actions are none.
+        if let Some(stored) = self.stored_rule(&test.rule.name) {
+            test.rule = test.rule.with_secrets_of(&stored).map_err(invalid)?;
+        }
         crate::rule_book::test(&test)
     }
 }

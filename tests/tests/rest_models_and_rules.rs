@@ -174,6 +174,23 @@ async fn a_dry_run_says_whether_a_rule_would_fire() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_of_a_rule_with_secrets_needs_none() {
+    let (_setup, tidecast) = started("dry").await;
+    let rule = json!({"name": "hot", "event_type": "FORECAST_GENERATED", "condition": "data.x > 1",
+        "action": {"type": "webhook", "url": "https://hooks.example/canary"}});
+    tidecast.post("/api/rules", rule).await.expect(201);
+    let read = tidecast.get("/api/rules/hot").await.expect(200).clone();
+    let spec = json!({"name": "hot", "event_type": "FORECAST_GENERATED", "condition": "data.x > 2", "action": read["action"]});
+    for (rule, matched) in [(json!("hot"), true), (spec, false)] {
+        let answer =
+            tidecast.post("/api/rules/test", json!({"rule": rule, "event": {"data": {"x": 2}}})).await;
+        let body = answer.expect(200);
+        assert_eq!(body["matched"], matched, "{body}");
+        assert!(!body.to_string().contains("canary"), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_go_on_by_cursor() {
     let (_setup, tidecast) = started("pages").await;
     for i in 0..5 {

@@ -38,6 +38,12 @@ pub(crate) const KEYS: &[Key] = &[
         Some(""),
         "origins of other sites whose pages may call here (`https://ops.example.com`); pages of this host always may",
     ),
+    Key::new(
+        "webhook_hosts",
+        Kind::Texts,
+        Some(""),
+        "hosts with private addresses that webhooks may reach with `[auth]` (`alerts.monitoring.svc`, `10.0.0.7`): none else",
+    ),
     // Kafka
     Key::new(
         "kafka.bootstrap_servers",

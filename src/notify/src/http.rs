@@ -1,6 +1,6 @@
 //! Webhooks and Slack's incoming webhooks: one JSON POST each, without redirects and without a proxy.
 
-use crate::resolve::{Resolver, is_public};
+use crate::resolve::{Reach, Resolver};
 use crate::{OrderError, StartError, json};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,23 +12,24 @@ use tidecast_rules::{HiddenText, HiddenUrl, RuleEvent};
 #[derive(Debug, Clone)]
 pub struct Http {
     client: reqwest::Client,
-    private_addresses: bool,
+    reach: Arc<Reach>,
 }
 
 impl Http {
-    /// A client that reaches private addresses only when they are allowed.
-    pub fn new(private_addresses: bool) -> Result<Self, StartError> {
+    /// A client that reaches only these addresses.
+    pub fn new(reach: Reach) -> Result<Self, StartError> {
+        let reach = Arc::new(reach);
         // Another part of the process may have chosen the same provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .dns_resolver(Arc::new(Resolver { private_addresses }))
+            .dns_resolver(Arc::new(Resolver(reach.clone())))
             .connect_timeout(Duration::from_secs(5))
             .user_agent(concat!("tidecast/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| StartError::Client(error.to_string()))?;
-        Ok(Http { client, private_addresses })
+        Ok(Http { client, reach })
     }
 
     /// Posts the event.
@@ -106,9 +107,9 @@ impl Http {
             .map_err(|_| OrderError::Never(format!("{url} is no address")))?;
         let host = parsed.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         match host.parse::<IpAddr>() {
-            Ok(address) if !self.private_addresses && !is_public(address) => {
-                Err(OrderError::Never(format!("{url} is a private address, which webhooks do not reach")))
-            }
+            Ok(address) if !self.reach.allows(host, address) => Err(OrderError::Never(format!(
+                "{url} is a private address that is not in webhook_hosts, so webhooks do not reach it"
+            ))),
             _ => Ok(()),
         }
     }

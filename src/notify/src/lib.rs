@@ -15,6 +15,7 @@ use http::Http;
 use line::{Line, Target};
 use mail::Mail;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use resolve::Reach;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidecast_config::Settings;
@@ -72,14 +73,18 @@ pub struct Notifier {
 impl Notifier {
     /// Starts to wait for orders. Within a tokio runtime.
     pub fn start(settings: &Settings, registry: &Registry) -> Result<Arc<Notifier>, StartError> {
-        // Behind authentication others than the machine's own people write rules: they reach no private address.
-        let private_addresses = settings.auth.is_none();
+        // Behind authentication others than the machine's own people write rules: they reach no private address but those
+        // that are named for it.
+        let reach = match settings.auth {
+            None => Reach::Everywhere,
+            Some(_) => Reach::Hosts(settings.webhook_hosts.clone()),
+        };
         let notifier = Arc::new(Notifier {
             line: Mutex::new(Line::new(QUEUE)),
             arrived: Notify::new(),
             metrics: Metrics::new(registry)?,
             files: Files::new(settings.state.dir.join("saved")),
-            http: Http::new(private_addresses)?,
+            http: Http::new(reach)?,
             mail: settings.smtp.as_ref().map(Mail::new).transpose()?,
         });
         for _ in 0..HANDS {

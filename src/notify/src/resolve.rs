@@ -2,24 +2,43 @@
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-/// Resolves names, without private addresses unless they are allowed.
-#[derive(Debug, Clone, Copy)]
-pub struct Resolver {
-    /// Loopback, link-local and private addresses are allowed.
-    pub private_addresses: bool,
+/// Which addresses may be gone to: public ones always.
+#[derive(Debug)]
+pub enum Reach {
+    /// All: loopback, link-local and private ones, too.
+    Everywhere,
+    /// Of the others, those of these hosts, in lower case.
+    Hosts(Vec<String>),
 }
+
+impl Reach {
+    /// Whether a host may be reached at one of its addresses.
+    pub fn allows(&self, host: &str, address: IpAddr) -> bool {
+        match self {
+            Reach::Everywhere => true,
+            Reach::Hosts(hosts) => {
+                is_public(address) || hosts.iter().any(|named| named.eq_ignore_ascii_case(host))
+            }
+        }
+    }
+}
+
+/// Resolves names to addresses that may be reached.
+#[derive(Debug, Clone)]
+pub struct Resolver(pub Arc<Reach>);
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let private = self.private_addresses;
+        let reach = self.0.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let allowed: Vec<SocketAddr> =
-                found.filter(|address| private || is_public(address.ip())).collect();
+                found.filter(|address| reach.allows(name.as_str(), address.ip())).collect();
             if allowed.is_empty() {
                 return Err(format!(
-                    "{} has no public address: webhooks do not reach private ones",
+                    "{} has no public address: webhooks reach private ones only of the hosts in webhook_hosts",
                     name.as_str()
                 )
                 .into());
@@ -30,7 +49,7 @@ impl Resolve for Resolver {
 }
 
 /// Reachable by everybody: none of the special ranges of RFC 6890.
-pub fn is_public(address: IpAddr) -> bool {
+fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => {
@@ -66,7 +85,18 @@ fn is_public_v4(v4: Ipv4Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_public;
+    use super::{Reach, is_public};
+
+    #[test]
+    fn of_private_addresses_those_of_named_hosts_are_reached() {
+        let reach = Reach::Hosts(vec!["alerts.monitoring.svc".into(), "10.0.0.7".into()]);
+        let allows = |host: &str, address: &str| reach.allows(host, address.parse().expect("an address"));
+        assert!(allows("Alerts.monitoring.svc", "10.1.2.3") && allows("10.0.0.7", "10.0.0.7"));
+        assert!(allows("anybody.example", "1.1.1.1"));
+        assert!(!allows("anybody.example", "10.0.0.7") && !allows("10.0.0.8", "10.0.0.8"));
+        assert!(!allows("evil.alerts.monitoring.svc", "10.1.2.3"));
+        assert!(Reach::Everywhere.allows("localhost", [127, 0, 0, 1].into()));
+    }
 
     #[test]
     fn special_addresses_are_not_public_however_they_are_written() {
