@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 use tidecast_forecast::detect::{Detector, THRESHOLD};
+use tidecast_forecast::quantile::normal_quantile;
 
 /// Rows at the start that are not scored: 15 %, at most so many.
 const PROBATION_MAX: usize = 750;
@@ -22,7 +23,42 @@ struct File {
     windows: Vec<(usize, usize)>,
 }
 
+/// Where every anomaly is a false one: how many of 1,000 rows of independent noise are told, over eight series of 30,000
+/// rows each.
+fn noise() {
+    const SERIES: u64 = 8;
+    const ROWS: usize = 30_000;
+    const FIRST: usize = 10_000;
+    type Kind = (&'static str, fn(f64) -> f64);
+    let kinds: [Kind; 3] =
+        [("normal", normal_quantile), ("uniform", |u| u), ("log-normal", |u| normal_quantile(u).exp())];
+    println!("{:12} {:>10} {:>10}", "noise", "first", "later");
+    for (name, of) in kinds {
+        let mut told = [0_usize; 2];
+        for seed in 0..SERIES {
+            let mut state = seed;
+            let mut detector = Detector::new();
+            for row in 0..ROWS {
+                // SplitMix64.
+                state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                let uniform = (((mixed ^ (mixed >> 31)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+                let score = detector.observe(Some(row as f64 * 300.0), of(uniform));
+                told[usize::from(row >= FIRST)] += usize::from(score.is_some_and(|s| s >= THRESHOLD));
+            }
+        }
+        let per_thousand = |told: usize, rows: usize| told as f64 * 1_000.0 / (rows as f64 * SERIES as f64);
+        println!(
+            "{name:12} {:>10.2} {:>10.2}",
+            per_thousand(told[0], FIRST),
+            per_thousand(told[1], ROWS - FIRST)
+        );
+    }
+}
+
 fn main() {
+    noise();
     let Ok(folder) = std::env::var("TIDECAST_BENCH_NAB") else {
         println!("nab: TIDECAST_BENCH_NAB names no folder with data/ and labels/combined_windows.json");
         return;
