@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use tidecast_config::{ModelSpec, Regressor, RuleSpec};
+use tidecast_config::{ModelSpec, ModelType, Regressor, RuleSpec};
 use tidecast_event::OutputId;
 
 /// Who registered a thing.
@@ -103,11 +103,13 @@ impl Catalog {
         })
     }
 
-    /// The models whose series is this family: single ones by key, and templates.
+    /// The models whose series is this family: single ones by key, and templates. Not those that are forecast elsewhere,
+    /// whose series only says what they are about.
     pub fn models_by_series(&self) -> ModelIndex {
         let mut index = ModelIndex::default();
         for registered in self.models().values() {
-            let Some(spec) = registered.spec.as_ref().filter(|spec| spec.enabled) else { continue };
+            let is_ours = |spec: &&Arc<ModelSpec>| spec.enabled && spec.model_type != ModelType::External;
+            let Some(spec) = registered.spec.as_ref().filter(is_ours) else { continue };
             if let Some(series) = &spec.series {
                 index.0.add(series, registered.clone());
             }

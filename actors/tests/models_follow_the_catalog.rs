@@ -43,6 +43,15 @@ async fn a_model_registered_later_forecasts_its_running_series() {
 }
 
 #[tokio::test]
+async fn a_model_that_is_forecast_elsewhere_is_not_fitted_here() {
+    let external =
+        serde_json::json!({"model_id": "far", "model_type": "External", "series": "departures:JFK"});
+    let mut stage = start(&[external], Arc::new(StreamModels), Vec::new()).await;
+    let output = stage.pass(batch(0, &[("JFK", 10)])).await;
+    assert!(output.forecasts.is_empty() && stage.registry.is_empty(), "{:?}", stage.registry.names());
+}
+
+#[tokio::test]
 async fn a_snapshot_carries_models_into_the_next_life() {
     let mut stage = start(&[naive()], Arc::new(StreamModels), Vec::new()).await;
     for hour in 0..10 {
