@@ -7,10 +7,10 @@ OUT gets m3.csv, and with M4_DIRECTORY (hourly-train.csv.gz, hourly-test.csv.gz,
 m4-weekly.csv. A line is id,group,season,train,test; the values of train and test are separated by spaces.
 """
 
+import argparse
 import csv
 import gzip
 import pathlib
-import sys
 
 SEASON = {"yearly": 1, "quarterly": 4, "monthly": 12, "other": 1}
 
@@ -44,9 +44,12 @@ def join(values):
 
 
 if __name__ == "__main__":
-    out = pathlib.Path(sys.argv[1])
-    out.mkdir(parents=True, exist_ok=True)
-    m3(out)
-    if len(sys.argv) > 2:
-        m4(out, pathlib.Path(sys.argv[2]), "hourly", 24)
-        m4(out, pathlib.Path(sys.argv[2]), "weekly", 52)
+    arguments = argparse.ArgumentParser(description="Writes the series that the accuracy benches read.")
+    arguments.add_argument("out", type=pathlib.Path, help="folder for the files, made if it is missing")
+    arguments.add_argument("m4", type=pathlib.Path, nargs="?", help="folder with the M4 competition's files")
+    given = arguments.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    m3(given.out)
+    if given.m4:
+        m4(given.out, given.m4, "hourly", 24)
+        m4(given.out, given.m4, "weekly", 52)
