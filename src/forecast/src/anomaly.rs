@@ -90,6 +90,13 @@ const SHAPES: [Shape; 5] = [
 const LIGHTEST: &Shape = &SHAPES[0];
 const HEAVIEST: &Shape = &SHAPES[4];
 
+/// Mean of a part of ascending values.
+fn mean_of((from, to): (f64, f64), sorted: &[f64]) -> f64 {
+    let n = sorted.len() as f64;
+    let part = &sorted[(from * n) as usize..(to * n) as usize];
+    part.iter().sum::<f64>() / part.len() as f64
+}
+
 /// Two-sided tail beyond `error >= 0` given ascending absolute errors: the mean of what the shapes say, each as likely as the
 /// errors make it.
 fn tail(error: f64, sorted: &[f64], least: f64) -> f64 {
@@ -100,14 +107,10 @@ fn tail(error: f64, sorted: &[f64], least: f64) -> f64 {
         let median = if sorted.is_empty() { normal_median } else { sorted_quantile(sorted, 0.5) };
         return student_tail(error / scale(median / normal_median).max(least), UNTOLD);
     }
-    let mean_of = |(from, to): (f64, f64)| {
-        let part = &sorted[(from * n) as usize..(to * n) as usize];
-        part.iter().sum::<f64>() / part.len() as f64
-    };
-    let top = mean_of(TOP);
+    let top = mean_of(TOP, sorted);
     // Where most errors are nothing at all (a timetable that is kept), the middle says nothing of those that are: it counts
     // as no less than what the heaviest tail makes of the top.
-    let middle = mean_of(MIDDLE).max(top / HEAVIEST.top.exp());
+    let middle = mean_of(MIDDLE, sorted).max(top / HEAVIEST.top.exp());
     if scale(middle / LIGHTEST.middle) < least {
         // Errors of nothing but rounding do not show a tail.
         return student_tail(error / least, UNTOLD);
@@ -257,12 +260,9 @@ mod tests {
                 let mut sample: Vec<f64> =
                     (0..128).map(|_| errors.student(shape.degrees as usize).abs()).collect();
                 sample.sort_by(f64::total_cmp);
-                let mean = |(from, to): (f64, f64)| {
-                    let part = &sample[(from * SAMPLE) as usize..(to * SAMPLE) as usize];
-                    part.iter().sum::<f64>() / part.len() as f64
-                };
-                middles += mean(MIDDLE) / f64::from(samples);
-                tops.push((mean(TOP) / mean(MIDDLE)).ln());
+                let middle = mean_of(MIDDLE, &sample);
+                middles += middle / f64::from(samples);
+                tops.push((mean_of(TOP, &sample) / middle).ln());
             }
             let mean = tops.iter().sum::<f64>() / tops.len() as f64;
             let spread = (tops.iter().map(|t| (t - mean).powi(2)).sum::<f64>() / tops.len() as f64).sqrt();

@@ -36,7 +36,7 @@ const LARGEST: f64 = 1e6;
 
 /// What a calibration has learnt by a moment, the forecasts under way and the single errors apart.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Learnt(Vec<(f64, f64, f64)>);
+pub struct Learnt(Vec<Measured>);
 
 /// Calibration state of one model: bounded, a pure function of forecasts and observations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,12 @@ struct Calibrated {
     horizon: usize,
     /// Forecasts (mean, standard deviation) made for observations to come, oldest first.
     pending: VecDeque<(f64, f64)>,
+    measured: Measured,
+}
+
+/// What the errors at one horizon have shown.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Measured {
     /// Fading sum of squared standardised errors, and of their weights.
     squares: f64,
     weight: f64,
@@ -70,9 +76,7 @@ impl Conformal {
             .map(|horizon| Calibrated {
                 horizon,
                 pending: VecDeque::new(),
-                squares: PRIOR * PRIOR_SCALE * PRIOR_SCALE,
-                weight: PRIOR,
-                shift: 0.0,
+                measured: Measured { squares: PRIOR * PRIOR_SCALE * PRIOR_SCALE, weight: PRIOR, shift: 0.0 },
             })
             .collect();
         Conformal { level, horizons, errors: VecDeque::new() }
@@ -93,7 +97,7 @@ impl Conformal {
             let Some((mean, sigma)) = kept.pending.pop_front() else { continue };
             if y.is_finite() {
                 let error = standardised(y, mean, sigma).abs();
-                kept.judge(error, self.level, z, part);
+                kept.measured.judge(error, self.level, z, part);
                 if kept.horizon == 1 {
                     if self.errors.len() == KEPT {
                         self.errors.pop_front();
@@ -123,13 +127,13 @@ impl Conformal {
     fn reach_of(&self, horizon: usize, z: f64) -> f64 {
         let at = self.horizons.partition_point(|kept| kept.horizon < horizon);
         match (at.checked_sub(1).map(|i| &self.horizons[i]), self.horizons.get(at)) {
-            (_, Some(next)) if next.horizon == horizon => next.reach(z),
+            (_, Some(next)) if next.horizon == horizon => next.measured.reach(z),
             (Some(before), Some(after)) => {
                 let part = (horizon - before.horizon) as f64 / (after.horizon - before.horizon) as f64;
-                before.reach(z) * (1.0 - part) + after.reach(z) * part
+                before.measured.reach(z) * (1.0 - part) + after.measured.reach(z) * part
             }
-            (Some(last), None) => last.reach(z),
-            (None, Some(first)) => first.reach(z),
+            (Some(last), None) => last.measured.reach(z),
+            (None, Some(first)) => first.measured.reach(z),
             (None, None) => z,
         }
     }
@@ -151,13 +155,13 @@ impl Conformal {
     /// Writes down what has been learnt.
     pub fn learnt(&self, into: &mut Learnt) {
         into.0.clear();
-        into.0.extend(self.horizons.iter().map(|kept| (kept.squares, kept.weight, kept.shift)));
+        into.0.extend(self.horizons.iter().map(|kept| kept.measured));
     }
 
     /// Forgets what was learnt since then, and the newest `errors` of the one-step errors.
     pub fn go_back(&mut self, to: &Learnt, errors: usize) {
-        for (kept, &(squares, weight, shift)) in self.horizons.iter_mut().zip(&to.0) {
-            (kept.squares, kept.weight, kept.shift) = (squares, weight, shift);
+        for (kept, measured) in self.horizons.iter_mut().zip(&to.0) {
+            kept.measured = *measured;
         }
         self.errors.truncate(self.errors.len().saturating_sub(errors));
     }
@@ -172,9 +176,7 @@ impl Conformal {
         let whole = |kept: &Calibrated| {
             (1..=HORIZON_MAX).contains(&kept.horizon)
                 && kept.pending.len() <= kept.horizon
-                && kept.weight > 0.0
-                && (kept.squares / kept.weight).is_finite()
-                && SHIFT.contains(&kept.shift)
+                && kept.measured.is_consistent()
         };
         self.errors.len() <= KEPT
             && self.errors.iter().all(|e| e.is_finite())
@@ -189,14 +191,15 @@ impl Conformal {
         let ratio = old_sigma / new_sigma;
         if ratio.is_finite() && ratio > 0.0 {
             for kept in &mut self.horizons {
-                kept.squares = (kept.squares * ratio * ratio).clamp(1e-12, LARGEST * LARGEST);
+                kept.measured.squares =
+                    (kept.measured.squares * ratio * ratio).clamp(1e-12, LARGEST * LARGEST);
             }
             self.errors.iter_mut().for_each(|e| *e = (f64::from(*e) * ratio).min(LARGEST) as f32);
         }
     }
 }
 
-impl Calibrated {
+impl Measured {
     fn judge(&mut self, error: f64, level: f64, z: f64, part: f64) {
         let missed = error > self.reach(z);
         let step = if missed { level } else { level - 1.0 };
@@ -212,6 +215,11 @@ impl Calibrated {
         (self.squares / self.weight).sqrt().max(1e-6)
     }
 
+    /// Whether it could have been written by this code.
+    fn is_consistent(&self) -> bool {
+        self.weight > 0.0 && (self.squares / self.weight).is_finite() && SHIFT.contains(&self.shift)
+    }
+
     fn reach(&self, z: f64) -> f64 {
         // A level far from the calibrated one is shifted in proportion, so that levels stay in order.
         (z + self.shift * z / 1.96).max(0.2 * z) * self.scale()
@@ -221,15 +229,12 @@ impl Calibrated {
 impl Learnt {
     /// Root mean square of the one-step errors, in the model's own standard deviations.
     pub fn scale(&self) -> f64 {
-        self.0.first().map_or(1.0, |(squares, weight, _)| (squares / weight).sqrt())
+        self.0.first().map_or(1.0, Measured::scale)
     }
 
     /// Whether it could have been written by this code, for that calibration.
     pub(crate) fn is_consistent(&self, of: &Conformal) -> bool {
-        let whole = |&(squares, weight, shift): &(f64, f64, f64)| {
-            weight > 0.0 && (squares / weight).is_finite() && SHIFT.contains(&shift)
-        };
-        (self.0.is_empty() || self.0.len() == of.horizons.len()) && self.0.iter().all(whole)
+        (self.0.is_empty() || self.0.len() == of.horizons.len()) && self.0.iter().all(Measured::is_consistent)
     }
 }
 
@@ -300,7 +305,7 @@ pub fn standardised(y: f64, mean: f64, sigma: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::quantile::normal_quantile;
 
@@ -309,7 +314,7 @@ mod tests {
     }
 
     /// Deterministic standard normal noise.
-    fn noise(t: u64) -> f64 {
+    pub(crate) fn noise(t: u64) -> f64 {
         let mixed = t.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         normal_quantile((((mixed ^ (mixed >> 32)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64)

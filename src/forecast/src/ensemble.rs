@@ -72,7 +72,7 @@ impl Fit for Ensemble {
 impl Member {
     fn new(fitted: Fitted) -> Member {
         let step = fitted.forecast(1, crate::conformal::ONE_SIGMA)[0];
-        let size = (0.5 * step.upper - 0.5 * step.lower).max(1e-12 * step.mean.abs()).max(1e-300);
+        let size = crate::conformal::sigma_of(&step).max(1e-12 * step.mean.abs()).max(1e-300);
         Member { fitted, error: 1.0, size }
     }
 

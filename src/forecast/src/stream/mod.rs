@@ -335,7 +335,7 @@ impl StreamModel {
 
     /// The calibrated interval of a one-step forecast.
     fn expected(&self, step: &Step) -> [f64; 2] {
-        let half = self.conformal.reach(1, self.level) * (0.5 * step.upper - 0.5 * step.lower);
+        let half = self.conformal.reach(1, self.level) * sigma_of(step);
         let mut expected = [ordered_step(step.mean, step.mean - half, step.mean + half)];
         self.grain.widen(&mut expected);
         let [expected] = expected;

@@ -211,10 +211,7 @@ fn an_exogenous_series_that_says_nothing_yet_is_left_out_until_it_does() {
 
 /// Standard normal noise around 100, and around 150 from `shift` on.
 fn shifted(t: u64, shift: u64) -> f64 {
-    let mixed = t.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let uniform = (((mixed ^ (mixed >> 32)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    crate::quantile::normal_quantile(uniform) + if t < shift { 100.0 } else { 150.0 }
+    crate::conformal::tests::noise(t) + if t < shift { 100.0 } else { 150.0 }
 }
 
 #[test]
