@@ -184,15 +184,14 @@ impl Work {
 
     /// What is read, what is written, and the service's own tables.
     fn topics(&self) -> Vec<TopicSpec> {
-        let tables_of = |group: &str| GroupTable::ALL.map(|table| table.topic(group));
-        let of_tables = tables_of(&self.settings.kafka.group_id);
+        let of_tables = GroupTable::topics(&self.settings.kafka.group_id);
         let unused = [&self.settings.topics.metrics, &self.settings.topics.dlq];
         let mut topics = crate::service::topics(&self.settings);
         topics.retain(|topic| !of_tables.contains(&topic.name) && !unused.contains(&&topic.name));
         topics
             .retain(|topic| topic.name != tidecast_kafka::DeadLetterTopic::marker_topic(&self.settings).name);
         let replication = self.settings.topics.replication;
-        let of_service = tables_of(&self.service.kafka.group_id);
+        let of_service = GroupTable::topics(&self.service.kafka.group_id);
         topics.extend(of_service.map(|name| TopicSpec::table(name, replication)));
         topics
     }

@@ -58,8 +58,8 @@ pub fn topics(settings: &Settings) -> Vec<TopicSpec> {
     for name in repartition::topics(settings) {
         add(TopicSpec::stream(name, partitions, replication));
     }
-    for table in GroupTable::ALL {
-        add(TopicSpec::table(table.topic(&settings.kafka.group_id), replication));
+    for name in GroupTable::topics(&settings.kafka.group_id) {
+        add(TopicSpec::table(name, replication));
     }
     add(tidecast_kafka::DeadLetterTopic::marker_topic(settings));
     topics
@@ -143,7 +143,7 @@ impl Service {
                 notes: tables.notes.clone(),
                 kafka: Arc::new(
                     tidecast_kafka::Operations::new(cluster, &settings, publishing.clone())?
-                        .hiding(GroupTable::ALL.map(|table| table.topic(&settings.kafka.group_id)))
+                        .hiding(GroupTable::topics(&settings.kafka.group_id))
                         .with_history(history.clone()),
                 ),
                 stats: stats.clone(),

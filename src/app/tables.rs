@@ -91,7 +91,7 @@ impl Tables {
 
     /// Reads the tables to their ends and goes on following them.
     pub async fn open(&self, cluster: &Cluster, sender: &SingleSender) -> Result<(), TableError> {
-        let [models, rules, notes] = GroupTable::ALL.map(|table| table.topic(&cluster.options().group_id));
+        let [models, rules, notes] = GroupTable::topics(&cluster.options().group_id);
         let models = async {
             if self.models.0.get().is_none() {
                 let (catalog, elsewhere) = (self.catalog.clone(), self.elsewhere.get().cloned());

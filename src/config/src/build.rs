@@ -53,11 +53,7 @@ impl Settings {
                 .iter()
                 .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
                 .collect(),
-            webhook_hosts: values
-                .texts("webhook_hosts")
-                .iter()
-                .map(|host| host.to_ascii_lowercase())
-                .collect(),
+            webhook_hosts: values.texts("webhook_hosts"),
             limits: Limits {
                 control_messages_per_second: values.int("limits.control_messages_per_second"),
                 subscriptions: values.int("limits.subscriptions"),

@@ -159,7 +159,7 @@ fn topics(settings: &Settings) -> Result<(), ConfigError> {
 /// Names that topics of our own are made of.
 fn own_topics(settings: &Settings) -> Result<(), ConfigError> {
     let group = &settings.kafka.group_id;
-    if !GroupTable::ALL.iter().all(|table| is_topic(&table.topic(group))) {
+    if !GroupTable::topics(group).iter().all(|topic| is_topic(topic)) {
         let allowed = "letters, digits, `.`, `_` and `-`, at most 200: names of topics begin with it";
         return Err(settings.refuse("kafka.group_id", quoted(group), allowed));
     }

@@ -31,6 +31,11 @@ impl GroupTable {
         format!("{group_id}{}", self.suffix())
     }
 
+    /// The topics of this group's, in the order of [`GroupTable::ALL`].
+    pub fn topics(group_id: &str) -> [String; 3] {
+        GroupTable::ALL.map(|table| table.topic(group_id))
+    }
+
     /// Which of them a topic is by the look of its name, as some group's.
     pub fn looks_like(topic: &str) -> Option<GroupTable> {
         GroupTable::ALL.into_iter().find(|table| topic.ends_with(table.suffix()))

@@ -30,7 +30,7 @@ pub struct Settings {
     pub insecure_listeners: Vec<ListenerName>,
     /// Origins (`scheme://host[:port]`, lower case) of other sites whose pages may call here.
     pub allowed_origins: Vec<String>,
-    /// Hosts, in lower case, whose private addresses webhooks may reach although others than the machine's own people may write
+    /// Hosts, in any case, whose private addresses webhooks may reach although others than the machine's own people may write
     /// rules: with `[auth]`.
     pub webhook_hosts: Vec<String>,
     /// Per-client limits.

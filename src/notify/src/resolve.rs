@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub enum Reach {
     /// All: loopback, link-local and private ones, too.
     Everywhere,
-    /// Of the others, those of these hosts, in lower case.
+    /// Of the others, those of these hosts, in any case.
     Hosts(Vec<String>),
 }
 
