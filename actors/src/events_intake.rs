@@ -148,7 +148,105 @@ impl EventsIntake {
         })
     }
 
-    fn one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
+    fn reject(
+        &mut self,
+        batch: &RecordBatch,
+        record: &RecordMeta,
+        rejection: &Rejection,
+        output: &mut BatchOutput,
+    ) {
+        self.ledger.dead_lettered += 1;
+        output.records.push(self.letters.of(batch, record, rejection));
+    }
+}
+
+/// Sends a closed window on: to the stages below, or as a partial through the repartition topic.
+fn emit(
+    output: &mut BatchOutput,
+    closed: &Closed<'_>,
+    advances: &[i64],
+    routes: Option<&mut [Route]>,
+    newest: EventTime,
+    partition: &TopicPartition,
+    writer: &mut WindowWriter,
+) {
+    if let Some(routes) = routes {
+        routes[closed.series_index].partial(closed, output);
+        return;
+    }
+    writer.push(output, closed, advances[closed.series_index], newest, partition);
+}
+
+/// What a condition sees of an event when `type` and `source` alone do not answer it.
+type Document = (Map<String, Value>, Option<Map<String, Value>>);
+
+/// Whether a series wants the event. The document is read whole only for conditions that need it, and once.
+fn passes(filter: &Filter, event: &Decoded<'_>, document: &mut Option<Document>) -> bool {
+    if let Some(answer) = filter.quick(event.event_type(), event.source()) {
+        return answer;
+    }
+    let (data, metadata) = document.get_or_insert_with(|| {
+        let mut whole = match event.to_value() {
+            Ok(Value::Object(whole)) => whole,
+            _ => Map::new(),
+        };
+        let mut object = |name: &str| match whole.remove(name) {
+            Some(Value::Object(object)) => Some(object),
+            _ => None,
+        };
+        (object("data").unwrap_or_default(), object("metadata"))
+    });
+    let event = FilterEvent {
+        kind: event.event_type(),
+        source: event.source(),
+        timestamp: Some(event.time()),
+        data,
+        metadata: metadata.as_ref(),
+    };
+    // A condition without an answer does not hold.
+    filter.evaluate(&event).unwrap_or(false)
+}
+
+fn count_type(types: &mut Vec<(Box<str>, u64)>, event_type: &str) {
+    /// Types counted apart in one batch; more are counted with the last.
+    const TYPES: usize = 64;
+    match types.iter().position(|(name, _)| **name == *event_type) {
+        Some(at) => types[at].1 += 1,
+        None if types.len() < TYPES => types.push((event_type.into(), 1)),
+        None => {}
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Record<'_>, String> {
+    match bytes.split_first() {
+        Some((&FORMAT, rest)) => bincode::serde::borrow_decode_from_slice(rest, bincode::config::standard())
+            .map(|(record, _)| record)
+            .map_err(|error| format!("the state of an events partition cannot be read: {error}")),
+        Some((format, _)) => {
+            Err(format!("the state has format {format}, this version reads {FORMAT}: run the newer version"))
+        }
+        None => Err("the state is empty".to_owned()),
+    }
+}
+
+fn put(piece: &impl Serialize, out: &mut Vec<u8>) {
+    // Writing plain data into memory does not fail.
+    let _ = bincode::serde::encode_into_std_write(piece, out, bincode::config::standard());
+}
+
+impl Intake for EventsIntake {
+    fn begin(&mut self, output: &mut BatchOutput) {
+        // One that was added to the topic while others were read: downstream would learn of it by its first window, when
+        // it may have closed that by the others.
+        if self.newest == EventTime::MIN {
+            self.parts
+                .iter()
+                .flat_map(|part| part.routes.iter().flatten())
+                .for_each(|route| route.begin(output));
+        }
+    }
+
+    fn take_one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
         self.taking = record.offset;
         if self.midway.is_none() {
             self.ledger.input += 1;
@@ -249,108 +347,6 @@ impl EventsIntake {
         } else {
             self.ledger.filtered += 1;
         }
-    }
-
-    fn reject(
-        &mut self,
-        batch: &RecordBatch,
-        record: &RecordMeta,
-        rejection: &Rejection,
-        output: &mut BatchOutput,
-    ) {
-        self.ledger.dead_lettered += 1;
-        output.records.push(self.letters.of(batch, record, rejection));
-    }
-}
-
-/// Sends a closed window on: to the stages below, or as a partial through the repartition topic.
-fn emit(
-    output: &mut BatchOutput,
-    closed: &Closed<'_>,
-    advances: &[i64],
-    routes: Option<&mut [Route]>,
-    newest: EventTime,
-    partition: &TopicPartition,
-    writer: &mut WindowWriter,
-) {
-    if let Some(routes) = routes {
-        routes[closed.series_index].partial(closed, output);
-        return;
-    }
-    writer.push(output, closed, advances[closed.series_index], newest, partition);
-}
-
-/// What a condition sees of an event when `type` and `source` alone do not answer it.
-type Document = (Map<String, Value>, Option<Map<String, Value>>);
-
-/// Whether a series wants the event. The document is read whole only for conditions that need it, and once.
-fn passes(filter: &Filter, event: &Decoded<'_>, document: &mut Option<Document>) -> bool {
-    if let Some(answer) = filter.quick(event.event_type(), event.source()) {
-        return answer;
-    }
-    let (data, metadata) = document.get_or_insert_with(|| {
-        let mut whole = match event.to_value() {
-            Ok(Value::Object(whole)) => whole,
-            _ => Map::new(),
-        };
-        let mut object = |name: &str| match whole.remove(name) {
-            Some(Value::Object(object)) => Some(object),
-            _ => None,
-        };
-        (object("data").unwrap_or_default(), object("metadata"))
-    });
-    let event = FilterEvent {
-        kind: event.event_type(),
-        source: event.source(),
-        timestamp: Some(event.time()),
-        data,
-        metadata: metadata.as_ref(),
-    };
-    // A condition without an answer does not hold.
-    filter.evaluate(&event).unwrap_or(false)
-}
-
-fn count_type(types: &mut Vec<(Box<str>, u64)>, event_type: &str) {
-    /// Types counted apart in one batch; more are counted with the last.
-    const TYPES: usize = 64;
-    match types.iter().position(|(name, _)| **name == *event_type) {
-        Some(at) => types[at].1 += 1,
-        None if types.len() < TYPES => types.push((event_type.into(), 1)),
-        None => {}
-    }
-}
-
-fn read(bytes: &[u8]) -> Result<Record<'_>, String> {
-    match bytes.split_first() {
-        Some((&FORMAT, rest)) => bincode::serde::borrow_decode_from_slice(rest, bincode::config::standard())
-            .map(|(record, _)| record)
-            .map_err(|error| format!("the state of an events partition cannot be read: {error}")),
-        Some((format, _)) => {
-            Err(format!("the state has format {format}, this version reads {FORMAT}: run the newer version"))
-        }
-        None => Err("the state is empty".to_owned()),
-    }
-}
-
-fn put(piece: &impl Serialize, out: &mut Vec<u8>) {
-    // Writing plain data into memory does not fail.
-    let _ = bincode::serde::encode_into_std_write(piece, out, bincode::config::standard());
-}
-
-impl Intake for EventsIntake {
-    fn begin(&mut self, output: &mut BatchOutput) {
-        // One that was added to the topic while others were read: downstream would learn of it by its first window, when
-        // it may have closed that by the others.
-        if self.newest == EventTime::MIN {
-            self.parts
-                .iter()
-                .flat_map(|part| part.routes.iter().flatten())
-                .for_each(|route| route.begin(output));
-        }
-    }
-
-    fn take_one(&mut self, batch: &RecordBatch, record: &RecordMeta, output: &mut BatchOutput) {
-        self.one(batch, record, output);
     }
 
     fn midway(&self) -> Option<u64> {
