@@ -131,7 +131,7 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     let stay = [group.member().await, group.member().await];
     let stop = Arc::new(AtomicBool::new(false));
     let producing = std::thread::spawn({
-        let (inlet, stop, rate) = (Inlet::new(kafka, &group.input, 2)?, stop.clone(), options.rate);
+        let (inlet, stop, rate) = (Inlet::new(kafka, &group.input, 0)?, stop.clone(), options.rate);
         move || produce(&inlet, rate, &stop)
     });
     let heard: Heard = Arc::new(Mutex::new(vec![Vec::new(); PARTITIONS as usize]));

@@ -20,7 +20,8 @@ pub struct Inlet {
 }
 
 impl Inlet {
-    /// `linger_ms` trades batches for time.
+    /// `linger_ms` trades batches for time; 0 where the caller itself sends many at once, for librdkafka spins through the
+    /// last millisecond of it.
     pub fn new(kafka: &Kafka, topic: &str, linger_ms: u32) -> Result<Inlet> {
         let mut config = kafka.config();
         config
