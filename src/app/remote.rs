@@ -33,6 +33,12 @@ pub fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {
         body["payload"] = json_of(file)?;
     }
     let answer = Service::new(&options.remote)?.call(Method::POST, "/api/dlq/replay", &[], Some(&body))?;
+    // Of many some may have gone before; who names letters wants these.
+    if !options.id.is_empty() && answer["replayed"] == 0 {
+        bail!(
+            "no letter went back: none has that id any more, or it went back already. GET /api/dlq lists them"
+        );
+    }
     let rows = ["replayed", "skipped"].map(|name| vec![name.to_owned(), text(&answer[name])]);
     show(options.remote.format, &answer, &rows)
 }

@@ -129,6 +129,8 @@ async fn dead_letters_go_back_repaired() {
         (stats["processor"]["total_events"] == 1).then_some(())
     })
     .await;
+    let again = run(&setup, &format!("replay --from-dlq --id {id}"));
+    assert!(again.refused(1).contains("went back already"), "{}", again.err);
     // The other one goes back as it was, and is refused once more.
     let ended = run(&setup, "replay --from-dlq --reason missing_field");
     assert!(ended.well().lines().any(|line| line.split_whitespace().eq(["replayed", "1"])), "{}", ended.out);

@@ -76,6 +76,9 @@ const WHOLE: [&str; 13] = [
     "uint",
 ];
 
+const COMPARISONS: [&str; 6] =
+    [op::LESS, op::LESS_EQUALS, op::GREATER, op::GREATER_EQUALS, op::EQUALS, op::NOT_EQUALS];
+
 const PRIORITIES: [Priority; 4] = [Priority::Low, Priority::Medium, Priority::High, Priority::Critical];
 const KINDS: [EventKind; 5] = [
     EventKind::ForecastGenerated,
@@ -214,6 +217,9 @@ impl<'a> Walk<'a> {
         if matches!(call.func_name.as_str(), op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS) {
             order_priorities(call)?;
         }
+        if COMPARISONS.contains(&call.func_name.as_str()) {
+            self.comparable(call)?;
+        }
         if call.func_name == "matches" {
             self.pattern(call)?;
         }
@@ -247,6 +253,31 @@ impl<'a> Walk<'a> {
                 if whole && number == Number::Double {
                     wrap("double", node);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// A variable whose kind is known and a literal of another kind: no event would ever have an answer, or always the same.
+    fn comparable(&self, call: &CallExpr) -> Result<(), String> {
+        let [left, right] = &call.args[..] else { return Ok(()) };
+        for (variable, other) in [(left, right), (right, left)] {
+            let (Expr::Ident(name), Expr::Literal(literal)) = (&variable.expr, &other.expr) else { continue };
+            if self.bound.contains(name) || !self.variables.contains(&name.as_str()) {
+                continue;
+            }
+            match (name.as_str(), literal) {
+                (_, LiteralValue::Null) => {}
+                ("timestamp", _) => {
+                    return Err("a comparison of timestamp with something that is no time, as \
+                         timestamp('2026-01-31T08:00:00Z') is"
+                        .into());
+                }
+                (_, LiteralValue::String(_)) => {}
+                ("event_type" | "type" | "model_id" | "source" | "priority", _) => {
+                    return Err(format!("a comparison of {name}, a text, with something that is no text"));
+                }
+                _ => {}
             }
         }
         Ok(())

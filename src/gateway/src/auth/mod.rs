@@ -183,6 +183,10 @@ impl Authenticator {
 }
 
 fn caller_of(claims: Claims, leeway: u64) -> Result<Arc<Caller>, String> {
+    if claims.sub.trim().is_empty() {
+        // The audit log would name nobody.
+        return Err("sub is empty".to_owned());
+    }
     // A life of ten thousand years is none: what cannot be said as a time ends now.
     let life = Duration::try_from_secs_f64(claims.exp).map_err(|_| "exp is no time".to_owned())?;
     let expires = SystemTime::UNIX_EPOCH

@@ -98,6 +98,7 @@ fn unusable() -> Vec<(String, &'static str)> {
         (with("exp", json!(now() - 1)), "expired"),
         (with("exp", Value::Null), "without an end"),
         (with("sub", Value::Null), "nobody's"),
+        (with("sub", json!(" ")), "one without a name"),
         (critical(), "with an extension that has to be understood"),
         (with("nbf", json!(now() + 60)), "not yet good"),
         (with("iss", json!("other")), "another issuer"),
