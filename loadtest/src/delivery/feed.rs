@@ -14,9 +14,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidecast_tests::Kafka;
 
-/// Between two looks at what is due.
-const TICK: Duration = Duration::from_micros(500);
-
 /// Feeds models in turn, on a thread of its own.
 pub(super) struct Feed {
     stop: Arc<AtomicBool>,
@@ -24,16 +21,17 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Starts: record 0, 1, ... so many a second.
+    /// Starts: record 0, 1, ... so many a second, what is due every `pace` together. Without a linger, for librdkafka spins
+    /// through the last millisecond of one: a core that the servers would lack.
     pub fn start(
         kafka: &Kafka,
         topic: &str,
         partitions: i32,
         models: Models,
-        per_second: u32,
+        (per_second, pace): (u32, Duration),
     ) -> Result<Feed> {
         let mut config = kafka.config();
-        config.set("linger.ms", "1").set("enable.idempotence", "true");
+        config.set("linger.ms", "0").set("enable.idempotence", "true");
         let producer: ThreadedProducer<DefaultProducerContext> = config.create()?;
         let (stop, topic) = (Arc::new(AtomicBool::new(false)), topic.to_string());
         let until = stop.clone();
@@ -50,7 +48,7 @@ impl Feed {
                     send(&producer, &topic, &key, partition, (run, record), &value)?;
                     record += 1;
                 }
-                std::thread::sleep(TICK);
+                std::thread::sleep(pace);
             }
             producer.flush(Duration::from_secs(60))?;
             Ok(record)

@@ -10,7 +10,11 @@ pub(super) const MODELS_FROM: u32 = 100_000;
 /// The same for the number of a model's message, with ten.
 const NUMBERS_FROM: u64 = 1_000_000_000;
 
-/// Models in a row, each with a message in its turn.
+/// Models that a client subscribes to.
+pub(super) const MODELS_EACH: u32 = 10;
+
+/// Models in a row, each with a message in its turn. The models of one client follow each other in the row and not in the
+/// turns: one that waits for its next update does not wait for all the others' to have theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Models {
     pub first: u32,
@@ -20,19 +24,31 @@ pub(super) struct Models {
 impl Models {
     /// The model and its message's number of the record with this number.
     pub fn of(self, record: u32) -> (u32, u32) {
-        (self.first + record % self.count, record / self.count)
+        let (turn, clients) = (record % self.count, self.clients());
+        (self.first + turn % clients * self.each() + turn / clients, record / self.count)
     }
 
     /// The record's number; `None` for a model of others.
     pub fn record(self, mark: &Mark) -> Option<u32> {
         let place = mark.model.checked_sub(self.first).filter(|place| *place < self.count)?;
-        Some(mark.number * self.count + place)
+        Some(mark.number * self.count + self.turn(place))
     }
 
     /// How many messages of a model are among so many records.
     pub fn messages(self, model: u32, records: u32) -> u32 {
-        let place = model - self.first;
-        records / self.count + u32::from(records % self.count > place)
+        records / self.count + u32::from(records % self.count > self.turn(model - self.first))
+    }
+
+    fn turn(self, place: u32) -> u32 {
+        place % self.each() * self.clients() + place / self.each()
+    }
+
+    fn each(self) -> u32 {
+        if self.count.is_multiple_of(MODELS_EACH) { MODELS_EACH } else { 1 }
+    }
+
+    fn clients(self) -> u32 {
+        self.count / self.each()
     }
 }
 
@@ -132,13 +148,22 @@ mod tests {
 
     #[test]
     fn records_go_round_the_models() {
-        let models = Models { first: 100_010, count: 3 };
-        for record in 0..10 {
-            let (model, number) = models.of(record);
-            assert_eq!(models.record(&Mark { model, number, sent_at: 0 }), Some(record));
-            assert_eq!(models.messages(model, record), number);
-            assert_eq!(models.messages(model, record + 1), number + 1);
+        for count in [1, 3, 30] {
+            let models = Models { first: 100_010, count };
+            let mut had = std::collections::BTreeSet::new();
+            for record in 0..count * 3 + 1 {
+                let (model, number) = models.of(record);
+                assert_eq!(models.record(&Mark { model, number, sent_at: 0 }), Some(record));
+                assert_eq!(models.messages(model, record), number);
+                assert_eq!(models.messages(model, record + 1), number + 1);
+                had.insert(model);
+            }
+            assert_eq!(had, (models.first..models.first + count).collect());
+            assert_eq!(models.record(&Mark { model: models.first + count, number: 0, sent_at: 0 }), None);
         }
-        assert_eq!(models.record(&Mark { model: 100_013, number: 0, sent_at: 0 }), None);
+        let models = Models { first: 100_000, count: 3 * MODELS_EACH };
+        let clients: Vec<u32> =
+            (0..6).map(|record| (models.of(record).0 - models.first) / MODELS_EACH).collect();
+        assert_eq!(clients, [0, 1, 2, 0, 1, 2], "each client's turn comes round soon");
     }
 }

@@ -5,7 +5,7 @@ use super::client::Stage;
 use super::crowd::{Crowd, STALLING, Seen};
 use super::feed::{Feed, Plain};
 use super::ingest::{self, Ingested};
-use super::record::{MODELS_FROM, Models};
+use super::record::{MODELS_EACH, MODELS_FROM, Models};
 use super::server::{PARTITIONS, Server};
 use crate::process::{cpu_seconds, resident_mb};
 use crate::table::quantile;
@@ -13,12 +13,14 @@ use anyhow::Result;
 use std::time::{Duration, Instant};
 use tidecast_tests::Kafka;
 
-/// Models that a client subscribes to, which it shares with so many others.
-const MODELS_EACH: u32 = 10;
+/// So many clients have the same models.
 const SHARED_BY: u32 = 10;
 /// Clients that take everything, and what each gets a second.
 const BUSY_CLIENTS: usize = 500;
 const BUSY_RATE: u32 = 1_000;
+/// Between two lots of updates.
+const PACE: Duration = Duration::from_millis(5);
+const BUSY_PACE: Duration = Duration::from_millis(2);
 /// How long anything may take that is not measured by its time.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// A return of all that takes longer is given up.
@@ -116,7 +118,7 @@ pub(super) fn measure(kafka: &Kafka, server: &Server, options: &Options) -> Resu
 
     say("updates for all");
     let plain = Plain::start(kafka, &server.topic, models)?;
-    let feed = Feed::start(kafka, &server.topic, PARTITIONS, models, options.deliveries / SHARED_BY)?;
+    let feed = Feed::start(kafka, &server.topic, PARTITIONS, models, (options.deliveries / SHARED_BY, PACE))?;
     crowd.read(SETTLE, |_| false)?;
     let calm = watch(&mut crowd, server, options.seconds, || {})?;
 
@@ -154,7 +156,7 @@ pub(super) fn measure(kafka: &Kafka, server: &Server, options: &Options) -> Resu
     crowd.connect(PATIENCE)?;
     crowd.subscribe(PATIENCE)?;
     let plain = Plain::start(kafka, &server.topic, busy_models)?;
-    let feed = Feed::start(kafka, &server.topic, PARTITIONS, busy_models, BUSY_RATE)?;
+    let feed = Feed::start(kafka, &server.topic, PARTITIONS, busy_models, (BUSY_RATE, BUSY_PACE))?;
     crowd.read(SETTLE, |_| false)?;
     let busy = watch(&mut crowd, server, options.seconds, || {})?;
     let records = feed.stop()?;
