@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::task::AtomicWaker;
 use hashbrown::HashSet;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -85,6 +85,8 @@ pub struct Outbox {
     /// Something is waiting: lets an idle poll pass without the lock.
     waiting: AtomicBool,
     cut: AtomicBool,
+    /// When updates were last told of, by the flusher's clock.
+    pub(super) flushed_micros: AtomicU64,
 }
 
 /// What one take gives.
@@ -108,6 +110,7 @@ impl Outbox {
             waker: AtomicWaker::new(),
             waiting: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            flushed_micros: AtomicU64::new(0),
         })
     }
 
