@@ -71,6 +71,13 @@ fn record<T: Serialize + Clone>(spec: Option<T>, by: Registrar, version: u64) ->
     crate::wire::json(&Registered::new(spec, by, version))
 }
 
+/// No window of its series has come to the model's actor yet. The fit to its history is in use from the first on, at whatever
+/// time that was ready: until then what the history says is asked of a model apart.
+fn is_untouched(entry: &ModelEntry) -> bool {
+    let status = entry.status();
+    status.state == ModelState::Fitting && status.observations == entry.spec.history.len() as u64
+}
+
 fn page<T>(names: Vec<String>, request: &PageRequest, mut view: impl FnMut(&str) -> Option<T>) -> Page<T> {
     let limit = request.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let search = request.search.as_deref().unwrap_or("").to_lowercase();
@@ -103,6 +110,7 @@ impl Control {
     fn view_of(&self, id: &str) -> Option<ModelView> {
         let (spec, template, version) = self.registered(id)?;
         let status = match self.registry.get(id) {
+            Some(entry) if is_untouched(&entry) => self.nursery.status(&*self.brains, &spec),
             Some(entry) => entry.status(),
             None => self.status_of_unhosted(&spec),
         };
@@ -346,7 +354,8 @@ impl ControlPlane for Control {
                 ControlError::Conflict(format!("nothing has been posted for {id} yet: POST /api/forecasts"))
             });
         }
-        if let Some(mailbox) = self.hosted(id).and_then(|entry| entry.mailbox()) {
+        let touched = self.hosted(id).filter(|entry| !is_untouched(entry));
+        if let Some(mailbox) = touched.and_then(|entry| entry.mailbox()) {
             let (reply, answer) = oneshot::channel();
             let sent = mailbox.send(ForecasterMessage::Forecast { horizon, reply }).await;
             if sent.is_ok()

@@ -250,3 +250,42 @@ async fn a_model_made_while_running_takes_its_series_up() {
         records.iter().filter(|r| r.key_text() == "made").count() >= 10
     });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_with_a_history_forecasts_before_its_quiet_series_goes_on() {
+    let kafka = Kafka::shared();
+    let setup = Setup::new("quiet-model", &kafka).with(PIPELINE);
+    let tidecast = setup.start().await;
+    let (topic, producer) = (setup.topic("events"), kafka.producer());
+    // Under one key, for both are to be in one partition.
+    let send = |source: &str, seconds: std::ops::Range<u64>| {
+        for second in seconds {
+            producer.send_json(&topic, "a", &event(source, second, pattern(second)));
+        }
+        producer.flush();
+    };
+    send("a", 0..20);
+    send("b", 20..40);
+    let mut predictions = kafka.reader(&setup.topic("predictions"));
+    predictions.until("windows of `b` close, all of `a` before them", WAIT, |records| {
+        records.iter().any(|record| record.key_text() == "load/b")
+    });
+    let history: Vec<f64> = (0..24).map(pattern).collect();
+    let model = json!({"model_id": "made", "model_type": "ARIMA", "order": [1, 0, 0], "series": "load:a", "field": "value.avg", "history": history,
+        "horizon": 4});
+    tidecast.post("/api/models", model).await.expect(201);
+    let mut next = 40;
+    eventually("its actor is there, for another key's windows come", WAIT, async || {
+        send("b", next..next + 2);
+        next += 2;
+        let refused = tidecast.post("/api/models/made/refit", json!({})).await;
+        refused.text.contains("first fit is still to come").then_some(())
+    })
+    .await;
+    let made = tidecast.get("/api/models/made").await.expect(200);
+    assert_eq!((&made["state"], &made["observations"]), (&json!("live"), &json!(24)), "{made}");
+    let forecast = tidecast.get("/api/models/made/forecast").await.expect(200);
+    let step = &forecast["metadata"]["path"][0];
+    let [lower, mean, upper] = ["lower", "mean", "upper"].map(|name| step[name].as_f64().expect("a number"));
+    assert!(10.0 < mean && mean < 41.0 && lower < mean && mean < upper, "{forecast}");
+}
