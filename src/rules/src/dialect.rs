@@ -76,8 +76,8 @@ const WHOLE: [&str; 13] = [
     "uint",
 ];
 
-const COMPARISONS: [&str; 6] =
-    [op::LESS, op::LESS_EQUALS, op::GREATER, op::GREATER_EQUALS, op::EQUALS, op::NOT_EQUALS];
+const ORDERINGS: [&str; 4] = [op::LESS, op::LESS_EQUALS, op::GREATER, op::GREATER_EQUALS];
+const EQUALITIES: [&str; 2] = [op::EQUALS, op::NOT_EQUALS];
 
 const PRIORITIES: [Priority; 4] = [Priority::Low, Priority::Medium, Priority::High, Priority::Critical];
 const KINDS: [EventKind; 5] = [
@@ -214,10 +214,11 @@ impl<'a> Walk<'a> {
         if !is_operator && !FUNCTIONS.contains(&call.func_name.as_str()) {
             return Err(format!("the function {}, which there is not", call.func_name));
         }
-        if matches!(call.func_name.as_str(), op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS) {
+        let is_ordering = ORDERINGS.contains(&call.func_name.as_str());
+        if is_ordering {
             order_priorities(call)?;
         }
-        if COMPARISONS.contains(&call.func_name.as_str()) {
+        if is_ordering || EQUALITIES.contains(&call.func_name.as_str()) {
             self.comparable(call)?;
         }
         if call.func_name == "matches" {
@@ -266,18 +267,15 @@ impl<'a> Walk<'a> {
             if self.bound.contains(name) || !self.variables.contains(&name.as_str()) {
                 continue;
             }
-            match (name.as_str(), literal) {
-                (_, LiteralValue::Null) => {}
-                ("timestamp", _) => {
-                    return Err("a comparison of timestamp with something that is no time, as \
-                         timestamp('2026-01-31T08:00:00Z') is"
-                        .into());
+            let (fits, wanted) = match name.as_str() {
+                "timestamp" => (false, "time, as timestamp('2026-01-31T08:00:00Z') is"),
+                "event_type" | "type" | "model_id" | "source" | "priority" => {
+                    (matches!(literal, LiteralValue::String(_)), "text")
                 }
-                (_, LiteralValue::String(_)) => {}
-                ("event_type" | "type" | "model_id" | "source" | "priority", _) => {
-                    return Err(format!("a comparison of {name}, a text, with something that is no text"));
-                }
-                _ => {}
+                _ => continue,
+            };
+            if !fits && !matches!(literal, LiteralValue::Null) {
+                return Err(format!("a comparison of {name} with something that is no {wanted}"));
             }
         }
         Ok(())
