@@ -72,10 +72,9 @@ fn record<T: Serialize + Clone>(spec: Option<T>, by: Registrar, version: u64) ->
 }
 
 /// No window of its series has come to the model's actor yet. The fit to its history is in use from the first on, at whatever
-/// time that was ready: until then what the history says is asked of a model apart.
-fn is_untouched(entry: &ModelEntry) -> bool {
-    let status = entry.status();
-    status.state == ModelState::Fitting && status.observations == entry.spec.history.len() as u64
+/// time that was ready: until then it is answered for as a model without an actor is.
+fn is_untouched(status: &ModelStatus, spec: &ModelSpec) -> bool {
+    status.state == ModelState::Fitting && status.observations == spec.history.len() as u64
 }
 
 fn page<T>(names: Vec<String>, request: &PageRequest, mut view: impl FnMut(&str) -> Option<T>) -> Page<T> {
@@ -109,11 +108,9 @@ impl Control {
 
     fn view_of(&self, id: &str) -> Option<ModelView> {
         let (spec, template, version) = self.registered(id)?;
-        let status = match self.registry.get(id) {
-            Some(entry) if is_untouched(&entry) => self.nursery.status(&*self.brains, &spec),
-            Some(entry) => entry.status(),
-            None => self.status_of_unhosted(&spec),
-        };
+        let hosted = self.registry.get(id).map(|entry| entry.status());
+        let touched = hosted.filter(|status| !is_untouched(status, &spec));
+        let status = touched.unwrap_or_else(|| self.status_of_unhosted(&spec));
         Some(ModelView {
             spec: (*spec).clone(),
             state: if spec.enabled { status.state } else { ModelState::Disabled },
@@ -354,7 +351,7 @@ impl ControlPlane for Control {
                 ControlError::Conflict(format!("nothing has been posted for {id} yet: POST /api/forecasts"))
             });
         }
-        let touched = self.hosted(id).filter(|entry| !is_untouched(entry));
+        let touched = self.hosted(id).filter(|entry| !is_untouched(&entry.status(), &spec));
         if let Some(mailbox) = touched.and_then(|entry| entry.mailbox()) {
             let (reply, answer) = oneshot::channel();
             let sent = mailbox.send(ForecasterMessage::Forecast { horizon, reply }).await;
