@@ -213,8 +213,8 @@ fn watch_events(
     }))
 }
 
-/// Between two lots of events, as a producer gathers them that lingers as long as Kafka's own does by default. Not left to
-/// librdkafka, which spins through the last millisecond of a linger: most of a core, and of what this is to measure.
+/// Between two lots of events, as a producer gathers them that lingers as long as Kafka's own does by default. Not left to a
+/// linger: see [`Inlet::new`].
 const PACE: Duration = Duration::from_millis(5);
 
 /// Sends at the rate asked for; returns by how many ms it was ever late.

@@ -21,7 +21,7 @@ pub struct Inlet {
 
 impl Inlet {
     /// `linger_ms` trades batches for time; 0 where the caller itself sends many at once, for librdkafka spins through the
-    /// last millisecond of it.
+    /// last millisecond of it: most of a core, which what is measured would lack.
     pub fn new(kafka: &Kafka, topic: &str, linger_ms: u32) -> Result<Inlet> {
         let mut config = kafka.config();
         config

@@ -21,14 +21,15 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Starts: record 0, 1, ... so many a second, what is due every `pace` together. Without a linger, for librdkafka spins
-    /// through the last millisecond of one: a core that the servers would lack.
+    /// Starts: record 0, 1, ... so many a second, what is due every `pace` together. Without a linger, as
+    /// [`crate::topics::Inlet::new`] says.
     pub fn start(
         kafka: &Kafka,
         topic: &str,
         partitions: i32,
         models: Models,
-        (per_second, pace): (u32, Duration),
+        per_second: u32,
+        pace: Duration,
     ) -> Result<Feed> {
         let mut config = kafka.config();
         config.set("linger.ms", "0").set("enable.idempotence", "true");

@@ -118,7 +118,7 @@ pub(super) fn measure(kafka: &Kafka, server: &Server, options: &Options) -> Resu
 
     say("updates for all");
     let plain = Plain::start(kafka, &server.topic, models)?;
-    let feed = Feed::start(kafka, &server.topic, PARTITIONS, models, (options.deliveries / SHARED_BY, PACE))?;
+    let feed = Feed::start(kafka, &server.topic, PARTITIONS, models, options.deliveries / SHARED_BY, PACE)?;
     crowd.read(SETTLE, |_| false)?;
     let calm = watch(&mut crowd, server, options.seconds, || {})?;
 
@@ -156,7 +156,7 @@ pub(super) fn measure(kafka: &Kafka, server: &Server, options: &Options) -> Resu
     crowd.connect(PATIENCE)?;
     crowd.subscribe(PATIENCE)?;
     let plain = Plain::start(kafka, &server.topic, busy_models)?;
-    let feed = Feed::start(kafka, &server.topic, PARTITIONS, busy_models, (BUSY_RATE, BUSY_PACE))?;
+    let feed = Feed::start(kafka, &server.topic, PARTITIONS, busy_models, BUSY_RATE, BUSY_PACE)?;
     crowd.read(SETTLE, |_| false)?;
     let busy = watch(&mut crowd, server, options.seconds, || {})?;
     let records = feed.stop()?;
