@@ -23,6 +23,7 @@ use tidecast_config::{ConfigError, GroupTable, ListenerName, Role, Settings};
 use tidecast_gateway::{AdminServices, Hub, Listeners, Metrics, Services};
 use tidecast_kafka::{Cluster, LiveOptions, Publishing, PublishingHistory, SingleSender, TopicSpec};
 use tidecast_ports::LiveSink;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -65,9 +66,28 @@ pub fn topics(settings: &Settings) -> Vec<TopicSpec> {
     topics
 }
 
+/// The listeners of this process, bound.
+enum Bound {
+    All(Listeners),
+    /// Of a process without clients: Kubernetes and Prometheus ask it just the same.
+    Admin(TcpListener),
+}
+
+impl Bound {
+    async fn new(settings: &Settings) -> Result<Bound, ConfigError> {
+        Ok(if settings.has_role(Role::Gateway) {
+            Bound::All(Listeners::bind(settings).await?)
+        } else {
+            Bound::Admin(Listeners::bind_admin(settings).await?)
+        })
+    }
+}
+
 impl Service {
     /// Starts everything. Returns as soon as the listeners are bound: the rest goes on by itself and is told by health.
     pub async fn start(settings: Arc<Settings>, metrics: prometheus::Registry) -> anyhow::Result<Service> {
+        // First of all: where a port is taken, nothing is started that would have something to say of its own.
+        let bound = Bound::new(&settings).await?;
         let (catalog, book) = (Arc::new(Catalog::default()), Arc::new(RuleBook::default()));
         let publishing = Publishing::default();
         let tables = Arc::new(Tables::new(catalog.clone(), book.clone()));
@@ -109,61 +129,61 @@ impl Service {
         let served = Metrics::register(&metrics)?;
         let render_metrics = tidecast_telemetry::renderer(metrics.clone());
         let (fetch_keys, shutdown) = (crate::published_keys::fetch()?, stopping.clone().cancelled_owned());
-        let serves = settings.has_role(Role::Gateway);
-        let (listening, hub) = if serves {
-            let hub = Hub::new(&settings, served);
-            if house.tracing.is_some() {
-                hub.trace_with(Arc::new(Spans));
-            }
-            let cluster = &bring_up.cluster;
-            let nursery = Nursery::default();
-            let submissions = Submissions::start(&house, tables.models.clone(), nursery.clone()).await?;
-            let services = Services {
-                settings: settings.clone(),
-                hub: hub.clone(),
-                history: Arc::new(tidecast_kafka::OutputHistory::start(cluster, &settings)?),
-                control: Arc::new(Control {
+        let serves = matches!(bound, Bound::All(_));
+        let (listening, hub) = match bound {
+            Bound::All(listeners) => {
+                let hub = Hub::new(&settings, served);
+                if house.tracing.is_some() {
+                    hub.trace_with(Arc::new(Spans));
+                }
+                let cluster = &bring_up.cluster;
+                let nursery = Nursery::default();
+                let submissions = Submissions::start(&house, tables.models.clone(), nursery.clone()).await?;
+                let services = Services {
                     settings: settings.clone(),
-                    catalog,
-                    registry: house.registry.clone(),
-                    nursery,
-                    brains: house.brains.clone(),
-                    models: tables.models.clone(),
-                    rules: tables.rules.clone(),
-                    book,
-                    elsewhere: elsewhere.clone(),
-                }),
-                ingest: Arc::new(tidecast_kafka::Ingest::new(cluster, &settings, publishing.clone())?),
-                outputs: Arc::new(submissions),
-                dead_letters: Arc::new(tidecast_kafka::DeadLetterTopic::new(
-                    cluster,
-                    &settings,
-                    publishing.clone(),
-                )?),
-                notes: tables.notes.clone(),
-                kafka: Arc::new(
-                    tidecast_kafka::Operations::new(cluster, &settings, publishing.clone())?
-                        .hiding(GroupTable::topics(&settings.kafka.group_id))
-                        .with_history(history.clone()),
-                ),
-                stats: stats.clone(),
-                health: stats.clone(),
-                fetch_keys,
-                render_metrics,
-            };
-            let listeners = Listeners::bind(&settings).await?;
-            (tokio::spawn(tidecast_gateway::serve(listeners, services, shutdown)), Some(hub))
-        } else {
-            // Kubernetes and Prometheus ask a worker just the same.
-            let services = AdminServices {
-                settings: settings.clone(),
-                metrics: served,
-                health: stats,
-                fetch_keys,
-                render_metrics,
-            };
-            let listener = Listeners::bind_admin(&settings).await?;
-            (tokio::spawn(tidecast_gateway::serve_admin(listener, services, shutdown)), None)
+                    hub: hub.clone(),
+                    history: Arc::new(tidecast_kafka::OutputHistory::start(cluster, &settings)?),
+                    control: Arc::new(Control {
+                        settings: settings.clone(),
+                        catalog,
+                        registry: house.registry.clone(),
+                        nursery,
+                        brains: house.brains.clone(),
+                        models: tables.models.clone(),
+                        rules: tables.rules.clone(),
+                        book,
+                        elsewhere: elsewhere.clone(),
+                    }),
+                    ingest: Arc::new(tidecast_kafka::Ingest::new(cluster, &settings, publishing.clone())?),
+                    outputs: Arc::new(submissions),
+                    dead_letters: Arc::new(tidecast_kafka::DeadLetterTopic::new(
+                        cluster,
+                        &settings,
+                        publishing.clone(),
+                    )?),
+                    notes: tables.notes.clone(),
+                    kafka: Arc::new(
+                        tidecast_kafka::Operations::new(cluster, &settings, publishing.clone())?
+                            .hiding(GroupTable::topics(&settings.kafka.group_id))
+                            .with_history(history.clone()),
+                    ),
+                    stats: stats.clone(),
+                    health: stats.clone(),
+                    fetch_keys,
+                    render_metrics,
+                };
+                (tokio::spawn(tidecast_gateway::serve(listeners, services, shutdown)), Some(hub))
+            }
+            Bound::Admin(listener) => {
+                let services = AdminServices {
+                    settings: settings.clone(),
+                    metrics: served,
+                    health: stats,
+                    fetch_keys,
+                    render_metrics,
+                };
+                (tokio::spawn(tidecast_gateway::serve_admin(listener, services, shutdown)), None)
+            }
         };
 
         let (fail, failure) = oneshot::channel();
