@@ -120,7 +120,7 @@ impl Control {
             last_forecast_time: status.last_forecast_time.map(EventTime::to_rfc3339),
             anomalies: status.anomalies,
             template,
-            summary: status.summary,
+            summary: status.summary.map(|fit| (*fit).to_owned()),
             error: status.error,
             version,
         })

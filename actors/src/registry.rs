@@ -3,7 +3,7 @@
 use crate::brain::Brain;
 use crate::messages::ForecasterMessage;
 use dashmap::DashMap;
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,8 +33,8 @@ pub struct ModelStatus {
     pub last_forecast_time: Option<EventTime>,
     /// Anomalies found.
     pub anomalies: u64,
-    /// The newest fit.
-    pub summary: Option<Value>,
+    /// The newest fit, as JSON text: a tree of it is many times the bytes, and there may be ten thousand.
+    pub summary: Option<Arc<RawValue>>,
     /// Why the last fit failed.
     pub error: Option<String>,
 }
@@ -76,7 +76,7 @@ impl ModelStatus {
 
     /// Takes over what the fit in use found.
     pub fn tell_fit(&mut self, brain: &dyn Brain) {
-        self.summary = brain.summary().and_then(|summary| serde_json::to_value(summary).ok());
+        self.summary = brain.summary().and_then(|summary| to_raw_value(&summary).ok()).map(Arc::from);
     }
 }
 

@@ -25,6 +25,7 @@ fn departures(hour: i64) -> u64 {
 
 fn slope(stage: &stage::Stage) -> f64 {
     let summary = stage.registry.get("m").expect("the model runs").status().summary.expect("it is fitted");
+    let summary: serde_json::Value = serde_json::from_str(summary.get()).expect("JSON");
     summary["params"]["x1"].as_f64().expect("a coefficient")
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tidecast_config::{ModelSpec, RuleSpec};
 use tidecast_event::ForecastMessage;
 
@@ -91,7 +92,7 @@ pub struct ModelView {
     /// Made by this template.
     pub template: Option<String>,
     /// Parameters, likelihood and criteria of the newest fit.
-    pub summary: Option<Value>,
+    pub summary: Option<Box<RawValue>>,
     /// Why the last fit failed.
     pub error: Option<String>,
     /// Changes with every change of the registered object; for `ETag` and `If-Match`.
