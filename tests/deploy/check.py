@@ -206,7 +206,7 @@ class Chart(unittest.TestCase):
         self.assertNotIn("envFrom", worker)
 
     def test_no_pod_may_more_than_it_must(self):
-        for name in ("insecure", "full"):
+        for name in ("insecure", "full", "guarded"):
             for pod in self.pods(self.render(*self.values(name))):
                 (container,) = pod["containers"]
                 self.assertTrue(pod["securityContext"]["runAsNonRoot"])
@@ -239,7 +239,7 @@ class Chart(unittest.TestCase):
 
     def test_the_configuration_is_one_that_tidecast_takes(self):
         import tomllib
-        for name in ("insecure", "full"):
+        for name in ("insecure", "full", "guarded"):
             text = self.render(*self.values(name))["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"]
             config = tomllib.loads(text)
             self.assertEqual({config[listener]["port"] for listener in ("app", "websocket", "admin")}, {8000, 8765, 8080})
@@ -250,15 +250,63 @@ class Chart(unittest.TestCase):
                     file.write(text.replace("kafka:9092", "127.0.0.1:1").replace("/var/lib/tidecast", tempfile.gettempdir()))
                     file.flush()
                     nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true"}
-                    user = {"AWS_ACCESS_KEY_ID": "u", "AWS_SECRET_ACCESS_KEY": "p", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"}
+                    user = {"AWS_ACCESS_KEY_ID": "u", "AWS_SECRET_ACCESS_KEY": "p"} | (
+                        {"KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"} if "sasl_mechanism" in config["kafka"] else {})
                     said = run(binary, "check", "--config", file.name, timeout=60, env=nobody | user)
                     self.assertNotIn("unknown", (said.stdout + said.stderr).lower(), said.stdout + said.stderr)
+                    self.assertIn("settings     ok", said.stdout, said.stderr)
+
+    def test_with_tokens_no_listener_is_open(self):
+        import tomllib
+        documents = self.render(*self.values("guarded"))
+        config = tomllib.loads(documents["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])
+        self.assertEqual(config["insecure_listeners"], [])
+        self.assertEqual(config["auth"], {"issuer": "https://issuer.example", "audience": "tidecast",
+                                          "public_key_file": "/etc/tidecast-auth/public.pem"})
+        worker, gateway = [documents[kind]["spec"]["template"]["spec"]
+                           for kind in (("StatefulSet", "demo-tidecast-worker"), ("Deployment", "demo-tidecast-gateway"))]
+        mounts = lambda pod: {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+        self.assertEqual({n: mounts(gateway)[n] for n in ("auth", "listeners-tls", "kafka-tls")},
+                         {"auth": "/etc/tidecast-auth", "listeners-tls": "/etc/tidecast-listeners", "kafka-tls": "/etc/tidecast-tls"})
+        self.assertIn("auth", mounts(worker), "its /metrics asks for a token, too")
+        self.assertNotIn("listeners-tls", mounts(worker), "it has neither of these listeners")
+        for pod in (worker, gateway):
+            self.assertIn({"secretRef": {"name": "tidecast-secrets"}}, pod["containers"][0]["envFrom"])
+        (endpoint,) = documents["ServiceMonitor", "demo-tidecast"]["spec"]["endpoints"]
+        self.assertEqual(endpoint["authorization"], {"credentials": {"name": "prometheus-token", "key": "token"}})
+
+    def test_a_shared_secret_is_in_no_file(self):
+        documents = self.render(*self.values("guarded"), "--set", "auth.secretKey=hs256-secret")
+        for pod in self.pods(documents):
+            env = {e["name"]: e for e in pod["containers"][0]["env"]}
+            self.assertEqual(env["STREAMING_AUTH__HS256_SECRET"]["valueFrom"]["secretKeyRef"], {"name": "issuer-keys", "key": "hs256-secret"})
+            self.assertNotIn("auth", {v["name"] for v in pod["volumes"]})
+
+    def test_what_config_adds_to_a_section_of_the_chart_is_in_it(self):
+        import tomllib
+        config = tomllib.loads(self.render(*self.values("guarded"))["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])
+        self.assertEqual((config["websocket"]["port"], config["websocket"]["compression"]), (8765, True))
+        self.assertEqual([series["name"] for series in config["series"]], ["departures"])
+        for more, named in {'[kafka]\ngroup_id = "x"': "kafka.group_id", "insecure_listeners = []": "insecure_listeners",
+                            "[kafka": "no TOML"}.items():
+            with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+                file.write(more)
+                file.flush()
+                refused = run("helm", "template", "demo", CHART, *self.values("insecure"), "--set-file", f"config={file.name}")
+            self.assertNotEqual(refused.returncode, 0, more)
+            self.assertIn(named, refused.stderr, more)
+
+    def test_a_broker_s_authority_needs_no_certificate_of_ours(self):
+        import tomllib
+        documents = self.render(*self.values("guarded"), "--set", "kafka.clientCertificate=false")
+        kafka = tomllib.loads(documents["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])["kafka"]
+        self.assertEqual({name for name in kafka if name.startswith("ssl_")}, {"ssl_cafile"})
 
     def test_wrong_values_are_refused_before_anything_is_made(self):
         wrong = {
             "kafka.bootstrapServers=null": "bootstrapServers", "workers.replicas=-1": "replicas", "workers.replicaz=2": "replicaz",
             "kafka.securityProtocol=TLS": "securityProtocol", "kafka.securityProtocol=SASL_SSL": "sasl",
-            "insecureListeners={app}": "websocket listener", "topics.partitions=0": "partitions", "telemetry.logLevel=loud": "logLevel",
+            "insecureListeners={app}": "websocket listener", "kafka.clientCertificate=true": "tlsSecret", "auth.secretKey=key": "secretKey", "topics.partitions=0": "partitions", "telemetry.logLevel=loud": "logLevel",
             "state.shared=gs://snapshots": "shared", "state.shared=s3://snapshots/a b": "shared",
         }
         for setting, named in wrong.items():

@@ -48,7 +48,8 @@ spec:
       image: "{{ $values.image.repository }}:{{ $values.image.tag | default $root.Chart.AppVersion }}"
       imagePullPolicy: {{ $values.image.pullPolicy }}
       args: [run, --config, /etc/tidecast/tidecast.toml, --role, {{ .role }}]
-      {{- if or (eq .role "worker") $values.kafka.saslSecret }}
+      {{- $shared := and $values.auth.secret (eq $values.auth.secretKey "hs256-secret") }}
+      {{- if or (eq .role "worker") $values.kafka.saslSecret $shared }}
       env:
         {{- if eq .role "worker" }}
         # Static membership: a pod that comes back takes up its partitions at once.
@@ -61,10 +62,20 @@ spec:
         - name: KAFKA_SASL_PASSWORD
           valueFrom: {secretKeyRef: {name: {{ . }}, key: password}}
         {{- end }}
+        {{- if $shared }}
+        - name: STREAMING_AUTH__HS256_SECRET
+          valueFrom: {secretKeyRef: {name: {{ $values.auth.secret }}, key: hs256-secret}}
+        {{- end }}
       {{- end }}
-      {{- if and (eq .role "worker") $values.state.shared $values.state.secret }}
+      {{- $snapshots := and (eq .role "worker") $values.state.shared $values.state.secret }}
+      {{- if or $snapshots $values.environmentSecret }}
       envFrom:
+        {{- if $snapshots }}
         - secretRef: {name: {{ $values.state.secret }}}
+        {{- end }}
+        {{- with $values.environmentSecret }}
+        - secretRef: {name: {{ . }}}
+        {{- end }}
       {{- end }}
       ports:
         - {name: admin, containerPort: 8080}
@@ -96,6 +107,12 @@ spec:
         {{- if $values.kafka.tlsSecret }}
         - {name: kafka-tls, mountPath: /etc/tidecast-tls, readOnly: true}
         {{- end }}
+        {{- if and $values.auth.secret (not $shared) }}
+        - {name: auth, mountPath: /etc/tidecast-auth, readOnly: true}
+        {{- end }}
+        {{- if and (eq .role "gateway") $values.tls.secret }}
+        - {name: listeners-tls, mountPath: /etc/tidecast-listeners, readOnly: true}
+        {{- end }}
   volumes:
     - name: config
       configMap: {name: {{ include "tidecast.name" $root }}}
@@ -108,5 +125,13 @@ spec:
     {{- with $values.kafka.tlsSecret }}
     - name: kafka-tls
       secret: {secretName: {{ . }}, defaultMode: 0440}
+    {{- end }}
+    {{- if and $values.auth.secret (not $shared) }}
+    - name: auth
+      secret: {secretName: {{ $values.auth.secret }}, defaultMode: 0440, items: [{key: {{ $values.auth.secretKey }}, path: {{ $values.auth.secretKey }}}]}
+    {{- end }}
+    {{- if and (eq .role "gateway") $values.tls.secret }}
+    - name: listeners-tls
+      secret: {secretName: {{ $values.tls.secret }}, defaultMode: 0440}
     {{- end }}
 {{- end }}
