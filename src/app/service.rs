@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Service {
     serves: bool,
     stopping: CancellationToken,
-    listening: JoinHandle<Result<(), ConfigError>>,
+    listening: JoinHandle<()>,
     watch: JoinHandle<()>,
     failure: oneshot::Receiver<anyhow::Error>,
     engine: Engine,
@@ -172,7 +172,7 @@ impl Service {
                     fetch_keys,
                     render_metrics,
                 };
-                (tokio::spawn(tidecast_gateway::serve(listeners, services, shutdown)), Some(hub))
+                (tokio::spawn(tidecast_gateway::serve(listeners, services, shutdown)?), Some(hub))
             }
             Bound::Admin(listener) => {
                 let services = AdminServices {
@@ -182,7 +182,7 @@ impl Service {
                     fetch_keys,
                     render_metrics,
                 };
-                (tokio::spawn(tidecast_gateway::serve_admin(listener, services, shutdown)), None)
+                (tokio::spawn(tidecast_gateway::serve_admin(listener, services, shutdown)?), None)
             }
         };
 
@@ -210,7 +210,7 @@ impl Service {
         // It ends by the token.
         let _ = (&mut self.watch).await;
         self.engine.stop_reading().await;
-        // What it could not honour was an error of the start.
+        // It ends by the token.
         let _ = self.listening.await;
         self.engine.stop().await;
         Ok(())

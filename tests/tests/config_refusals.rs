@@ -142,16 +142,31 @@ async fn no_secret_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_one_clear_line() {
-    let kafka = Kafka::shared();
-    let setup = Setup::new("port", &kafka);
+    let setup = Setup::at("port", NOBODY);
     let _taken = TcpListener::bind(("127.0.0.1", setup.ports.websocket)).unwrap();
     let said = refusal(&setup).await;
-    let port = setup.ports.websocket.to_string();
-    let lines: Vec<_> = said
-        .lines()
-        .filter(|line| line.contains(&port) && line.to_lowercase().contains("websocket"))
-        .collect();
-    assert!(!lines.is_empty(), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(&setup.ports.websocket.to_string()) && said.contains("websocket.port"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_keys_that_cannot_be_read_stops_the_start() {
+    let cases = [
+        ("[app]\ntls_certfile = \"no.crt\"\ntls_keyfile = \"no.key\"", ["app.tls_certfile", "no.crt"]),
+        ("[admin]\ntls_certfile = \"no.crt\"\ntls_keyfile = \"no.key\"", ["admin.tls_certfile", "no.crt"]),
+        ("[auth]\npublic_key_file = \"no.pem\"", ["auth.public_key_file", "no.pem"]),
+        ("[auth]\njwks_file = \"no.json\"", ["auth.jwks_file", "no.json"]),
+    ];
+    for (settings, names) in cases {
+        let said = refusal(&Setup::at("unreadable", NOBODY).with(settings)).await;
+        let line =
+            said.lines().find(|line| line.starts_with("tidecast:")).unwrap_or_else(|| panic!("{said}"));
+        assert!(names.iter().all(|name| line.contains(name)), "{settings}\n{said}");
+    }
+    // A worker has the admin listener alone.
+    let settings = "roles = [\"worker\"]\n[auth]\npublic_key_file = \"no.pem\"";
+    let said = refusal(&Setup::at("unreadable", NOBODY).with(settings)).await;
+    assert!(said.contains("auth.public_key_file"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,11 +51,11 @@ const END_PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Serves until `shutdown` resolves, then ends: no new connection, close frames to every client (1012: come back),
 /// requests under way finished, all within three seconds. The error is the start's: a setting that cannot be honoured.
-pub async fn serve(
+pub fn serve(
     listeners: Listeners,
     services: Services,
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), ConfigError> {
+) -> Result<impl Future<Output = ()> + Send, ConfigError> {
     let [app_tls, websocket_tls, admin_tls] = [
         Tls::load(&services.settings, ListenerName::App, &["h2", "http/1.1"])?,
         Tls::load(&services.settings, ListenerName::WebSocket, &["http/1.1"])?,
@@ -113,25 +113,26 @@ pub async fn serve(
             doorway(ListenerName::WebSocket),
         )),
     ];
-    shutdown.await;
-    app.stopping.cancel();
-    app.services.hub.close_all(1012, "the service restarts; connect again");
-    for task in accepting {
-        let _ = task.await;
-    }
-    end(&app.tasks).await;
-    clock.abort();
-    keeping_fresh.abort();
-    flushing.abort();
-    Ok(())
+    Ok(async move {
+        shutdown.await;
+        app.stopping.cancel();
+        app.services.hub.close_all(1012, "the service restarts; connect again");
+        for task in accepting {
+            let _ = task.await;
+        }
+        end(&app.tasks).await;
+        clock.abort();
+        keeping_fresh.abort();
+        flushing.abort();
+    })
 }
 
 /// The admin listener alone, of a process that serves no clients: health and metrics, until `shutdown` resolves.
-pub async fn serve_admin(
+pub fn serve_admin(
     listener: TcpListener,
     services: AdminServices,
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), ConfigError> {
+) -> Result<impl Future<Output = ()> + Send, ConfigError> {
     let AdminServices { settings, metrics, health, fetch_keys, render_metrics } = services;
     let tls = Tls::load(&settings, ListenerName::Admin, &["h2", "http/1.1"])?;
     let authenticator = Arc::new(Authenticator::new(&settings, fetch_keys)?);
@@ -153,12 +154,13 @@ pub async fn serve_admin(
     let connections_per_address = settings.limits.connections_per_address;
     let http = HttpServing { tasks: tasks.clone(), stopping: stopping.clone(), connections_per_address };
     let accepting = tokio::spawn(http.accept(listener, tls, router, ADMIN_CONNECTIONS_MAX));
-    shutdown.await;
-    stopping.cancel();
-    let _ = accepting.await;
-    end(&tasks).await;
-    keeping_fresh.abort();
-    Ok(())
+    Ok(async move {
+        shutdown.await;
+        stopping.cancel();
+        let _ = accepting.await;
+        end(&tasks).await;
+        keeping_fresh.abort();
+    })
 }
 
 /// Waits for connections to end.

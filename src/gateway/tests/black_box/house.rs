@@ -100,7 +100,7 @@ impl House {
             let shutdown = async {
                 let _ = stopped.await;
             };
-            serve(listeners, services, shutdown).await.unwrap();
+            serve(listeners, services, shutdown).unwrap().await;
         });
         House {
             app,
