@@ -103,7 +103,7 @@ impl Elsewhere {
     /// The newest rows of a model's history, oldest first.
     pub fn history(&self, id: &str, limit: usize) -> Vec<HistoryPoint> {
         let Some(kept) = self.models.get(id) else { return Vec::new() };
-        kept.history.iter().skip(kept.history.len().saturating_sub(limit)).map(HistoryPoint::from).collect()
+        Row::newest(&kept.history, limit)
     }
 
     /// The names of the models.

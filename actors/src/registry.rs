@@ -90,6 +90,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// The last so many of these, in their order.
+    pub(crate) fn newest(rows: &VecDeque<Row>, limit: usize) -> Vec<HistoryPoint> {
+        rows.iter().skip(rows.len().saturating_sub(limit)).map(HistoryPoint::from).collect()
+    }
+
     /// Epoch seconds.
     pub(crate) fn window_start(&self) -> f64 {
         self.window_start
@@ -173,7 +178,7 @@ impl ModelEntry {
     /// The newest rows, oldest first.
     pub fn history(&self, limit: usize) -> Vec<HistoryPoint> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.iter().skip(history.len().saturating_sub(limit)).map(HistoryPoint::from).collect()
+        Row::newest(&history, limit)
     }
 
     /// The actor's mailbox, while it has one.
