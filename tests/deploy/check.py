@@ -2,7 +2,7 @@
 
 Run by tests/run with promtool and helm on PATH and PyYAML installed.
 """
-import json, os, pathlib, re, shutil, subprocess, tempfile, unittest
+import json, os, pathlib, re, shutil, subprocess, tempfile, tomllib, unittest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -170,6 +170,16 @@ class Chart(unittest.TestCase):
     def pods(self, documents):
         return [d["spec"]["template"]["spec"] for (kind, _), d in documents.items() if kind in ("StatefulSet", "Deployment")]
 
+    def text(self, documents):
+        return documents["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"]
+
+    def config(self, documents):
+        return tomllib.loads(self.text(documents))
+
+    def worker_and_gateway(self, documents):
+        return [documents[kind]["spec"]["template"]["spec"]
+                for kind in (("StatefulSet", "demo-tidecast-worker"), ("Deployment", "demo-tidecast-gateway"))]
+
     def test_it_lints(self):
         for file in sorted((CHART / "ci").glob("*.yaml")):
             linted = run("helm", "lint", "--strict", CHART, "-f", file)
@@ -191,17 +201,15 @@ class Chart(unittest.TestCase):
         self.assertEqual([gateway["args"][-1], worker["spec"]["template"]["spec"]["containers"][0]["args"][-1]], ["gateway", "worker"])
 
     def test_workers_alone_have_what_the_shared_state_asks_for(self):
-        import tomllib
         documents = self.render(*self.values("full"))
-        config = tomllib.loads(documents["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])
+        config = self.config(documents)
         self.assertEqual(config["state"]["shared"], "s3://snapshots/tidecast")
-        worker, gateway = [documents[kind]["spec"]["template"]["spec"]["containers"][0]
-                           for kind in (("StatefulSet", "demo-tidecast-worker"), ("Deployment", "demo-tidecast-gateway"))]
+        worker, gateway = [pod["containers"][0] for pod in self.worker_and_gateway(documents)]
         self.assertEqual(worker["envFrom"], [{"secretRef": {"name": "snapshots-user"}}])
         self.assertNotIn("envFrom", gateway)
         self.assertIs(config["state"]["standby"], False)
         by_role = self.render(*self.values("insecure"), "--set", "state.shared=s3://snapshots", "--set", "state.standby=true")
-        self.assertIs(tomllib.loads(by_role["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])["state"]["standby"], True)
+        self.assertIs(self.config(by_role)["state"]["standby"], True)
         worker = by_role["StatefulSet", "demo-tidecast-worker"]["spec"]["template"]["spec"]["containers"][0]
         self.assertNotIn("envFrom", worker)
 
@@ -238,9 +246,8 @@ class Chart(unittest.TestCase):
         self.assertEqual(monitor["spec"]["endpoints"][0]["port"], "admin")
 
     def test_the_configuration_is_one_that_tidecast_takes(self):
-        import tomllib
         for name in ("insecure", "full", "guarded"):
-            text = self.render(*self.values(name))["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"]
+            text = self.text(self.render(*self.values(name)))
             config = tomllib.loads(text)
             self.assertEqual({config[listener]["port"] for listener in ("app", "websocket", "admin")}, {8000, 8765, 8080})
             binary = os.environ.get("TIDECAST_BIN")
@@ -257,14 +264,12 @@ class Chart(unittest.TestCase):
                     self.assertIn("settings     ok", said.stdout, said.stderr)
 
     def test_with_tokens_no_listener_is_open(self):
-        import tomllib
         documents = self.render(*self.values("guarded"))
-        config = tomllib.loads(documents["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])
+        config = self.config(documents)
         self.assertEqual(config["insecure_listeners"], [])
         self.assertEqual(config["auth"], {"issuer": "https://issuer.example", "audience": "tidecast",
                                           "public_key_file": "/etc/tidecast-auth/public.pem"})
-        worker, gateway = [documents[kind]["spec"]["template"]["spec"]
-                           for kind in (("StatefulSet", "demo-tidecast-worker"), ("Deployment", "demo-tidecast-gateway"))]
+        worker, gateway = self.worker_and_gateway(documents)
         mounts = lambda pod: {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
         self.assertEqual({n: mounts(gateway)[n] for n in ("auth", "listeners-tls", "kafka-tls")},
                          {"auth": "/etc/tidecast-auth", "listeners-tls": "/etc/tidecast-listeners", "kafka-tls": "/etc/tidecast-tls"})
@@ -283,8 +288,7 @@ class Chart(unittest.TestCase):
             self.assertNotIn("auth", {v["name"] for v in pod["volumes"]})
 
     def test_what_config_adds_to_a_section_of_the_chart_is_in_it(self):
-        import tomllib
-        config = tomllib.loads(self.render(*self.values("guarded"))["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])
+        config = self.config(self.render(*self.values("guarded")))
         self.assertEqual((config["websocket"]["port"], config["websocket"]["compression"]), (8765, True))
         self.assertEqual([series["name"] for series in config["series"]], ["departures"])
         for more, named in {'[kafka]\ngroup_id = "x"': "kafka.group_id", "insecure_listeners = []": "insecure_listeners",
@@ -297,17 +301,17 @@ class Chart(unittest.TestCase):
             self.assertIn(named, refused.stderr, more)
 
     def test_a_broker_s_authority_needs_no_certificate_of_ours(self):
-        import tomllib
         documents = self.render(*self.values("guarded"), "--set", "kafka.clientCertificate=false")
-        kafka = tomllib.loads(documents["ConfigMap", "demo-tidecast"]["data"]["tidecast.toml"])["kafka"]
+        kafka = self.config(documents)["kafka"]
         self.assertEqual({name for name in kafka if name.startswith("ssl_")}, {"ssl_cafile"})
 
     def test_wrong_values_are_refused_before_anything_is_made(self):
         wrong = {
             "kafka.bootstrapServers=null": "bootstrapServers", "workers.replicas=-1": "replicas", "workers.replicaz=2": "replicaz",
             "kafka.securityProtocol=TLS": "securityProtocol", "kafka.securityProtocol=SASL_SSL": "sasl",
-            "insecureListeners={app}": "websocket listener", "kafka.clientCertificate=true": "tlsSecret", "auth.secretKey=key": "secretKey", "topics.partitions=0": "partitions", "telemetry.logLevel=loud": "logLevel",
+            "insecureListeners={app}": "websocket listener", "topics.partitions=0": "partitions", "telemetry.logLevel=loud": "logLevel",
             "state.shared=gs://snapshots": "shared", "state.shared=s3://snapshots/a b": "shared",
+            "kafka.clientCertificate=true": "tlsSecret", "auth.secretKey=key": "secretKey",
         }
         for setting, named in wrong.items():
             refused = run("helm", "template", "demo", CHART, *self.values("insecure"), "--set", setting)

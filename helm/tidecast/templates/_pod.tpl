@@ -5,6 +5,10 @@ its membership in the group, and where its state lies.
 {{- define "tidecast.pod" -}}
 {{- $root := .root -}}
 {{- $values := $root.Values -}}
+{{- /* The issuer's Secret is a variable or a file; a worker has no listener with TLS. */ -}}
+{{- $shared := and $values.auth.secret (eq $values.auth.secretKey "hs256-secret") -}}
+{{- $keys := and $values.auth.secret (not $shared) -}}
+{{- $tls := and (eq .role "gateway") $values.tls.secret -}}
 metadata:
   labels:
     {{- include "tidecast.labels" . | nindent 4 }}
@@ -48,7 +52,6 @@ spec:
       image: "{{ $values.image.repository }}:{{ $values.image.tag | default $root.Chart.AppVersion }}"
       imagePullPolicy: {{ $values.image.pullPolicy }}
       args: [run, --config, /etc/tidecast/tidecast.toml, --role, {{ .role }}]
-      {{- $shared := and $values.auth.secret (eq $values.auth.secretKey "hs256-secret") }}
       {{- if or (eq .role "worker") $values.kafka.saslSecret $shared }}
       env:
         {{- if eq .role "worker" }}
@@ -107,10 +110,10 @@ spec:
         {{- if $values.kafka.tlsSecret }}
         - {name: kafka-tls, mountPath: /etc/tidecast-tls, readOnly: true}
         {{- end }}
-        {{- if and $values.auth.secret (not $shared) }}
+        {{- if $keys }}
         - {name: auth, mountPath: /etc/tidecast-auth, readOnly: true}
         {{- end }}
-        {{- if and (eq .role "gateway") $values.tls.secret }}
+        {{- if $tls }}
         - {name: listeners-tls, mountPath: /etc/tidecast-listeners, readOnly: true}
         {{- end }}
   volumes:
@@ -126,11 +129,11 @@ spec:
     - name: kafka-tls
       secret: {secretName: {{ . }}, defaultMode: 0440}
     {{- end }}
-    {{- if and $values.auth.secret (not $shared) }}
+    {{- if $keys }}
     - name: auth
       secret: {secretName: {{ $values.auth.secret }}, defaultMode: 0440, items: [{key: {{ $values.auth.secretKey }}, path: {{ $values.auth.secretKey }}}]}
     {{- end }}
-    {{- if and (eq .role "gateway") $values.tls.secret }}
+    {{- if $tls }}
     - name: listeners-tls
       secret: {secretName: {{ $values.tls.secret }}, defaultMode: 0440}
     {{- end }}

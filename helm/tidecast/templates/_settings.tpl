@@ -3,6 +3,14 @@
 {{- if or .Values.auth.jwksUrl .Values.auth.secret }}yes{{ end -}}
 {{- end }}
 
+{{/* Of a listener for clients. */}}
+{{- define "tidecast.tls" -}}
+{{- if .Values.tls.secret }}
+tls_certfile = "/etc/tidecast-listeners/tls.crt"
+tls_keyfile = "/etc/tidecast-listeners/tls.key"
+{{- end }}
+{{- end }}
+
 {{/* What the chart itself says in tidecast.toml. */}}
 {{- define "tidecast.settings" -}}
 insecure_listeners = {{ .Values.insecureListeners | toJson }}
@@ -30,18 +38,12 @@ replication = {{ .Values.topics.replication }}
 [app]
 host = "0.0.0.0"
 port = 8000
-{{- if .Values.tls.secret }}
-tls_certfile = "/etc/tidecast-listeners/tls.crt"
-tls_keyfile = "/etc/tidecast-listeners/tls.key"
-{{- end }}
+{{- include "tidecast.tls" . }}
 
 [websocket]
 host = "0.0.0.0"
 port = 8765
-{{- if .Values.tls.secret }}
-tls_certfile = "/etc/tidecast-listeners/tls.crt"
-tls_keyfile = "/etc/tidecast-listeners/tls.key"
-{{- end }}
+{{- include "tidecast.tls" . }}
 
 [admin]
 host = "0.0.0.0"
