@@ -20,10 +20,9 @@ use tidecast_actors::rule_book::RuleBook;
 use tidecast_actors::stats::Stats;
 use tidecast_actors::submissions::Submissions;
 use tidecast_config::{ConfigError, GroupTable, ListenerName, Role, Settings};
-use tidecast_gateway::{AdminServices, Hub, Listeners, Metrics, Services};
+use tidecast_gateway::{AdminServices, Authenticator, Hub, Listener, Listeners, Metrics, Services};
 use tidecast_kafka::{Cluster, LiveOptions, Publishing, PublishingHistory, SingleSender, TopicSpec};
 use tidecast_ports::LiveSink;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -70,7 +69,7 @@ pub fn topics(settings: &Settings) -> Vec<TopicSpec> {
 enum Bound {
     All(Listeners),
     /// Of a process without clients: Kubernetes and Prometheus ask it just the same.
-    Admin(TcpListener),
+    Admin(Listener),
 }
 
 impl Bound {
@@ -86,8 +85,10 @@ impl Bound {
 impl Service {
     /// Starts everything. Returns as soon as the listeners are bound: the rest goes on by itself and is told by health.
     pub async fn start(settings: Arc<Settings>, metrics: prometheus::Registry) -> anyhow::Result<Service> {
-        // First of all: where a port is taken, nothing is started that would have something to say of its own.
+        // First of all: where a port is taken or a key cannot be read, nothing is started that would have something to
+        // say of its own.
         let bound = Bound::new(&settings).await?;
+        let authenticator = Arc::new(Authenticator::new(&settings, crate::published_keys::fetch()?)?);
         let (catalog, book) = (Arc::new(Catalog::default()), Arc::new(RuleBook::default()));
         let publishing = Publishing::default();
         let tables = Arc::new(Tables::new(catalog.clone(), book.clone()));
@@ -128,7 +129,7 @@ impl Service {
         ));
         let served = Metrics::register(&metrics)?;
         let render_metrics = tidecast_telemetry::renderer(metrics.clone());
-        let (fetch_keys, shutdown) = (crate::published_keys::fetch()?, stopping.clone().cancelled_owned());
+        let shutdown = stopping.clone().cancelled_owned();
         let serves = matches!(bound, Bound::All(_));
         let (listening, hub) = match bound {
             Bound::All(listeners) => {
@@ -169,20 +170,20 @@ impl Service {
                     ),
                     stats: stats.clone(),
                     health: stats.clone(),
-                    fetch_keys,
+                    authenticator,
                     render_metrics,
                 };
-                (tokio::spawn(tidecast_gateway::serve(listeners, services, shutdown)?), Some(hub))
+                (tokio::spawn(tidecast_gateway::serve(listeners, services, shutdown)), Some(hub))
             }
             Bound::Admin(listener) => {
                 let services = AdminServices {
                     settings: settings.clone(),
                     metrics: served,
                     health: stats,
-                    fetch_keys,
+                    authenticator,
                     render_metrics,
                 };
-                (tokio::spawn(tidecast_gateway::serve_admin(listener, services, shutdown)?), None)
+                (tokio::spawn(tidecast_gateway::serve_admin(listener, services, shutdown)), None)
             }
         };
 

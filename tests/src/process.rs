@@ -176,6 +176,15 @@ impl Tidecast {
         (!found.is_empty()).then(|| found.iter().sum())
     }
 
+    /// Waits until a metric is `value`: counters are told between batches, a moment after what they count can be seen
+    /// on a topic.
+    pub async fn metric_becomes(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        eventually(&format!("{name} {labels:?} becomes {value}"), Duration::from_secs(20), async || {
+            (self.metric(name, labels).await == Some(value)).then_some(())
+        })
+        .await;
+    }
+
     /// A client on `/forecast-updates`.
     pub async fn subscribe_socket(&self) -> Socket {
         Socket::open(&format!("ws://127.0.0.1:{}/forecast-updates", self.ports.websocket)).await

@@ -155,11 +155,7 @@ async fn a_critical_anomaly_is_told_by_mail_webhook_slack_file_and_topic() {
     assert_eq!(records[0].json()["rule"], "tell");
 
     // The one address that was refused is counted and named; the password is nowhere.
-    eventually("the failure is counted", WAIT, async || {
-        let failures = tidecast.metric("rule_action_failures_total", &[("action", "send_alert")]).await;
-        (failures == Some(1.0)).then_some(())
-    })
-    .await;
+    tidecast.metric_becomes("rule_action_failures_total", &[("action", "send_alert")], 1.0).await;
     let log = tidecast.log();
     assert!(log.contains("unknown@tidecast.test") && log.contains("1 of 2 told"), "{log}");
     let rules = tidecast.get("/api/rules").await.expect(200).to_string();

@@ -170,10 +170,7 @@ async fn connections_and_lag_are_seen() {
     for _ in 0..3 {
         sockets.push(tidecast.subscribe_socket().await);
     }
-    eventually("three connections", Duration::from_secs(10), async || {
-        (tidecast.metric("websocket_connections_active", &[]).await == Some(3.0)).then_some(())
-    })
-    .await;
+    tidecast.metric_becomes("websocket_connections_active", &[], 3.0).await;
     sockets.pop();
     eventually("two are left", Duration::from_secs(10), async || {
         let active = tidecast.metric("websocket_connections_active", &[]).await;
@@ -181,8 +178,5 @@ async fn connections_and_lag_are_seen() {
         (active == Some(2.0) && left >= Some(1.0)).then_some(())
     })
     .await;
-    eventually("no lag is left", Duration::from_secs(20), async || {
-        (tidecast.metric("kafka_consumer_lag", &[]).await == Some(0.0)).then_some(())
-    })
-    .await;
+    tidecast.metric_becomes("kafka_consumer_lag", &[], 0.0).await;
 }

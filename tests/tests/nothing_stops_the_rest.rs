@@ -76,7 +76,7 @@ async fn an_output_that_is_too_large_is_a_dead_letter() {
     assert!(letters.contains(&("wrong_type".into(), topic.clone(), String::new())), "{letters:?}");
     let cut = letters.iter().find(|(reason, ..)| reason == "too_large").expect("a dead letter of the output");
     assert_eq!((cut.1 == topic, cut.2.as_str()), (false, "true"), "of an output, and cut");
-    assert_eq!(tidecast.metric("outputs_unwritten_total", &[("reason", "too_large")]).await, Some(1.0));
+    tidecast.metric_becomes("outputs_unwritten_total", &[("reason", "too_large")], 1.0).await;
     assert_eq!(tidecast.metric("publish_failures_total", &[]).await, Some(0.0));
     eventually("windows are counted", WAIT, async || {
         (tidecast.metric("windows_closed_total", &[("series", "load")]).await >= Some(9.0)).then_some(())

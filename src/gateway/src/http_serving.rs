@@ -3,7 +3,7 @@
 use crate::addresses::Addresses;
 use crate::first_bytes::FirstBytes;
 use crate::gate::Peer;
-use crate::listeners::accept;
+use crate::listeners::{Listener, accept};
 use crate::tls::Tls;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -35,25 +35,19 @@ pub(crate) struct HttpServing {
 
 impl HttpServing {
     /// Accepts until the service ends, at most `most` connections at a time.
-    pub(crate) async fn accept(
-        self,
-        listener: TcpListener,
-        tls: Option<Arc<Tls>>,
-        router: axum::Router,
-        most: usize,
-    ) {
+    pub(crate) async fn accept(self, listener: Listener, router: axum::Router, most: usize) {
         let permits = Arc::new(Semaphore::new(most));
         let addresses = Addresses::new(self.connections_per_address);
         loop {
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
             let stream = tokio::select! {
                 () = self.stopping.cancelled() => return,
-                stream = accept(&listener) => stream,
+                stream = accept(&listener.socket) => stream,
             };
             let peer = peer_of(&stream);
             // Hung up on: whoever opens so many is not told by as many answers.
             let Ok(counted) = addresses.count(peer) else { continue };
-            let (tls, router, stopping) = (tls.clone(), router.clone(), self.stopping.clone());
+            let (tls, router, stopping) = (listener.tls.clone(), router.clone(), self.stopping.clone());
             self.tasks.spawn(async move {
                 match tls {
                     None => serve(stream, peer, router, stopping).await,

@@ -30,7 +30,7 @@ pub mod websocket;
 
 pub use auth::{Authenticator, Fetch, Fetching, Unusable};
 pub use ingest::http::cut_events;
-pub use listeners::Listeners;
+pub use listeners::{Listener, Listeners};
 pub use live::Hub;
 pub use metrics::Metrics;
 pub use problem::{FieldProblem, Problem};

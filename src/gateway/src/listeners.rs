@@ -1,8 +1,10 @@
 //! The three sockets that are listened on, and what becomes of a connection before it is HTTP or WebSocket.
 
+use crate::tls::Tls;
 use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tidecast_config::{ConfigError, ListenerName, Settings};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -12,19 +14,27 @@ const BACKLOG: u32 = 8_192;
 /// A client that acknowledges nothing for this long is lost, and its connection with it.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(300);
 
+/// A bound socket with the certificate that it shows: all that a listener's start can be refused for.
+#[derive(Debug)]
+pub struct Listener {
+    pub(crate) socket: TcpListener,
+    /// `None`: it speaks in the clear.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
 /// The three listeners of the contract, bound.
 #[derive(Debug)]
 pub struct Listeners {
     /// Dashboard, REST, ingest.
-    pub app: TcpListener,
+    pub app: Listener,
     /// `/forecast-updates`.
-    pub websocket: TcpListener,
+    pub websocket: Listener,
     /// Health and metrics.
-    pub admin: TcpListener,
+    pub admin: Listener,
 }
 
 impl Listeners {
-    /// Binds all three. The error is one line that names the setting and says what to do.
+    /// Binds all three and reads their certificates. The error is one line that names the setting and says what to do.
     pub async fn bind(settings: &Settings) -> Result<Self, ConfigError> {
         Ok(Listeners {
             app: bind(settings, ListenerName::App).await?,
@@ -34,17 +44,31 @@ impl Listeners {
     }
 
     /// Binds the admin listener alone: of a process that serves no clients.
-    pub async fn bind_admin(settings: &Settings) -> Result<TcpListener, ConfigError> {
+    pub async fn bind_admin(settings: &Settings) -> Result<Listener, ConfigError> {
         bind(settings, ListenerName::Admin).await
     }
 
     /// Where they are bound, in the contract's order: the port where the setting said 0.
     pub fn addresses(&self) -> io::Result<[SocketAddr; 3]> {
-        Ok([self.app.local_addr()?, self.websocket.local_addr()?, self.admin.local_addr()?])
+        Ok([
+            self.app.socket.local_addr()?,
+            self.websocket.socket.local_addr()?,
+            self.admin.socket.local_addr()?,
+        ])
     }
 }
 
-async fn bind(settings: &Settings, name: ListenerName) -> Result<TcpListener, ConfigError> {
+async fn bind(settings: &Settings, name: ListenerName) -> Result<Listener, ConfigError> {
+    let protocols: &[&str] = match name {
+        // A WebSocket is asked for in HTTP/1.1.
+        ListenerName::WebSocket => &["http/1.1"],
+        ListenerName::App | ListenerName::Admin => &["h2", "http/1.1"],
+    };
+    let tls = Tls::load(settings, name, protocols)?;
+    Ok(Listener { socket: bind_socket(settings, name).await?, tls })
+}
+
+async fn bind_socket(settings: &Settings, name: ListenerName) -> Result<TcpListener, ConfigError> {
     let listener = settings.listener(name);
     let (host, port) = (format!("{}.host", name.as_str()), format!("{}.port", name.as_str()));
     let addresses: Vec<SocketAddr> =

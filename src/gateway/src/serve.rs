@@ -2,12 +2,11 @@
 
 use crate::access::{self, Refusal};
 use crate::addresses::Addresses;
-use crate::auth::Authenticator;
 use crate::browser::{self, Doorway};
 use crate::gate::Gate;
 use crate::health::Watched;
 use crate::http_serving::{HEAD_PATIENCE, HttpServing, peer_of, shake_hands};
-use crate::listeners::{Listeners, accept};
+use crate::listeners::{Listener, Listeners, accept};
 use crate::live::outbox::Closing;
 use crate::live::pulse::{self, Due};
 use crate::live::replay::Replays;
@@ -15,7 +14,6 @@ use crate::live::roster::{About, Kind};
 use crate::problem::Problem;
 use crate::rest;
 use crate::services::{AdminServices, App, Services};
-use crate::tls::Tls;
 use crate::websocket::deflate::{self, Deflate};
 use crate::websocket::handshake::{accept_headers, accept_key};
 use crate::websocket::session::{Session, SessionLimits, Shared};
@@ -32,9 +30,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tidecast_config::{ConfigError, ListenerName};
+use tidecast_config::ListenerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,24 +47,14 @@ const AUTH_PATIENCE: Duration = Duration::from_secs(5);
 const END_PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Serves until `shutdown` resolves, then ends: no new connection, close frames to every client (1012: come back),
-/// requests under way finished, all within three seconds. The error is the start's: a setting that cannot be honoured.
-pub fn serve(
-    listeners: Listeners,
-    services: Services,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Result<impl Future<Output = ()> + Send, ConfigError> {
-    let [app_tls, websocket_tls, admin_tls] = [
-        Tls::load(&services.settings, ListenerName::App, &["h2", "http/1.1"])?,
-        Tls::load(&services.settings, ListenerName::WebSocket, &["http/1.1"])?,
-        Tls::load(&services.settings, ListenerName::Admin, &["h2", "http/1.1"])?,
-    ];
-    let authenticator = Arc::new(Authenticator::new(&services.settings, services.fetch_keys.clone())?);
-    let gate = Arc::new(Gate::new(&services.settings, &authenticator, &services.hub.metrics));
+/// requests under way finished, all within three seconds.
+pub async fn serve(listeners: Listeners, services: Services, shutdown: impl Future<Output = ()> + Send) {
+    let gate = Arc::new(Gate::new(&services.settings, &services.authenticator, &services.hub.metrics));
     let replays = Replays::new(services.history.clone(), services.settings.limits.resume_records);
-    let websocket_address = listeners.websocket.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
+    let websocket_address =
+        listeners.websocket.socket.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
     let app = Arc::new(App {
         services,
-        authenticator,
         gate: gate.clone(),
         replays,
         websocket_address,
@@ -93,10 +80,10 @@ pub fn serve(
     let clock = tokio::spawn(pulse::run(app.services.hub.clone()));
     let keeping_fresh = tokio::spawn({
         let app = app.clone();
-        let certificates = [&app_tls, &websocket_tls, &admin_tls].map(Clone::clone);
+        let certificates = [&listeners.app, &listeners.websocket, &listeners.admin].map(|l| l.tls.clone());
         async move {
             let certificates = certificates.iter().flatten().map(|tls| tls.keep_fresh());
-            tokio::join!(app.authenticator.keep_fresh(), futures::future::join_all(certificates));
+            tokio::join!(app.authenticator().keep_fresh(), futures::future::join_all(certificates));
         }
     });
     let flushing = tokio::spawn({
@@ -104,44 +91,35 @@ pub fn serve(
         async move { hub.flusher.run().await }
     });
     let accepting = [
-        tokio::spawn(http.clone().accept(listeners.app, app_tls, app_router, APP_CONNECTIONS_MAX)),
-        tokio::spawn(http.accept(listeners.admin, admin_tls, admin_router, ADMIN_CONNECTIONS_MAX)),
-        tokio::spawn(accept_websockets(
-            listeners.websocket,
-            websocket_tls,
-            app.clone(),
-            doorway(ListenerName::WebSocket),
-        )),
+        tokio::spawn(http.clone().accept(listeners.app, app_router, APP_CONNECTIONS_MAX)),
+        tokio::spawn(http.accept(listeners.admin, admin_router, ADMIN_CONNECTIONS_MAX)),
+        tokio::spawn(accept_websockets(listeners.websocket, app.clone(), doorway(ListenerName::WebSocket))),
     ];
-    Ok(async move {
-        shutdown.await;
-        app.stopping.cancel();
-        app.services.hub.close_all(1012, "the service restarts; connect again");
-        for task in accepting {
-            let _ = task.await;
-        }
-        end(&app.tasks).await;
-        clock.abort();
-        keeping_fresh.abort();
-        flushing.abort();
-    })
+    shutdown.await;
+    app.stopping.cancel();
+    app.services.hub.close_all(1012, "the service restarts; connect again");
+    for task in accepting {
+        let _ = task.await;
+    }
+    end(&app.tasks).await;
+    clock.abort();
+    keeping_fresh.abort();
+    flushing.abort();
 }
 
 /// The admin listener alone, of a process that serves no clients: health and metrics, until `shutdown` resolves.
-pub fn serve_admin(
-    listener: TcpListener,
+pub async fn serve_admin(
+    listener: Listener,
     services: AdminServices,
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<impl Future<Output = ()> + Send, ConfigError> {
-    let AdminServices { settings, metrics, health, fetch_keys, render_metrics } = services;
-    let tls = Tls::load(&settings, ListenerName::Admin, &["h2", "http/1.1"])?;
-    let authenticator = Arc::new(Authenticator::new(&settings, fetch_keys)?);
+) {
+    let AdminServices { settings, metrics, health, authenticator, render_metrics } = services;
     let gate = Arc::new(Gate::new(&settings, &authenticator, &metrics));
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     let watched = Arc::new(Watched { gate, health, render_metrics, hub: None, stopping: stopping.clone() });
     let router = rest::admin_router(watched, Doorway::new(&settings, ListenerName::Admin));
     let keeping_fresh = tokio::spawn({
-        let tls = tls.clone();
+        let tls = listener.tls.clone();
         async move {
             let certificate = async {
                 if let Some(tls) = &tls {
@@ -153,14 +131,12 @@ pub fn serve_admin(
     });
     let connections_per_address = settings.limits.connections_per_address;
     let http = HttpServing { tasks: tasks.clone(), stopping: stopping.clone(), connections_per_address };
-    let accepting = tokio::spawn(http.accept(listener, tls, router, ADMIN_CONNECTIONS_MAX));
-    Ok(async move {
-        shutdown.await;
-        stopping.cancel();
-        let _ = accepting.await;
-        end(&tasks).await;
-        keeping_fresh.abort();
-    })
+    let accepting = tokio::spawn(http.accept(listener, router, ADMIN_CONNECTIONS_MAX));
+    shutdown.await;
+    stopping.cancel();
+    let _ = accepting.await;
+    end(&tasks).await;
+    keeping_fresh.abort();
 }
 
 /// Waits for connections to end.
@@ -171,7 +147,7 @@ async fn end(tasks: &TaskTracker) {
     }
 }
 
-async fn accept_websockets(listener: TcpListener, tls: Option<Arc<Tls>>, app: Arc<App>, doorway: Doorway) {
+async fn accept_websockets(listener: Listener, app: Arc<App>, doorway: Doorway) {
     let settings = app.settings();
     let most = settings.websocket.max_connections;
     let permits = Arc::new(Semaphore::new(most.saturating_add(HANDSHAKES_MAX).min(Semaphore::MAX_PERMITS)));
@@ -189,7 +165,7 @@ async fn accept_websockets(listener: TcpListener, tls: Option<Arc<Tls>>, app: Ar
             let app = app.clone();
             Arc::new(move |token| {
                 let app = app.clone();
-                Box::pin(async move { app.authenticator.check(&token).await })
+                Box::pin(async move { app.authenticator().check(&token).await })
             })
         },
     });
@@ -199,12 +175,12 @@ async fn accept_websockets(listener: TcpListener, tls: Option<Arc<Tls>>, app: Ar
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let stream = tokio::select! {
             () = app.stopping.cancelled() => return,
-            stream = accept(&listener) => stream,
+            stream = accept(&listener.socket) => stream,
         };
         let peer = peer_of(&stream);
         let Ok(counted) = addresses.count(peer) else { continue };
         let door = Door { app: app.clone(), doorway: doorway.clone(), active: active.clone(), most };
-        let (tls, shared) = (tls.clone(), shared.clone());
+        let (tls, shared) = (listener.tls.clone(), shared.clone());
         app.tasks.spawn(async move {
             // The handshake's memory is given back before the session begins, which may live for days.
             match tls {
@@ -348,7 +324,7 @@ impl Door {
                 return refuse("handshake", problem);
             }
         };
-        let caller = self.app.authenticator.caller(request.headers(), request.uri(), true).await;
+        let caller = self.app.authenticator().caller(request.headers(), request.uri(), true).await;
         let caller = match caller {
             Ok(None) => None,
             Ok(Some(caller)) => match access::authorize(Some(access::SUBSCRIBE), Some(&caller)) {

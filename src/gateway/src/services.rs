@@ -1,6 +1,6 @@
 //! What the gateway serves from: the ports of the house, as its wiring gives them.
 
-use crate::auth::{Authenticator, Fetch};
+use crate::auth::Authenticator;
 use crate::gate::Gate;
 use crate::live::Hub;
 use crate::live::replay::Replays;
@@ -43,8 +43,8 @@ pub struct Services {
     pub stats: Arc<dyn StatsSource>,
     /// Health.
     pub health: Arc<dyn Health>,
-    /// Reads the issuer's published keys.
-    pub fetch_keys: Fetch,
+    /// Who may come in.
+    pub authenticator: Arc<Authenticator>,
     /// `/metrics`.
     pub render_metrics: RenderMetrics,
 }
@@ -58,8 +58,8 @@ pub struct AdminServices {
     pub metrics: Metrics,
     /// Health.
     pub health: Arc<dyn Health>,
-    /// Reads the issuer's published keys.
-    pub fetch_keys: Fetch,
+    /// Who may come in.
+    pub authenticator: Arc<Authenticator>,
     /// `/metrics`.
     pub render_metrics: RenderMetrics,
 }
@@ -67,7 +67,6 @@ pub struct AdminServices {
 /// What every request sees.
 pub(crate) struct App {
     pub(crate) services: Services,
-    pub(crate) authenticator: Arc<Authenticator>,
     /// What every request passes.
     pub(crate) gate: Arc<Gate>,
     pub(crate) replays: Arc<Replays>,
@@ -82,6 +81,10 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn settings(&self) -> &Settings {
         &self.services.settings
+    }
+
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.services.authenticator
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -3,6 +3,7 @@
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tidecast_config::{ConfigError, ListenerName, Settings, TlsFiles};
@@ -22,6 +23,13 @@ pub(crate) struct Tls {
     config: RwLock<Arc<ServerConfig>>,
     /// What was read last, good or not: only a change is worth a try, or a word.
     read: Mutex<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Without what was read: a key is never printed.
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl Tls {

@@ -56,7 +56,7 @@ impl Access {
 
     /// Takes a token that came as a message. `false`: it is an event like any other.
     pub(super) fn take(&mut self, app: &Arc<App>, text: &[u8]) -> bool {
-        if !app.authenticator.is_required() || text.len() > MESSAGE_BYTES_MAX {
+        if !app.authenticator().is_required() || text.len() > MESSAGE_BYTES_MAX {
             return false;
         }
         let Ok(AuthMessage { r#type, token }) = serde_json::from_slice(text) else { return false };
@@ -65,7 +65,7 @@ impl Access {
         }
         let app = app.clone();
         self.checking = Some(Box::pin(async move {
-            let caller = app.authenticator.check(&token).await.map_err(|_| 4401u16)?;
+            let caller = app.authenticator().check(&token).await.map_err(|_| 4401u16)?;
             let may = caller.may(Right::Publish) && caller.may_see_topic(&app.settings().topics.events);
             if may { Ok(caller) } else { Err(4403) }
         }));

@@ -124,7 +124,7 @@ pub(crate) async fn alerts(
     (status = 503, description = "Too many are out", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn ticket(State(app): State<Arc<App>>, Who(caller): Who) -> Result<Response, Problem> {
-    let given = app.authenticator.tickets.give(caller, std::time::Instant::now());
+    let given = app.authenticator().tickets.give(caller, std::time::Instant::now());
     let ticket = given.ok_or_else(|| {
         let detail = "too many tickets are out; try again in a minute";
         Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "60")
@@ -143,7 +143,7 @@ pub(crate) async fn client_config(State(app): State<Arc<App>>, uri: Uri, headers
     let series: Vec<&str> = app.settings().series.iter().map(|spec| spec.name.as_str()).collect();
     let body = json!({
         "websocket_url": format!("{scheme}://{authority}/forecast-updates"),
-        "auth_required": app.authenticator.is_required(),
+        "auth_required": app.authenticator().is_required(),
         "version": env!("CARGO_PKG_VERSION"),
         "series": series,
         "heartbeat_interval_seconds": app.settings().websocket.heartbeat_interval.as_secs_f64(),

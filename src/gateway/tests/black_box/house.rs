@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tidecast_config::{Settings, Sources};
 use tidecast_event::OutputId;
-use tidecast_gateway::{Hub, Listeners, Metrics, Services, serve};
+use tidecast_gateway::{Authenticator, Fetch, Hub, Listeners, Metrics, Services, serve};
 use tidecast_ports::*;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -75,7 +75,14 @@ impl House {
             let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
             (kind.to_owned(), text.into_bytes())
         };
+        let fetch: Fetch = Arc::new(|url| {
+            Box::pin(async move {
+                let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
+                answer.bytes().await.map_err(|error| error.to_string())
+            })
+        });
         let services = Services {
+            authenticator: Arc::new(Authenticator::new(&settings, fetch).unwrap()),
             settings,
             hub: hub.clone(),
             history: past.clone(),
@@ -87,12 +94,6 @@ impl House {
             kafka: Arc::new(Broker),
             stats: Arc::new(Figures),
             health: Arc::new(Well),
-            fetch_keys: Arc::new(|url| {
-                Box::pin(async move {
-                    let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
-                    answer.bytes().await.map_err(|error| error.to_string())
-                })
-            }),
             render_metrics: Arc::new(render),
         };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -100,7 +101,7 @@ impl House {
             let shutdown = async {
                 let _ = stopped.await;
             };
-            serve(listeners, services, shutdown).unwrap().await;
+            serve(listeners, services, shutdown).await;
         });
         House {
             app,
