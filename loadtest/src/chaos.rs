@@ -1,7 +1,8 @@
 //! Exactly once while things fail: workers of one group read a stream that is produced meanwhile; they are killed, ended,
-//! added, frozen until the group has expelled them, and the broker stands still now and then. In the end every window is
-//! compared with one computed apart, and the ledger must add up to what was sent.
+//! added, frozen until the group has expelled them, starved, cut off from the network, and the broker stands still now and
+//! then. In the end every window is compared with one computed apart, and the ledger must add up to what was sent.
 
+use crate::network::Network;
 use crate::process::{resident_mb, signal};
 use crate::table::{print, short};
 use crate::topics::{Ends, Inlet};
@@ -38,6 +39,9 @@ pub struct Options {
     /// Workers without lasting names (`group_instance_id`): the group waits for the session of each that is killed.
     #[arg(long)]
     pub nameless: bool,
+    /// Each worker has a network of its own (a network namespace), from which it is cut off at times. Needs root.
+    #[arg(long)]
+    pub networks: bool,
     /// Chooses faults and their moments.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -52,7 +56,19 @@ struct Worker {
     arguments: Vec<String>,
     process: Option<Tidecast>,
     back_at: Instant,
-    frozen_until: Option<Instant>,
+    trouble: Option<(Trouble, Instant)>,
+    network: Option<Network>,
+}
+
+/// What a worker suffers for a while without being ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// It does not run. Where that lasts longer than its session, it comes back as a zombie.
+    Frozen,
+    /// It runs a fifth of the time.
+    Starved,
+    /// Nothing that it sends or is sent arrives.
+    CutOff,
 }
 
 impl Worker {
@@ -66,6 +82,48 @@ impl Worker {
             signal(process.pid(), name);
         }
     }
+
+    /// Begins what it suffers.
+    fn suffer(&mut self, trouble: Trouble, span: Duration) -> Result<()> {
+        match trouble {
+            Trouble::Frozen => self.signal("STOP"),
+            Trouble::Starved => {}
+            Trouble::CutOff => self.network.as_ref().context("a worker with a network of its own")?.cut()?,
+        }
+        self.trouble = Some((trouble, Instant::now() + span));
+        Ok(())
+    }
+
+    /// Ends it.
+    fn recover(&mut self) -> Result<()> {
+        if let Some((Trouble::CutOff, _)) = self.trouble.take()
+            && let Some(network) = &self.network
+        {
+            network.mend()?;
+        }
+        self.signal("CONT");
+        Ok(())
+    }
+
+    /// What has to be done at each look: what it suffers ends, and one that has ended by itself (as one that was expelled
+    /// with a lasting name does) is started again, as its supervisor would.
+    fn look(&mut self, number: u64, now: Instant) -> Result<()> {
+        match self.trouble {
+            Some((_, until)) if now >= until => self.recover()?,
+            Some((Trouble::Starved, _)) => {
+                self.signal(if number.is_multiple_of(5) { "CONT" } else { "STOP" })
+            }
+            _ => {}
+        }
+        if self.process.as_ref().is_some_and(|process| !process.is_running()) {
+            self.process = None;
+            self.back_at = now;
+        }
+        if self.process.is_none() && now >= self.back_at {
+            self.start();
+        }
+        Ok(())
+    }
 }
 
 /// How often something was done to somebody.
@@ -75,6 +133,8 @@ pub struct Faults {
     pub kills: u64,
     ends: u64,
     frozen: u64,
+    starved: u64,
+    cut_off: u64,
     broker_stops: u64,
 }
 
@@ -125,7 +185,7 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     kafka.create(&input, PARTITIONS).await;
     kafka.create(&output, PARTITIONS).await;
     let events = options.rate * options.seconds;
-    let mut workers = workers(kafka, options, &group);
+    let mut workers = workers(kafka, options, &group)?;
     for worker in &mut workers {
         worker.start();
     }
@@ -146,7 +206,9 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     let mut random = Seeded::new(options.seed);
     let mut next_fault = Instant::now() + Duration::from_secs(3);
     let mut broker_back_at: Option<Instant> = None;
+    let mut looks = 0;
     while !done.load(Ordering::Acquire) {
+        looks += 1;
         sleep(Duration::from_millis(50)).await;
         let now = Instant::now();
         if let Some(at) = broker_back_at {
@@ -162,22 +224,12 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
         for worker in &mut workers {
             if let Some(process) = &worker.process {
                 peak_mb = peak_mb.max(resident_mb(process.pid(), "VmHWM"));
-                if worker.frozen_until.is_some_and(|until| now >= until) {
-                    worker.signal("CONT");
-                    worker.frozen_until = None;
-                } else if !process.is_running() {
-                    // Ended by itself, as one that was expelled with a lasting name does: its supervisor starts it again.
-                    worker.process = None;
-                    worker.back_at = now;
-                }
             }
-            if worker.process.is_none() && now >= worker.back_at {
-                worker.start();
-            }
+            worker.look(looks, now)?;
         }
         if now >= next_fault {
             next_fault = now + Duration::from_millis(options.every_ms / 2 + random.below(options.every_ms));
-            if let Some(stopped) = fault(&mut workers, kafka, options, &mut random, &mut faults).await {
+            if let Some(stopped) = fault(&mut workers, kafka, options, &mut random, &mut faults).await? {
                 broker_back_at = Some(now + stopped);
             }
         }
@@ -186,7 +238,7 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
         signal(pid, "CONT");
     }
     for worker in &mut workers {
-        worker.signal("CONT");
+        worker.recover()?;
         if worker.process.as_ref().is_none_or(|process| !process.is_running()) {
             worker.start();
         }
@@ -203,13 +255,20 @@ pub async fn measure(kafka: &Kafka, options: &Options) -> Result<Outcome> {
     Ok(Outcome { faults, found, settled, events: flushed, peak_mb, silence })
 }
 
-fn workers(kafka: &Kafka, options: &Options, group: &str) -> Vec<Worker> {
+fn workers(kafka: &Kafka, options: &Options, group: &str) -> Result<Vec<Worker>> {
     let make = |number: usize| {
-        let setup =
+        let mut setup =
             worker::member("worker", kafka, group, 1_000).with("[state]\nsnapshot_interval_seconds = 5");
         let lasting = (!options.nameless).then(|| format!("kafka.group_instance_id=worker-{number}"));
         let arguments = lasting.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect();
-        Worker { setup, arguments, process: None, back_at: Instant::now(), frozen_until: None }
+        let mut network = None;
+        if options.networks {
+            let (_, kafka) = kafka.bootstrap().rsplit_once(':').context("a broker's address has a port")?;
+            let own = Network::new(format!("{group}-{number}"), kafka.parse()?, setup.ports.admin)?;
+            setup = setup.within(&own.command());
+            network = Some(own);
+        }
+        Ok(Worker { setup, arguments, process: None, back_at: Instant::now(), trouble: None, network })
     };
     (0..options.workers).map(make).collect()
 }
@@ -235,37 +294,46 @@ async fn fault(
     options: &Options,
     random: &mut Seeded,
     faults: &mut Faults,
-) -> Option<Duration> {
+) -> Result<Option<Duration>> {
     let now = Instant::now();
     let up: Vec<usize> = (0..workers.len())
-        .filter(|at| workers[*at].process.is_some() && workers[*at].frozen_until.is_none())
+        .filter(|at| workers[*at].process.is_some() && workers[*at].trouble.is_none())
         .collect();
-    let kind = if options.only_kills { 0 } else { random.below(10) };
-    if kind == 9 && kafka.pid().is_some() {
+    let kinds = if options.networks { 13 } else { 11 };
+    let kind = if options.only_kills { 0 } else { random.below(kinds) };
+    if let (7, Some(broker)) = (kind, kafka.pid()) {
         faults.broker_stops += 1;
-        signal(kafka.pid()?, "STOP");
-        return Some(Duration::from_millis(500 + random.below(4_000)));
+        signal(broker, "STOP");
+        return Ok(Some(Duration::from_millis(500 + random.below(4_000))));
     }
-    let worker = &mut workers[*up.get(random.below(up.len().max(1) as u64) as usize)?];
+    let Some(chosen) = up.get(random.below(up.len().max(1) as u64) as usize) else { return Ok(None) };
+    let worker = &mut workers[*chosen];
+    let span = Duration::from_millis(200 + random.below(14_000));
     match kind {
         0..=4 => {
             faults.kills += 1;
-            worker.process.take()?.kill();
+            worker.process.take().context("it is up")?.kill();
             worker.back_at = now + Duration::from_millis(random.below(1_500));
         }
         5..=6 => {
             faults.ends += 1;
-            worker.process.take()?.terminate(Duration::from_secs(20)).await;
+            worker.process.take().context("it is up")?.terminate(Duration::from_secs(20)).await;
             worker.back_at = now + Duration::from_millis(random.below(4_000));
         }
-        // Longer than its session at times: it comes back as a zombie.
-        _ => {
+        7..=8 => {
             faults.frozen += 1;
-            worker.signal("STOP");
-            worker.frozen_until = Some(now + Duration::from_millis(200 + random.below(14_000)));
+            worker.suffer(Trouble::Frozen, span)?;
+        }
+        9..=10 => {
+            faults.starved += 1;
+            worker.suffer(Trouble::Starved, span)?;
+        }
+        _ => {
+            faults.cut_off += 1;
+            worker.suffer(Trouble::CutOff, span)?;
         }
     }
-    None
+    Ok(None)
 }
 
 /// How long nothing new was committed.
@@ -322,13 +390,26 @@ fn report(options: &Options, outcome: &Outcome) {
     let Check { windows, missing, doubled, wrong, extra } = found;
     let of = |count: u64| count.to_string();
     print(
-        &["workers", "events", "killed", "ended", "frozen", "broker stopped", "longest silence s", "peak MB"],
+        &[
+            "workers",
+            "events",
+            "killed",
+            "ended",
+            "frozen",
+            "starved",
+            "cut off",
+            "broker stopped",
+            "silent s",
+            "peak MB",
+        ],
         &[vec![
             options.workers.to_string(),
             short(*events as f64),
             of(faults.kills),
             of(faults.ends),
             of(faults.frozen),
+            of(faults.starved),
+            of(faults.cut_off),
             of(faults.broker_stops),
             format!("{:.1}", silence.longest.as_secs_f64()),
             format!("{peak_mb:.0}"),

@@ -62,6 +62,7 @@ async fn kills(kafka: &Kafka, seconds: u64) -> Result<Line> {
         every_ms: 1_700,
         only_kills: true,
         nameless: false,
+        networks: false,
         seed: 1,
     };
     let outcome = chaos::measure(kafka, &options).await?;

@@ -10,6 +10,7 @@ pub mod correctness;
 pub mod delivery;
 pub mod latency;
 pub mod models;
+pub mod network;
 pub mod peers;
 pub mod process;
 pub mod rate;

@@ -50,8 +50,10 @@ impl Answer {
 }
 
 impl Tidecast {
-    /// Starts the binary with nothing in its environment but `PATH` and what is given.
+    /// Starts the binary with nothing in its environment but `PATH` and what is given; `within` is the command that
+    /// starts it, nothing for none.
     pub fn spawn(
+        within: &[String],
         arguments: &[&str],
         env: &BTreeMap<String, String>,
         folder: &Path,
@@ -59,8 +61,10 @@ impl Tidecast {
     ) -> Tidecast {
         let log = folder.join(format!("{}.log", crate::kafka::unique("tidecast")));
         let out = File::create(&log).unwrap();
-        let mut command = Command::new(binary());
+        let mut words = within.iter().map(PathBuf::from).chain([binary()]);
+        let mut command = Command::new(words.next().unwrap_or_else(binary));
         command
+            .args(words)
             .args(arguments)
             .current_dir(folder)
             .env_clear()

@@ -26,6 +26,7 @@ pub struct Setup {
     pub ports: Ports,
     table: Table,
     env: BTreeMap<String, String>,
+    within: Vec<String>,
     folder: tempfile::TempDir,
 }
 
@@ -40,7 +41,8 @@ impl Setup {
         let name = unique(what);
         let ports = free_ports();
         let folder = tempfile::Builder::new().prefix("tidecast-test").tempdir().unwrap();
-        let mut setup = Setup { name, ports, table: Table::new(), env: BTreeMap::new(), folder };
+        let mut setup =
+            Setup { name, ports, table: Table::new(), env: BTreeMap::new(), within: Vec::new(), folder };
         let (name, state) = (setup.name.clone(), setup.folder.path().join("state"));
         let Ports { app, websocket, admin } = ports;
         setup.add(&format!(
@@ -79,6 +81,12 @@ impl Setup {
     /// An environment variable for the process; it gets no other but `PATH`.
     pub fn env(mut self, name: &str, value: &str) -> Setup {
         self.env.insert(name.to_string(), value.to_string());
+        self
+    }
+
+    /// A command that starts the binary in its own place: it takes the binary and its arguments behind its own words.
+    pub fn within(mut self, command: &[&str]) -> Setup {
+        self.within = command.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -122,12 +130,12 @@ impl Setup {
         let file = self.write();
         let mut all = vec!["run", "--config", file.to_str().unwrap()];
         all.extend(arguments);
-        Tidecast::spawn(&all, &self.env, self.folder.path(), ports)
+        Tidecast::spawn(&self.within, &all, &self.env, self.folder.path(), ports)
     }
 
     /// Starts the binary with any arguments, in this test's folder and environment.
     pub fn command(&self, arguments: &[&str]) -> Tidecast {
-        Tidecast::spawn(arguments, &self.env, self.folder.path(), self.ports)
+        Tidecast::spawn(&self.within, arguments, &self.env, self.folder.path(), self.ports)
     }
 
     /// Writes the configuration file and returns its path.
