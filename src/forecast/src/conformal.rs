@@ -24,15 +24,23 @@ const PRIOR_SCALE: f64 = 1.05;
 /// What an error on the history counts for where errors on the stream will follow: it is that of a model fitted to half of
 /// what the model on the stream knows, and too large by that.
 const HISTORY: f64 = 0.25;
-/// An error counts for no more than so many times the current scale: one outlier is no change of variance.
+/// An error counts for no more than so many times the current scale: an outlier or two are no change of variance. Of more in a
+/// row each counts for the square of what the one before could, for they are one.
 const CLIP: f64 = 4.0;
+/// Weight left to the past by each of these: it was of something else.
+const CHANGED: f64 = 0.8;
+/// Outliers in a row from which nothing is cut any more: the last bound is 10^19 times the scale.
+const ROW: u32 = 6;
 /// Standard normal units that a miss adds, times the level; a hit takes off the rest of it.
 const GAIN: f64 = 0.05;
 const SHIFT: std::ops::RangeInclusive<f64> = -0.5..=1.5;
 /// The level at which a model's own interval is one standard deviation to each side.
 pub const ONE_SIGMA: f64 = 0.682_689_492_137_085_9;
-/// Standardised errors are cut here: nothing is learnt from the size of what is beyond.
-const LARGEST: f64 = 1e6;
+/// Standardised errors are cut here. A model that claims no error at all is measured in units of rounding: what comes after a
+/// constant is that many of them.
+const LARGEST: f64 = 1e18;
+/// What arithmetic leaves of a value's last digits, about: no model's standard deviation is taken for less.
+const ROUNDING: f64 = 4.0 * f64::EPSILON;
 
 /// What a calibration has learnt by a moment, the forecasts under way and the single errors apart.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -73,11 +81,7 @@ impl Conformal {
         kept.dedup();
         let horizons = kept
             .into_iter()
-            .map(|horizon| Calibrated {
-                horizon,
-                pending: VecDeque::new(),
-                measured: Measured { squares: PRIOR * PRIOR_SCALE * PRIOR_SCALE, weight: PRIOR, shift: 0.0 },
-            })
+            .map(|horizon| Calibrated { horizon, pending: VecDeque::new(), measured: Measured::new() })
             .collect();
         Conformal { level, horizons, errors: VecDeque::new() }
     }
@@ -90,6 +94,7 @@ impl Conformal {
     /// As [`Conformal::observe`], for an observation that counts for a part of one.
     fn learn(&mut self, y: f64, part: f64) {
         let z = interval_z(self.level);
+        let clip = CLIP.powi(1 << self.outliers_in_a_row().saturating_sub(1));
         for kept in &mut self.horizons {
             if kept.pending.len() < kept.horizon {
                 continue;
@@ -97,7 +102,7 @@ impl Conformal {
             let Some((mean, sigma)) = kept.pending.pop_front() else { continue };
             if y.is_finite() {
                 let error = standardised(y, mean, sigma).abs();
-                kept.measured.judge(error, self.level, z, part);
+                kept.measured.judge(error, self.level, z, part, clip);
                 if kept.horizon == 1 {
                     if self.errors.len() == KEPT {
                         self.errors.pop_front();
@@ -108,12 +113,19 @@ impl Conformal {
         }
     }
 
+    /// How many of the newest one-step errors are past what one of them may count for; no more than [`ROW`] are told.
+    fn outliers_in_a_row(&self) -> u32 {
+        let scale = self.horizons.first().map_or(1.0, |kept| kept.measured.scale());
+        let outlying = |error: &&f32| f64::from(**error) > CLIP * scale;
+        self.errors.iter().rev().take(ROW as usize).take_while(outlying).count() as u32
+    }
+
     /// Takes the path that was forecast after that observation; steps carry one-standard-deviation intervals
     /// (level [`ONE_SIGMA`]). A path shorter than a kept horizon leaves that horizon out.
     pub fn expect(&mut self, path: &[Step]) {
         for kept in &mut self.horizons {
             if let Some(step) = path.get(kept.horizon - 1) {
-                kept.pending.push_back((step.mean, sigma_of(step)));
+                kept.pending.push_back((step.mean, unit_of(step)));
             }
         }
     }
@@ -142,7 +154,7 @@ impl Conformal {
     pub fn widen(&self, path: &mut [Step], level: f64) {
         let z = interval_z(level);
         for (i, step) in path.iter_mut().enumerate() {
-            let half = self.reach_of(i + 1, z) * sigma_of(step);
+            let half = self.reach_of(i + 1, z) * unit_of(step);
             *step = crate::quantile::ordered_step(step.mean, step.mean - half, step.mean + half);
         }
     }
@@ -186,13 +198,31 @@ impl Conformal {
             && self.level < 1.0
     }
 
+    /// After a refit from a model that claimed no error at all, in whose standard deviations nothing could be measured: begins
+    /// anew, with what the new model's one-step `errors` of the newest observations say, in its own.
+    pub fn begin_anew(&mut self, errors: &[f64]) {
+        self.errors.clear();
+        self.forget_pending();
+        let z = interval_z(self.level);
+        for kept in &mut self.horizons {
+            kept.measured = Measured::new();
+            errors.iter().for_each(|error| kept.measured.judge(error.abs(), self.level, z, 1.0, CLIP));
+        }
+        self.errors.extend(errors.iter().map(|error| error.abs() as f32));
+    }
+
     /// After a refit: what was measured in the old model's standard deviations is measured in the new one's.
     pub fn rescale(&mut self, old_sigma: f64, new_sigma: f64) {
+        if old_sigma == 0.0 && new_sigma > 0.0 {
+            return self.begin_anew(&[]);
+        }
         let ratio = old_sigma / new_sigma;
         if ratio.is_finite() && ratio > 0.0 {
             for kept in &mut self.horizons {
                 kept.measured.squares =
                     (kept.measured.squares * ratio * ratio).clamp(1e-12, LARGEST * LARGEST);
+                // Their errors are still to come.
+                kept.pending.iter_mut().for_each(|(_, unit)| *unit /= ratio);
             }
             self.errors.iter_mut().for_each(|e| *e = (f64::from(*e) * ratio).min(LARGEST) as f32);
         }
@@ -200,12 +230,19 @@ impl Conformal {
 }
 
 impl Measured {
-    fn judge(&mut self, error: f64, level: f64, z: f64, part: f64) {
+    /// What a model says of itself, believed for a start.
+    fn new() -> Measured {
+        Measured { squares: PRIOR * PRIOR_SCALE * PRIOR_SCALE, weight: PRIOR, shift: 0.0 }
+    }
+
+    /// An error, which counts for no more than `clip` times the scale.
+    fn judge(&mut self, error: f64, level: f64, z: f64, part: f64, clip: f64) {
         let missed = error > self.reach(z);
         let step = if missed { level } else { level - 1.0 };
         self.shift = (self.shift + GAIN * part * step).clamp(*SHIFT.start(), *SHIFT.end());
-        let counted = error.min(CLIP * self.scale());
-        let left = 1.0 - (1.0 - FADE) * part;
+        let counted = error.min(clip * self.scale());
+        let fade = if clip > CLIP { CHANGED } else { FADE };
+        let left = 1.0 - (1.0 - fade) * part;
         self.squares = left * self.squares + part * counted * counted;
         self.weight = left * self.weight + part;
     }
@@ -298,10 +335,19 @@ pub(crate) fn sigma_of(step: &Step) -> f64 {
     0.5 * step.upper - 0.5 * step.lower
 }
 
-/// `(y − mean)/sigma`, finite: where the model claims no error at all, a billionth of the size of the values.
-pub fn standardised(y: f64, mean: f64, sigma: f64) -> f64 {
-    let unit = sigma.max(1e-9 * y.abs().max(mean.abs())).max(1e-300);
-    ((y - mean) / unit).clamp(-LARGEST, LARGEST)
+/// What the errors of a forecast are measured in: its standard deviation, and what rounding leaves where it claims none.
+pub(crate) fn unit_of(step: &Step) -> f64 {
+    sigma_of(step).max(ROUNDING * step.mean.abs())
+}
+
+/// Whether a one-standard-deviation step claims no error at all.
+pub(crate) fn claims_no_error(step: &Step) -> bool {
+    sigma_of(step) <= ROUNDING * step.mean.abs()
+}
+
+/// `(y − mean)/unit`, finite; `unit` as [`unit_of`] gives it.
+pub fn standardised(y: f64, mean: f64, unit: f64) -> f64 {
+    ((y - mean) / unit.max(1e-300)).clamp(-LARGEST, LARGEST)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub use codec::DecodeError;
 pub use fit_job::{FitJob, FitOutcome};
 
 use crate::anomaly::{self, AnomalyScore};
-use crate::conformal::{self, Conformal, ONE_SIGMA, sigma_of, standardised};
+use crate::conformal::{self, Conformal, ONE_SIGMA, claims_no_error, standardised, unit_of};
 use crate::grain::Grain;
 use crate::quantile::ordered_step;
 use crate::{Fit, FitError, Fitted, Predict, Spec, Step, Summary};
@@ -335,7 +335,7 @@ impl StreamModel {
 
     /// The calibrated interval of a one-step forecast.
     fn expected(&self, step: &Step) -> [f64; 2] {
-        let half = self.conformal.reach(1, self.level) * sigma_of(step);
+        let half = self.conformal.reach(1, self.level) * unit_of(step);
         let mut expected = [ordered_step(step.mean, step.mean - half, step.mean + half)];
         self.grain.widen(&mut expected);
         let [expected] = expected;
@@ -343,11 +343,21 @@ impl StreamModel {
     }
 
     fn judge(&self, y: f64, step: &Step, expected: [f64; 2]) -> AnomalyScore {
-        let sigma = sigma_of(step);
-        let error = standardised(y, step.mean, sigma);
-        let least = self.grain.variance().sqrt() / sigma.max(f64::MIN_POSITIVE);
-        let score = anomaly::score(error, self.conformal.one_step_errors(), least.min(1.0));
+        let unit = unit_of(step);
+        let error = standardised(y, step.mean, unit);
+        let least = self.grain.variance().sqrt() / unit.max(f64::MIN_POSITIVE);
+        let score = if claims_no_error(step) && self.is_usual(y) {
+            // A model of a constant follows a spike, and is wrong when the constant is back: that is no news.
+            0.0
+        } else {
+            anomaly::score(error, self.conformal.one_step_errors(), least.min(1.0))
+        };
         anomaly::judge(y, step.mean, expected, score, self.anomaly_threshold)
+    }
+
+    /// Whether most of what is remembered is that very value.
+    fn is_usual(&self, y: f64) -> bool {
+        self.recent.iter().filter(|known| **known == y).count() > self.recent.len() / 2
     }
 
     /// Moves the fitted model past `y` and makes the forecasts of what comes next. `learn`: the forecast of `y` was
@@ -356,12 +366,12 @@ impl StreamModel {
         if learn {
             let judged = self.next.filter(|_| y.is_finite());
             if let Some(step) = &judged {
-                self.before.follow(&self.cusum, &self.conformal, sigma_of(step));
+                self.before.follow(&self.cusum, &self.conformal, unit_of(step));
             }
             self.conformal.observe(y);
             if let Some(step) = judged {
                 self.accuracy.observe(y, step.mean);
-                let changed = self.cusum.observe(standardised(y, step.mean, sigma_of(&step)));
+                let changed = self.cusum.observe(standardised(y, step.mean, unit_of(&step)));
                 if changed == Some(Change::Level) {
                     self.before.shifted();
                 }
@@ -373,7 +383,14 @@ impl StreamModel {
         }
         let Some(fitted) = &mut self.fitted else { return };
         fitted.update_with(y, &self.exogenous.for_fit(self.recent.len() - 1));
+        let before = self.next;
         self.look_ahead(learn);
+        // Rounding goes with the level, and no forecast is surer than the grain once that is known.
+        if let (Some(old), Some(new)) = (before, self.next)
+            && claims_no_error(&old)
+        {
+            self.conformal.rescale(unit_of(&old), unit_of(&new));
+        }
     }
 
     /// Its forecast of the next observation, one standard deviation to each side.
@@ -450,7 +467,7 @@ impl StreamModel {
                     let y = self.recent[at];
                     let step = self.one_step(&fitted);
                     if y.is_finite() {
-                        errors.push(standardised(y, step.mean, sigma_of(&step)));
+                        errors.push(standardised(y, step.mean, unit_of(&step)));
                     }
                     fitted.update_with(y, &self.exogenous.for_fit(at));
                 }
@@ -459,12 +476,15 @@ impl StreamModel {
                     self.conformal = calibration;
                 }
                 // Both models' standard deviations of the same observation: that of a model may move with its level.
-                let sigma = |next: Option<Step>| next.as_ref().map_or(0.0, sigma_of);
-                let old = sigma(self.next);
+                let before = self.next;
                 self.look_ahead(first);
-                let new = sigma(self.next);
-                if !first && !self.before.settle(&mut self.conformal, new, &errors) {
-                    self.conformal.rescale(old, new);
+                if let (false, Some(old), Some(new)) = (first, before, self.next) {
+                    if claims_no_error(&old) && !claims_no_error(&new) {
+                        self.before = Before::default();
+                        self.conformal.begin_anew(&errors);
+                    } else if !self.before.settle(&mut self.conformal, unit_of(&new), &errors) {
+                        self.conformal.rescale(unit_of(&old), unit_of(&new));
+                    }
                 }
                 self.cusum = Cusum::default();
             }

@@ -1,6 +1,7 @@
 //! What a model on a stream promises.
 
 use super::*;
+use crate::conformal::tests::noise;
 use crate::ets::Ets;
 
 /// A season of 8 with a little deterministic noise.
@@ -249,4 +250,83 @@ fn a_record_of_the_version_before_is_read() {
     model.before = Before::default();
     assert!(same(&restored, &model));
     assert!(StreamModel::decode(&older[..older.len() - 1]).is_err());
+}
+
+/// Each observation's `expected` and score, of a model without history.
+fn watched(spec: &str, values: impl Iterator<Item = f64>) -> Vec<(f64, Option<[f64; 2]>, f64)> {
+    let mut model = StreamModel::new(config(spec, 0));
+    let watch = |y| {
+        let observed = model.observe(y);
+        (y, observed.expected, observed.score.map_or(0.0, |score| score.score))
+    };
+    values.map(watch).collect()
+}
+
+/// Which part of these their intervals had.
+fn covered(seen: &[(f64, Option<[f64; 2]>, f64)]) -> f64 {
+    let inside = |(y, expected, _): &&(f64, Option<[f64; 2]>, f64)| {
+        expected.is_some_and(|[lower, upper]| lower <= *y && *y <= upper)
+    };
+    seen.iter().filter(inside).count() as f64 / seen.len() as f64
+}
+
+const FAMILIES: [&str; 6] =
+    ["ETS", "Theta", "AutoETS", "AutoARIMA", "DynamicOptimizedTheta", "SeasonalNaive"];
+
+/// Where the score said that it is an anomaly.
+fn told(seen: &[(f64, Option<[f64; 2]>, f64)]) -> Vec<usize> {
+    (0..seen.len()).filter(|at| seen[*at].2 >= 0.8).collect()
+}
+
+#[test]
+fn what_begins_as_a_constant_gets_an_interval_of_its_own_size_once_it_is_none() {
+    let beat = |t: u64| if t % 17 == 5 { 0.0 } else { 3.0 };
+    for spec in FAMILIES {
+        let seen = watched(spec, (0..300).map(|t| if t == 150 { 30.0 } else { beat(t) }));
+        let width = |at: usize| seen[at].1.map_or(f64::INFINITY, |[lower, upper]| upper - lower);
+        assert!(
+            (40..300).all(|at| width(at) < 12.0),
+            "{spec}: {:?}",
+            (40..300).map(width).collect::<Vec<_>>()
+        );
+        assert!(told(&seen).contains(&150), "{spec}: {:?}", told(&seen));
+    }
+}
+
+#[test]
+fn a_constant_that_comes_back_after_a_spike_is_no_news() {
+    for spec in FAMILIES {
+        let seen = watched(spec, (0..300).map(|t| if t == 150 { 30.0 } else { 7.3 }));
+        assert_eq!(told(&seen), [150], "{spec}");
+    }
+}
+
+#[test]
+fn a_constant_that_begins_to_vary_is_covered_soon_and_not_forever_too_well() {
+    for spec in FAMILIES {
+        for (level, from) in [(20.0, 300), (7.3, 600), (0.0, 300)] {
+            let seen =
+                watched(spec, (0..from + 300).map(|t| if t < from { level } else { level + noise(t) }));
+            let from = from as usize;
+            let (calm, soon, late) =
+                (covered(&seen[20..from]), covered(&seen[from + 12..from + 40]), &seen[from + 200..]);
+            let then = covered(&seen[from + 40..from + 120]);
+            assert!(calm > 0.95 && soon > 0.5 && then > 0.85, "{spec} at {level}: {calm} {soon} {then}");
+            let widest =
+                late.iter().filter_map(|(_, expected, _)| expected.map(|[l, u]| u - l)).fold(0.0, f64::max);
+            assert!(covered(late) > 0.9 && widest < 20.0, "{spec} at {level}: {} {widest}", covered(late));
+        }
+    }
+}
+
+#[test]
+fn intervals_cover_and_spikes_are_told_however_high_the_level() {
+    for spec in FAMILIES {
+        for power in [0, 6, 10, 13] {
+            let spike = |t: u64| if t == 450 { 50.0 } else { 0.0 };
+            let seen = watched(spec, (0..460).map(|t| 10f64.powi(power) + noise(t) + spike(t)));
+            assert!(covered(&seen[50..450]) > 0.9, "{spec} at 1e{power}: {}", covered(&seen[50..450]));
+            assert!(told(&seen).contains(&450), "{spec} at 1e{power}: {:?}", told(&seen));
+        }
+    }
 }
