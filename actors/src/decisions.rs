@@ -13,7 +13,7 @@
 /// Most bytes of decisions: brokers take 4,096 bytes of metadata by default, and who committed it is written there too.
 pub const METADATA_MAX: usize = 4_096 - 320;
 /// Longest decision with its offset.
-const LONGEST: usize = 96;
+const LONGEST: usize = 128;
 
 /// Begins the decision that a record is set apart for what it does to those who process it: its offset follows.
 pub const SET_APART: char = 'p';

@@ -27,10 +27,15 @@ use tidecast_rules::{Filter, FilterEvent};
 use tidecast_window::{Closed, Group, Outcome};
 
 use keyed::Keyed;
-use part::{Part, by_part, stem};
+use part::{Part, by_part, mark, marked, stem};
 pub use part::{advance_of, window_spec};
 
 const FORMAT: u8 = 1;
+/// Begins the decision that parts are closed by quiet: their marks follow. The older one had their places.
+const QUIET: char = 'q';
+const QUIET_BY_PLACE: char = 'i';
+/// Most parts that one decision names: it has to fit with the others.
+const MARKS_MAX: usize = 8;
 
 /// The state of one events partition.
 pub struct EventsIntake {
@@ -105,6 +110,7 @@ impl EventsIntake {
                 filters.push(filter.map_err(|error| format!("series.{}.where: {error}", spec.name))?);
             }
             parts.push(Part {
+                mark: mark(id),
                 key: specs[0].key.clone(),
                 idle_after: specs[0].idle_after,
                 filters,
@@ -372,21 +378,21 @@ impl Intake for EventsIntake {
     fn close_idle(&mut self, quiet: Duration, output: &mut BatchOutput) -> Option<String> {
         let quiet_parts =
             self.parts.iter().enumerate().filter(|(_, part)| part.is_waiting() && quiet >= part.idle_after);
-        self.idle = quiet_parts.map(|(at, _)| at).collect();
+        self.idle = quiet_parts.map(|(at, _)| at).take(MARKS_MAX).collect();
         let mut closed: Vec<String> = Vec::new();
         while let Some(&at) = self.idle.front() {
             let before = (output.closed.len(), output.records.len());
             let done = self.close_part(at, output);
             if !done {
                 // The decision has to name what is still to come, too.
-                closed.extend(self.idle.iter().map(usize::to_string));
+                closed.extend(self.idle.iter().map(|at| self.parts[*at].mark.clone()));
                 break;
             }
             if before != (output.closed.len(), output.records.len()) {
-                closed.push(at.to_string());
+                closed.push(self.parts[at].mark.clone());
             }
         }
-        (!closed.is_empty()).then(|| format!("i{}", closed.join(",")))
+        (!closed.is_empty()).then(|| format!("{QUIET}{}", closed.join(",")))
     }
 
     fn taking(&self) -> Option<i64> {
@@ -398,10 +404,17 @@ impl Intake for EventsIntake {
             self.set_apart.extend(offset.parse::<i64>());
             return;
         }
-        let Some(parts) = decision.strip_prefix('i') else { return };
-        let parts = parts.split(',').filter_map(|at| at.parse::<usize>().ok());
-        // A series that was there then may be gone from the configuration.
-        self.idle = parts.filter(|at| *at < self.parts.len()).collect();
+        let marks: Vec<&str> = self.parts.iter().map(|part| &*part.mark).collect();
+        if let Some(wanted) = decision.strip_prefix(QUIET) {
+            let (partition, found) = (&self.partition, |mark| marked(&marks, mark));
+            if wanted.split(',').any(|mark| found(mark).is_none()) {
+                tracing::warn!(%partition, "series that are gone from the configuration were closed by quiet: that is left out");
+            }
+            self.idle = wanted.split(',').filter_map(found).collect();
+        } else if let Some(places) = decision.strip_prefix(QUIET_BY_PLACE) {
+            let places = places.split(',').filter_map(|at| at.parse::<usize>().ok());
+            self.idle = places.filter(|at| *at < self.parts.len()).collect();
+        }
         self.go_on(output);
     }
 

@@ -78,6 +78,12 @@ impl Setup {
         self
     }
 
+    /// Leaves a table of the settings, or a list of them, out again.
+    pub fn without(mut self, table: &str) -> Setup {
+        self.table.remove(table);
+        self
+    }
+
     /// An environment variable for the process; it gets no other but `PATH`.
     pub fn env(mut self, name: &str, value: &str) -> Setup {
         self.env.insert(name.to_string(), value.to_string());

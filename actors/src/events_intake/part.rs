@@ -39,6 +39,8 @@ pub fn advance_of(window: WindowKind) -> i64 {
 
 /// Series of the partition that share a grouping field, a way and an idle time.
 pub(super) struct Part {
+    /// How decisions name it.
+    pub mark: String,
     pub key: String,
     pub idle_after: Duration,
     pub group: Group,
@@ -81,6 +83,27 @@ pub(super) fn stem(name: &str) -> &str {
     name.rsplit_once(':').map_or(name, |(stem, _)| stem)
 }
 
+/// How a decision names the part of that name: by what its state is of and how soon it is closed by quiet, whatever else is
+/// configured beside it and in which order. Offsets of parts would be others after any change.
+pub(super) fn mark(name: &str) -> String {
+    // FNV-1a, 32 bits: it is written down, so it has to stay the same.
+    let hash =
+        |text: &str| text.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    let folded = |h: u32| h ^ (h >> 16);
+    let (stem, quiet) = name.split_at(stem(name).len());
+    format!("{:06x}{:04x}", folded(hash(stem)) & 0xff_ffff, folded(hash(quiet)) & 0xffff)
+}
+
+/// Which of these marks a decision means: the same; or the only one whose state is of the same, where only how soon it is
+/// closed by quiet has changed.
+pub(super) fn marked(marks: &[&str], wanted: &str) -> Option<usize> {
+    let of_stem = |mark: &str| wanted.get(..6).is_some_and(|stem| mark.starts_with(stem));
+    marks.iter().position(|mark| *mark == wanted).or_else(|| {
+        let mut same = (0..marks.len()).filter(|at| of_stem(marks[*at]));
+        same.next().filter(|_| same.next().is_none())
+    })
+}
+
 /// The series of a topic, by what they can share. The name of a part finds its state again.
 pub(super) fn by_part<'s>(settings: &'s Settings, topic: &str) -> Vec<(String, Vec<&'s SeriesSpec>)> {
     let mut parts: Vec<(String, Vec<&SeriesSpec>)> = Vec::new();
@@ -96,4 +119,22 @@ pub(super) fn by_part<'s>(settings: &'s Settings, topic: &str) -> Vec<(String, V
         }
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_found_by_its_mark_wherever_it_stands() {
+        let marks = ["direct:source:3600000000", "partial:type:1000000", "partial:type:2000000"].map(mark);
+        // Written down: another build finds it.
+        assert_eq!(marks[0], "94c43b5805");
+        let [source, soon, later] = marks.each_ref().map(String::as_str);
+        assert_eq!(marked(&[source, soon, later], soon), Some(1));
+        assert_eq!(marked(&[later, soon], soon), Some(1), "in another order, without the first");
+        assert_eq!(marked(&[source, later], soon), Some(1), "closed by quiet at another time than before");
+        assert_eq!(marked(&[source], soon), None);
+        assert_eq!(marked(&[soon, later], &mark("partial:type:3")), None, "either might be meant");
+    }
 }
