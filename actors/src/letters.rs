@@ -46,7 +46,13 @@ impl Letters {
             Bytes::from(record.offset.to_string()),
         ];
         let (key, value) = (batch.key(record), batch.value(record));
-        letter(key, value, Some(OutputId::of(&id)), headers, self.bytes_max)
+        let mut letter = letter(key, value, Some(OutputId::of(&id)), headers, self.bytes_max);
+        // What an event without a time of its own has, should it be sent again.
+        letter.headers.push(("timestamp", Bytes::from(record.timestamp_ms.to_string())));
+        if let Some(traceparent) = batch.traceparent(record) {
+            letter.headers.push((crate::trace::HEADER, Bytes::copy_from_slice(traceparent)));
+        }
+        letter
     }
 }
 

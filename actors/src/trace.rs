@@ -14,7 +14,7 @@ use tracing::Span;
 const WAITING: usize = 16;
 /// Partial aggregates that take the context of one event: its window's are among the next that leave.
 const PARTIALS: usize = 4;
-const HEADER: &str = "traceparent";
+pub(crate) const HEADER: &str = "traceparent";
 
 /// A sampled event on its way: its own span, and that of the stage it is in.
 pub struct Trace {
@@ -48,7 +48,9 @@ impl Trace {
     pub fn mark(&self, records: &mut [OutputRecord]) {
         let Some(header) = self.tracer.traceparent(&self.stage).map(Bytes::from) else { return };
         let mut marked: Vec<(Destination, usize, bool)> = Vec::new();
-        for (at, record) in records.iter().enumerate() {
+        // Dead letters have the contexts of their own records.
+        let others = |record: &OutputRecord| record.destination != Destination::DeadLetters;
+        for (at, record) in records.iter().enumerate().filter(|(_, record)| others(record)) {
             let own = record.key.as_ref().is_some_and(|key| key.ends_with(self.source.as_bytes()));
             match marked.iter_mut().find(|(destination, ..)| *destination == record.destination) {
                 Some((_, chosen, is_own)) if own && !*is_own => (*chosen, *is_own) = (at, true),

@@ -6,7 +6,7 @@ use crate::{generate, load_settings, run};
 use anyhow::Context;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tidecast_config::{ListenerName, Settings};
+use tidecast_config::Settings;
 use tidecast_kafka::EmbeddedBroker;
 
 const CONFIG: &str = include_str!("dev.toml");
@@ -27,13 +27,20 @@ pub fn run(options: &DevOptions) -> anyhow::Result<ExitCode> {
     config.set.insert(1, format!("kafka.bootstrap_servers=[\"{}\"]", broker.bootstrap_servers()));
     let settings = load_settings::load(&config, Some(("the built-in dev.toml", CONFIG)))?;
     let (options, banner_broker) = (options.clone(), broker.bootstrap_servers().to_owned());
-    let code = run::on_runtime(settings, move |settings| beside(settings, options, banner_broker));
+    let code = run::on_runtime(settings, move |settings, addresses| {
+        beside(settings, addresses, options, banner_broker)
+    });
     drop(broker);
     code
 }
 
-async fn beside(settings: Arc<Settings>, options: DevOptions, broker: String) -> anyhow::Result<()> {
-    banner(&settings, &broker);
+async fn beside(
+    settings: Arc<Settings>,
+    addresses: run::Addresses,
+    options: DevOptions,
+    broker: String,
+) -> anyhow::Result<()> {
+    banner(&addresses, &broker);
     let replay = Replay { speed: options.speed, history_weeks: options.history, topic: FLIGHTS.to_owned() };
     let flights = dev_replay::run(settings.clone(), replay);
     let load = async {
@@ -60,8 +67,8 @@ async fn beside(settings: Arc<Settings>, options: DevOptions, broker: String) ->
     Ok(())
 }
 
-fn banner(settings: &Settings, broker: &str) {
-    let [app, websocket, admin] = ListenerName::ALL.map(|name| settings.listener(name).address());
+fn banner(addresses: &run::Addresses, broker: &str) {
+    let [(_, app), (_, websocket), (_, admin)] = addresses[..] else { return };
     // To standard output: what a person asked for, apart from the log.
     println!(
         "\n  Tidecast is up.\n\n    dashboard    http://{app}/\n    REST         http://{app}/docs\n    WebSocket    \

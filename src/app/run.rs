@@ -3,10 +3,12 @@
 use crate::cli::{RoleName, RunOptions};
 use crate::service::Service;
 use crate::{load_settings, rebuild};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tidecast_config::Settings;
+use tidecast_config::{ListenerName, Settings};
+use tokio::time::Instant;
 
 /// Runs the service.
 pub fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
@@ -27,16 +29,21 @@ pub fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
         return rebuild::run(options, span);
     }
     let settings = load_settings::load(&config, None)?;
-    on_runtime(settings, |_| async { Ok(()) })
+    on_runtime(settings, |_, _| async { Ok(()) })
 }
 
 /// Within five seconds a supervisor such as systemd or Kubernetes may be counted on to wait; this leaves room to flush.
 const STOP_WITHIN: Duration = Duration::from_millis(4_200);
+/// The last of that is for naming what was not done.
+const SAYING: Duration = Duration::from_millis(100);
+
+/// Where listeners are bound.
+pub type Addresses = Vec<(ListenerName, SocketAddr)>;
 
 /// Starts a runtime and the service on it, runs `beside` next to it, and ends everything on SIGTERM or Ctrl-C.
 pub fn on_runtime<F, B>(settings: Arc<Settings>, beside: F) -> anyhow::Result<ExitCode>
 where
-    F: FnOnce(Arc<Settings>) -> B,
+    F: FnOnce(Arc<Settings>, Addresses) -> B,
     B: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let open_files = raise_open_files();
@@ -48,14 +55,10 @@ where
         }
         warn_of_few_files(&settings, open_files);
         let mut service = Service::start(settings.clone(), telemetry.registry()).await?;
-        for &name in service.listeners() {
-            tracing::info!(
-                listener = name.as_str(),
-                address = settings.listener(name).address(),
-                "listening"
-            );
+        for (name, address) in service.listeners() {
+            tracing::info!(listener = name.as_str(), %address, "listening");
         }
-        let mut beside = tokio::spawn(beside(settings.clone()));
+        let mut beside = tokio::spawn(beside(settings.clone(), service.listeners().to_vec()));
         let mut done = false;
         let failure = tokio::select! {
             signal = signalled() => { tracing::info!(signal, "ending"); None }
@@ -72,7 +75,8 @@ where
             beside.abort();
         }
         // With Kafka away nothing can be committed any more; the next start goes on from what was.
-        match tokio::time::timeout(STOP_WITHIN, service.stop()).await {
+        let deadline = Instant::now() + STOP_WITHIN;
+        match tokio::time::timeout_at(deadline, service.stop(deadline - SAYING)).await {
             Ok(stopped) => stopped?,
             Err(_) => {
                 tracing::warn!("not everything ended in time; the next start repeats what was not committed")

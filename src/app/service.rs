@@ -9,6 +9,7 @@ use crate::figures::keep_history;
 use crate::outward::{Outward, Spans};
 use crate::tables::Tables;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tidecast_actors::catalog::Catalog;
 use tidecast_actors::control::Control;
@@ -25,17 +26,18 @@ use tidecast_kafka::{Cluster, LiveOptions, Publishing, PublishingHistory, Single
 use tidecast_ports::LiveSink;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A running service.
 pub struct Service {
-    serves: bool,
     stopping: CancellationToken,
     listening: JoinHandle<()>,
     watch: JoinHandle<()>,
     failure: oneshot::Receiver<anyhow::Error>,
     engine: Engine,
-    _outward: Arc<tidecast_notify::Notifier>,
+    outward: Arc<tidecast_notify::Notifier>,
+    addresses: Vec<(ListenerName, SocketAddr)>,
 }
 
 /// Topics that the service needs.
@@ -78,6 +80,14 @@ impl Bound {
             Bound::All(Listeners::bind(settings).await?)
         } else {
             Bound::Admin(Listeners::bind_admin(settings).await?)
+        })
+    }
+
+    /// Where each is bound: the port where the setting said 0.
+    fn addresses(&self) -> std::io::Result<Vec<(ListenerName, SocketAddr)>> {
+        Ok(match self {
+            Bound::All(listeners) => ListenerName::ALL.into_iter().zip(listeners.addresses()?).collect(),
+            Bound::Admin(listener) => vec![(ListenerName::Admin, listener.address()?)],
         })
     }
 }
@@ -130,7 +140,7 @@ impl Service {
         let served = Metrics::register(&metrics)?;
         let render_metrics = tidecast_telemetry::renderer(metrics.clone());
         let shutdown = stopping.clone().cancelled_owned();
-        let serves = matches!(bound, Bound::All(_));
+        let addresses = bound.addresses()?;
         let (listening, hub) = match bound {
             Bound::All(listeners) => {
                 let hub = Hub::new(&settings, served);
@@ -196,16 +206,17 @@ impl Service {
         });
         let start = Start { settings, publishing, tables, live, far, bring_up };
         let watch = tokio::spawn(watch(start, stopping.clone(), fail));
-        Ok(Service { serves, stopping, listening, watch, failure, engine, _outward: outward })
+        Ok(Service { stopping, listening, watch, failure, engine, outward, addresses })
     }
 
-    /// The listeners of this process: all three with clients to serve, health and metrics always.
-    pub fn listeners(&self) -> &'static [ListenerName] {
-        if self.serves { &ListenerName::ALL } else { &[ListenerName::Admin] }
+    /// The listeners of this process and where they are bound: all three with clients to serve, health and metrics always.
+    pub fn listeners(&self) -> &[(ListenerName, SocketAddr)] {
+        &self.addresses
     }
 
-    /// Ends in order: no more input, what is in flight committed, the group left, clients told. Under five seconds.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    /// Ends in order: no more input, what is in flight committed, the group left, clients told; then what rules have asked
+    /// for is carried out, until `deadline` at most.
+    pub async fn stop(mut self, deadline: Instant) -> anyhow::Result<()> {
         self.engine.begin_stop();
         self.stopping.cancel();
         // It ends by the token.
@@ -214,6 +225,7 @@ impl Service {
         // It ends by the token.
         let _ = self.listening.await;
         self.engine.stop().await;
+        self.outward.finish(deadline).await;
         Ok(())
     }
 

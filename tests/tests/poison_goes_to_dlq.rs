@@ -214,3 +214,30 @@ async fn what_is_too_late_is_counted_and_kept() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_sent_again_keeps_its_time() {
+    let kafka = Kafka::shared();
+    let setup = Setup::new("again", &kafka).with(SERIES);
+    let events = setup.topic("events");
+    kafka.create(&events, 2).await;
+    let producer = kafka.producer();
+    let event = br#"{"source":"a","type":"t","data":{"value":1}}"#;
+    let ms = |second: u32| i64::from(second) * 1_000;
+    for second in [AT, AT + 3_600, AT + 1] {
+        let (payload, timestamp_ms) = (Some(&event[..]), Some(ms(second)));
+        let out = Out { key: Some(b"a"), payload, partition: Some(0), timestamp_ms, ..Out::default() };
+        producer.send(&events, out);
+    }
+    producer.flush();
+    let tidecast = setup.start().await;
+    let mut dlq = kafka.reader(&setup.topic("dlq"));
+    dlq.until("the late one is in the DLQ", Duration::from_secs(30), |records| records.len() == 1);
+    let told = tidecast.post("/api/dlq/replay", json!({"all": true})).await.expect(200);
+    assert_eq!(told["replayed"], 1, "{told}");
+    // Its time is that of its record, which is as late as it was: not the time at which it was sent again.
+    let letters = dlq.until("it is late again", Duration::from_secs(30), |records| records.len() == 2);
+    let told = |at: usize| (letters[at].header("reason"), letters[at].header("timestamp").map(str::to_owned));
+    assert_eq!(told(1), (Some("late"), Some(ms(AT + 1).to_string())));
+    assert_eq!(told(0), told(1));
+}

@@ -73,13 +73,13 @@ pub struct DevOptions {
     #[command(flatten)]
     pub config: ConfigOptions,
     /// Hours of flights replayed each second
-    #[arg(long, default_value_t = 1.0, value_name = "HOURS")]
+    #[arg(long, default_value_t = 1.0, value_name = "HOURS", value_parser = positive)]
     pub speed: f64,
     /// Weeks of flights given at once, as history
-    #[arg(long, default_value_t = 4, value_name = "WEEKS")]
+    #[arg(long, default_value_t = 4, value_name = "WEEKS", value_parser = clap::value_parser!(u32).range(..=520))]
     pub history: u32,
     /// Events a second of the load generator; 0 for none
-    #[arg(long, default_value_t = 20.0, value_name = "RATE")]
+    #[arg(long, default_value_t = 20.0, value_name = "RATE", value_parser = none_or_positive)]
     pub load: f64,
 }
 
@@ -197,6 +197,15 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.trim().parse::<f64>() {
         Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
         _ => Err("a number above 0, e.g. 10".to_owned()),
+    }
+}
+
+/// As [`positive`], or 0 for none.
+fn none_or_positive(text: &str) -> Result<f64, String> {
+    if text.trim().parse() == Ok(0.0) {
+        Ok(0.0)
+    } else {
+        positive(text).map_err(|error| format!("{error}, or 0 for none"))
     }
 }
 

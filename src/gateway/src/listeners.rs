@@ -22,6 +22,13 @@ pub struct Listener {
     pub(crate) tls: Option<Arc<Tls>>,
 }
 
+impl Listener {
+    /// Where it is bound: the port where the setting said 0.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
 /// The three listeners of the contract, bound.
 #[derive(Debug)]
 pub struct Listeners {
@@ -50,11 +57,7 @@ impl Listeners {
 
     /// Where they are bound, in the contract's order: the port where the setting said 0.
     pub fn addresses(&self) -> io::Result<[SocketAddr; 3]> {
-        Ok([
-            self.app.socket.local_addr()?,
-            self.websocket.socket.local_addr()?,
-            self.admin.socket.local_addr()?,
-        ])
+        Ok([self.app.address()?, self.websocket.address()?, self.admin.address()?])
     }
 }
 

@@ -22,6 +22,7 @@ use tidecast_config::Settings;
 use tidecast_event::Priority;
 use tidecast_rules::{Action, RuleEvent};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Orders that may wait.
 const QUEUE: usize = 4_096;
@@ -64,6 +65,10 @@ struct Metrics {
 pub struct Notifier {
     line: Mutex<Line<Order>>,
     arrived: Notify,
+    /// What each hand is busy with.
+    hands: Mutex<[Option<Order>; HANDS]>,
+    /// A hand has become free.
+    rested: Notify,
     metrics: Metrics,
     files: Files,
     http: Http,
@@ -82,19 +87,24 @@ impl Notifier {
         let notifier = Arc::new(Notifier {
             line: Mutex::new(Line::new(QUEUE)),
             arrived: Notify::new(),
+            hands: Mutex::new([const { None }; HANDS]),
+            rested: Notify::new(),
             metrics: Metrics::new(registry)?,
             files: Files::new(settings.state.dir.join("saved")),
             http: Http::new(reach)?,
             mail: settings.smtp.as_ref().map(Mail::new).transpose()?,
         });
-        for _ in 0..HANDS {
+        for hand in 0..HANDS {
             let weak = Arc::downgrade(&notifier);
             tokio::spawn(async move {
                 while let Some(notifier) = weak.upgrade() {
                     match notifier.next() {
                         Some((target, order)) => {
+                            notifier.hands()[hand] = Some(order.clone());
                             notifier.carry_out(order).await;
+                            notifier.hands()[hand] = None;
                             notifier.line().done(&target);
+                            notifier.rested.notify_one();
                         }
                         None => notifier.arrived.notified().await,
                     }
@@ -118,6 +128,29 @@ impl Notifier {
         self.metrics.waiting.set(line.len() as i64);
         drop(line);
         self.arrived.notify_one();
+    }
+
+    /// Waits until every order is carried out, at most until `deadline`. What is not is named and counted: nobody will
+    /// carry it out, for what it came from is committed.
+    pub async fn finish(&self, deadline: Instant) {
+        let done = async {
+            while !self.line().is_idle() {
+                self.rested.notified().await;
+            }
+        };
+        if tokio::time::timeout_at(deadline, done).await.is_ok() {
+            return;
+        }
+        let waiting = self.line().clear();
+        for order in waiting.into_iter().chain(self.hands().iter().flatten().cloned()) {
+            self.metrics.dropped.inc();
+            let (rule, action, model) = (&*order.rule, order.action.name(), &order.event.model_id);
+            tracing::warn!(rule, action, ?model, "an action was not carried out: the service ends");
+        }
+    }
+
+    fn hands(&self) -> MutexGuard<'_, [Option<Order>; HANDS]> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn line(&self) -> MutexGuard<'_, Line<Order>> {
@@ -204,7 +237,7 @@ impl Metrics {
             failed: counters("rule_action_failures_total", "Actions of rules that failed for good.")?,
             dropped: IntCounter::new(
                 "rule_actions_dropped_total",
-                "Actions dropped because too many were waiting.",
+                "Actions dropped: too many were waiting, or the service ended first.",
             )?,
             waiting: IntGauge::new("rule_actions_waiting", "Actions waiting to be carried out.")?,
         };
@@ -257,5 +290,29 @@ mod tests {
         notifier.submit(Priority::Low, order("well", &well));
         let called = tokio::time::timeout(Duration::from_secs(10), well.accept()).await;
         assert!(called.is_ok(), "the other webhook was not called");
+        // The end: these never answer, and each is counted.
+        notifier.finish(Instant::now() + Duration::from_millis(100)).await;
+        assert!(notifier.metrics.dropped.get() >= 3 * HANDS as u64, "{}", notifier.metrics.dropped.get());
+    }
+
+    #[tokio::test]
+    async fn at_the_end_what_waits_is_carried_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let overrides = vec![format!("state.dir={}", folder.path().display())];
+        let settings = Settings::load(&Sources { overrides, ..Sources::default() }).unwrap();
+        let notifier = Notifier::start(&settings, &Registry::new()).unwrap();
+        let sample = serde_json::json!({"data": {}});
+        let at = EventTime::from_millis(1_700_000_000_000);
+        let event = Arc::new(RuleEvent::from_json(&sample, EventKind::ForecastGenerated, at).unwrap());
+        let action = Action::read(&serde_json::json!("save_to_file")).unwrap().remove(0);
+        for _ in 0..200 {
+            let order = Order { rule: "saved".into(), action: action.clone(), event: event.clone() };
+            notifier.submit(Priority::Low, order);
+        }
+        notifier.finish(Instant::now() + Duration::from_secs(10)).await;
+        let files = std::fs::read_dir(notifier.folder()).unwrap();
+        let lines = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap().lines().count());
+        assert_eq!(lines.sum::<usize>(), 200);
+        assert_eq!(notifier.metrics.dropped.get(), 0);
     }
 }

@@ -105,6 +105,20 @@ impl<T> Line<T> {
         Some((target, order))
     }
 
+    /// Nothing waits and nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// Takes all orders that wait out of the line.
+    pub fn clear(&mut self) -> Vec<T> {
+        self.waiting = 0;
+        self.targets
+            .values_mut()
+            .flat_map(|waiting| std::mem::take(&mut waiting.orders).into_values())
+            .collect()
+    }
+
     /// An order that was taken is done with.
     pub fn done(&mut self, target: &Target) {
         if let Some(waiting) = self.targets.get_mut(target) {

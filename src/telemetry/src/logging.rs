@@ -53,7 +53,12 @@ pub fn start(settings: &AllSettings) -> Result<Telemetry, TelemetryError> {
         commit: option_env!("TIDECAST_COMMIT").unwrap_or("unknown"),
         roles: &roles.join(","),
     };
-    let instance = settings.kafka.group_instance_id.clone().unwrap_or_else(|| std::process::id().to_string());
+    // In containers every process has the same number.
+    let process = || match std::env::var("HOSTNAME") {
+        Ok(host) if !host.is_empty() => format!("{host}-{}", std::process::id()),
+        _ => std::process::id().to_string(),
+    };
+    let instance = settings.kafka.group_instance_id.clone().unwrap_or_else(process);
     let mut telemetry = Telemetry::init(&settings.telemetry, &instance)?;
     telemetry.registry = registry(&build)?;
     Ok(telemetry)

@@ -34,13 +34,17 @@ pub(crate) fn provider(
     let exporter = exporter(endpoint, settings.otlp_protocol).map_err(|error| {
         TelemetryError::Exporter(format!("{error}; give scheme, host and port of an OTLP collector"))
     })?;
-    let resource = Resource::builder()
-        .with_service_name("tidecast")
-        .with_attributes([
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-            KeyValue::new("service.instance.id", instance.to_owned()),
-        ])
-        .build();
+    let mut resource = Resource::builder().with_attributes([
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", instance.to_owned()),
+    ]);
+    // The builder has read OpenTelemetry's own variables; they go before our name.
+    let named = std::env::var_os("OTEL_SERVICE_NAME").is_some()
+        || std::env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|given| given.contains("service.name="));
+    if !named {
+        resource = resource.with_service_name("tidecast");
+    }
+    let resource = resource.build();
     // Who sends us a sampled event wants to see it through; our own choice is for events without a context.
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.sample_rate)));
     let builder = SdkTracerProvider::builder().with_resource(resource).with_sampler(sampler);

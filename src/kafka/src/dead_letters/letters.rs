@@ -19,6 +19,8 @@ pub(super) struct Letter {
     pub origin_topic: String,
     pub origin_partition: i32,
     pub origin_offset: i64,
+    /// Epoch milliseconds; `None` of letters that were written without.
+    pub origin_timestamp_ms: Option<i64>,
     pub truncated: bool,
 }
 
@@ -41,6 +43,7 @@ impl Letter {
             origin_topic: header("topic").unwrap_or_default(),
             origin_partition: i32::try_from(number("partition")).unwrap_or(-1),
             origin_offset: number("offset"),
+            origin_timestamp_ms: Some(number("timestamp")).filter(|ms| *ms > 0),
             truncated: header("truncated").is_some_and(|text| text != "false"),
         }
     }

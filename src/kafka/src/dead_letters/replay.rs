@@ -151,6 +151,8 @@ impl Running<'_> {
         let headers = OwnedHeaders::new().insert(Header { key: "replayed-from", value: Some(id) });
         let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&letter.origin_topic).headers(headers);
         record.key = letter.key.as_deref();
+        // An event without a time of its own has the record's: it is no newer than it was.
+        record.timestamp = letter.origin_timestamp_ms;
         record.payload = self.payload.as_deref().or(letter.payload.as_deref());
         if record.key.is_none() && letter.origin_partition >= 0 {
             record.partition = Some(letter.origin_partition);
