@@ -124,6 +124,9 @@ impl FolderStore {
 
     /// The snapshot written last among those with an offset at or before `committed`. Damaged files are passed over
     /// with a warning; one of a newer version (of the file, or of the state: past `state_version`) is an error.
+    ///
+    /// Those past it are removed. Each was written after the commit of its offset, so the group was set back since, or the
+    /// topic made anew: they are of another history, and would be taken for this one's once it has come as far.
     pub fn load(
         &self,
         partition: &TopicPartition,
@@ -137,6 +140,7 @@ impl FolderStore {
         }
         for entry in list(&folder)?.into_iter().rev() {
             if entry.offset > committed {
+                fs::remove_file(&entry.path).map_err(StoreError::io("removing", &entry.path))?;
                 continue;
             }
             let file = entry.path.display().to_string();

@@ -120,7 +120,7 @@ fn what_this_machine_has_is_not_fetched() {
     for file in files(&machine.disk.path().join("snapshots")) {
         fs::write(file, "damaged").unwrap();
     }
-    assert_eq!(machine.found(100), (Some(30), 3));
+    assert_eq!(machine.found(100), (Some(30), 2));
 }
 
 #[test]

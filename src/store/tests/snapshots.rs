@@ -40,11 +40,18 @@ fn the_newest_at_or_before_the_committed_offset_is_found() {
     }
     assert_eq!(found(&store, 100), Some((30, b"state 30".to_vec())));
     assert_eq!(found(&store, 30), Some((30, b"state 30".to_vec())));
-    assert_eq!(found(&store, 29), Some((20, b"state 20".to_vec())));
-    assert_eq!(found(&store, 9), None);
     drop(store);
     let store = FolderStore::open(folder.path()).unwrap();
     assert_eq!(found(&store, 100), Some((30, b"state 30".to_vec())), "after a restart");
+    assert_eq!(found(&store, 29), Some((20, b"state 20".to_vec())));
+    assert_eq!(
+        found(&store, 100),
+        Some((20, b"state 20".to_vec())),
+        "what lay past a commit is of another history"
+    );
+    assert_eq!(found(&store, 9), None);
+    assert_eq!(found(&store, 100), None);
+    store.save(&flights(), 40, 1, b"state 40").unwrap();
     assert!(store.load(&TopicPartition::new("flights", 4), 100, 1).unwrap().snapshot.is_none());
     store.forget(&flights()).unwrap();
     store.forget(&flights()).unwrap();
