@@ -41,7 +41,8 @@ impl fmt::Display for Raw {
             Raw::Null => f.write_str("null"),
             Raw::Bool(value) => write!(f, "{value}"),
             Raw::Int(value) => write!(f, "{value}"),
-            Raw::Float(value) => write!(f, "{value}"),
+            // 8000.0 keeps its `.0`, or it would look like the whole number that it is not.
+            Raw::Float(value) => write!(f, "{value:?}"),
             Raw::Str(text) | Raw::Text(text) => write!(f, "{}", quoted(text)),
             Raw::List(_) => f.write_str("a list"),
             Raw::Map(_) => f.write_str("a table"),

@@ -183,10 +183,11 @@ fn an_unknown_name_is_answered_with_the_nearest_known_one() {
 
 #[test]
 fn a_wrong_value_says_what_was_found_and_what_is_allowed() {
-    let cases: [(&str, &[&str]); 23] = [
+    let cases: [(&str, &[&str]); 24] = [
         ("[app]\nport = \"abc\"\n", &["app.port", ":2", "\"abc\"", "from 0 to 65535"]),
         ("[app]\nport = 70000\n", &["app.port", "70000", "65535"]),
         ("[app]\nport = 1.5\n", &["app.port", "1.5"]),
+        ("[app]\nport = 8000.0\n", &["app.port", "found 8000.0;", "a whole number"]),
         ("[app]\nhost = \"\"\n", &["app.host", "\"\"", "host name"]),
         ("[app]\nhost = \"a b\"\n", &["app.host", "\"a b\""]),
         ("app = 5\n", &["setting app (tidecast.toml:1)", "found 5", "a table"]),
