@@ -119,9 +119,15 @@ impl Kind {
             (Kind::Secret, Raw::Str(text) | Raw::Text(text)) if text.is_empty() => "an empty text".into(),
             (Kind::Secret, _) => "a value that is not shown".into(),
             // Addresses may carry a password between scheme and host.
-            (Kind::Url(_) | Kind::Place, Raw::Str(text) | Raw::Text(text)) if text.contains('@') => {
+            (Kind::Url(_) | Kind::Place | Kind::Host, Raw::Str(text) | Raw::Text(text))
+                if text.contains('@') =>
+            {
                 "an address with a user or password in it".into()
             }
+            (Kind::Texts | Kind::Choices(_) | Kind::Servers, _) => {
+                texts(node).err().unwrap_or_else(|| node.outline())
+            }
+            (Kind::Object | Kind::Json | Kind::Tables, _) => node.outline(),
             (_, raw) => raw.to_string(),
         }
     }
@@ -149,8 +155,8 @@ impl Kind {
                 let text = text(&node.raw)?;
                 names.iter().find(|n| n.eq_ignore_ascii_case(text)).map(|n| Value::Text((*n).to_owned()))
             }
-            Kind::Texts | Kind::Choices(_) => texts(node).map(Value::Texts),
-            Kind::Servers => texts(node).filter(|servers| !servers.is_empty()).map(Value::Texts),
+            Kind::Texts | Kind::Choices(_) => texts(node).ok().map(Value::Texts),
+            Kind::Servers => texts(node).ok().filter(|servers| !servers.is_empty()).map(Value::Texts),
             Kind::Host => {
                 text(&node.raw).filter(|host| is_host(host)).map(|host| Value::Text(host.to_owned()))
             }
@@ -311,17 +317,32 @@ fn text(raw: &Raw) -> Option<&str> {
     }
 }
 
-fn texts(node: &Node) -> Option<Vec<String>> {
+/// A list of texts, or what was found in its place.
+fn texts(node: &Node) -> Result<Vec<String>, String> {
     match &node.raw {
-        Raw::List(items) => items.iter().map(|item| text(&item.raw).map(str::to_owned)).collect(),
-        Raw::Text(written) if written.trim_start().starts_with('[') => texts(&node.parsed()?),
-        Raw::Text(written) if written.trim().is_empty() => Some(Vec::new()),
-        Raw::Str(written) | Raw::Text(written) => written
-            .split(',')
-            .map(|item| Some(item.trim()).filter(|item| !item.is_empty()).map(str::to_owned))
-            .collect(),
-        _ => None,
+        Raw::List(items) => entries(items.iter().map(|item| &item.raw)),
+        Raw::Text(written) if written.trim_start().starts_with('[') => {
+            node.parsed().ok_or_else(|| node.outline()).and_then(|list| texts(&list))
+        }
+        Raw::Text(written) if written.trim().is_empty() => Ok(Vec::new()),
+        Raw::Str(written) | Raw::Text(written) => between_commas(written),
+        _ => Err(node.outline()),
     }
+}
+
+fn between_commas(written: &str) -> Result<Vec<String>, String> {
+    let items: Vec<Raw> = written.split(',').map(|item| Raw::Str(item.to_owned())).collect();
+    entries(items.iter())
+}
+
+/// A fault names the entry by its number: what stands beside it may be a secret.
+fn entries<'a>(items: impl Iterator<Item = &'a Raw>) -> Result<Vec<String>, String> {
+    let entry = |(index, item): (usize, &Raw)| match (text(item), item) {
+        (Some(text), _) => Ok(text.to_owned()),
+        (None, Raw::Str(_) | Raw::Text(_)) => Err(format!("a list whose entry {} is empty", index + 1)),
+        (None, other) => Err(format!("a list whose entry {} is {other}", index + 1)),
+    };
+    items.enumerate().map(entry).collect()
 }
 
 fn is_host(host: &str) -> bool {

@@ -323,11 +323,12 @@ fn field_of(values: &Values) -> Result<String, ConfigError> {
 
 fn history_of(values: &Values) -> Result<Vec<Option<f64>>, ConfigError> {
     let Some(node) = values.node("history").and_then(Node::parsed) else { return Ok(Vec::new()) };
+    let found = node.outline();
     let allowed = format!("a list of up to {MAX_HISTORY} numbers, null where one is missing");
     let items = match node.raw {
         Raw::List(items) if items.len() <= MAX_HISTORY => items,
         Raw::List(items) => return Err(values.refuse("history", format!("{} values", items.len()), allowed)),
-        other => return Err(values.refuse("history", other.to_string(), allowed)),
+        _ => return Err(values.refuse("history", found, allowed)),
     };
     let number = |(index, item): (usize, &Node)| match item.raw {
         Raw::Null => Ok(None),

@@ -122,7 +122,7 @@ fn numbers<const N: usize>(
         Some(Raw::List(items)) => {
             return Err(ConfigError::new(setting, &node.origin, format!("{} numbers", items.len()), takes));
         }
-        _ => return Err(ConfigError::new(setting, &node.origin, node.raw.to_string(), takes)),
+        _ => return Err(ConfigError::new(setting, &node.origin, node.outline(), takes)),
     };
     let mut out = [0; N];
     for (index, item) in items.iter().enumerate() {

@@ -5,7 +5,7 @@ use crate::error::{ConfigError, Fault, Origin};
 use crate::kind::Kind;
 use crate::series::is_name;
 use crate::table::{Key, Values};
-use crate::written::{Node, Raw, quoted};
+use crate::written::{HIDDEN, Node, Raw, quoted};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::fmt;
@@ -36,7 +36,6 @@ pub(crate) const RULE_KEYS: &[Key] = &[
 
 /// Fields of an action whose values are secrets: a webhook's path is its password.
 const SECRET_FIELDS: [&str; 5] = ["url", "headers", "password", "token", "secret"];
-const HIDDEN: &str = "[REDACTED]";
 
 /// A rule as registered. Serialises to the contract's object, secrets included: for readers, take
 /// [`RuleSpec::redacted`] first. `Debug` hides them.
@@ -125,14 +124,40 @@ impl RuleSpec {
             Raw::Str(_) | Raw::Text(_) | Raw::Map(_) | Raw::List(_) => action.to_json(),
             _ => None,
         };
+        let action = action.ok_or_else(|| values.refuse("action", "another value", allowed))?;
+        if let Some(place) = without_name("action", &action) {
+            return Err(ConfigError::new(
+                place,
+                &values.origin("action"),
+                "a text that is no name of an action",
+                allowed,
+            ));
+        }
         Ok(RuleSpec {
             name,
             event_type,
             condition,
-            action: action.ok_or_else(|| values.refuse("action", "another value", allowed))?,
+            action,
             priority_filter: values.opt_text("priority_filter"),
             enabled: values.flag("enabled"),
         })
+    }
+}
+
+/// The place of an action's name that cannot be one. Which names there are is not known here, but a webhook's address or
+/// an object's text in the place of a name would be quoted by who looks for it among them.
+fn without_name(place: &str, action: &Json) -> Option<String> {
+    let part = |c: char| c.is_alphanumeric() || "_- ".contains(c);
+    match action {
+        Json::String(name) => (!name.chars().all(part)).then(|| place.to_owned()),
+        Json::Array(items) => {
+            let mut items = items.iter().enumerate();
+            items.find_map(|(index, item)| without_name(&format!("{place}[{index}]"), item))
+        }
+        Json::Object(fields) => ["type", "actions"].into_iter().find_map(|name| {
+            fields.get(name).and_then(|value| without_name(&format!("{place}.{name}"), value))
+        }),
+        _ => None,
     }
 }
 

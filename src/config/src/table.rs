@@ -3,7 +3,7 @@
 use crate::error::{ConfigError, Origin};
 use crate::kind::{Kind, Value};
 use crate::nearest::nearest;
-use crate::written::{Node, Raw};
+use crate::written::{Node, Raw, without_secrets};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -87,14 +87,7 @@ pub(crate) fn flatten(
             }
             Ok(())
         }
-        _ => {
-            let found = if matches!(node.raw, Raw::Str(_) | Raw::Text(_)) {
-                "a text".into()
-            } else {
-                node.raw.to_string()
-            };
-            Err(ConfigError::new(prefix, &node.origin, found, "a table"))
-        }
+        _ => Err(ConfigError::new(prefix, &node.origin, node.outline(), "a table")),
     }
 }
 
@@ -119,7 +112,8 @@ fn put(key: &'static Key, written_as: &str, node: Node, out: &mut Given) -> Resu
     }
 }
 
-/// The complaint about a name nobody knows. The value is not shown: it may be a misspelt password.
+/// The complaint about a name nobody knows. The value is not shown: it may be a misspelt password. So may the name, where
+/// a value was written in its place.
 pub(crate) fn unknown(keys: &'static [Key], path: &str, origin: &Origin) -> ConfigError {
     let all = || keys.iter().flat_map(|key| std::iter::once(key.path).chain(key.also.iter().copied()));
     let allowed = match nearest(path, all()) {
@@ -134,7 +128,7 @@ pub(crate) fn unknown(keys: &'static [Key], path: &str, origin: &Origin) -> Conf
             names.join(", ")
         }
     };
-    ConfigError::new(path, origin, "an unknown setting", allowed)
+    ConfigError::new(without_secrets(path), origin, "an unknown setting", allowed)
 }
 
 /// The next level of `path` below `section`.
@@ -169,7 +163,7 @@ impl Values {
     /// Reads one object by a table of its own.
     pub fn of_object(keys: &'static [Key], node: &Node) -> Result<Self, ConfigError> {
         if !matches!(node.raw, Raw::Map(_)) {
-            return Err(ConfigError::new("", &node.origin, node.raw.to_string(), "an object"));
+            return Err(ConfigError::new("", &node.origin, node.outline(), "an object"));
         }
         let mut given = Given::new();
         flatten(keys, "", node.clone(), &mut given)?;

@@ -2,6 +2,7 @@
 
 use crate::error::{ConfigError, Origin};
 use serde_json::Value as Json;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
@@ -51,15 +52,41 @@ impl fmt::Display for Raw {
     }
 }
 
-/// A text in quotes on one line, cut where it is long.
+/// What stands in a message for what may be a secret.
+pub(crate) const HIDDEN: &str = "[REDACTED]";
+
+/// A text in quotes on one line, cut where it is long, without what may be a secret.
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
+    let text = without_secrets(text);
     let mut out = String::from("\"");
     for c in text.chars().take(LONGEST) {
         out.extend(c.escape_debug());
     }
     out.push_str(if text.chars().nth(LONGEST).is_some() { "…\"" } else { "\"" });
     out
+}
+
+/// An address as far as its host, nothing of a text with a user and a password, and any other text. Of what holds both,
+/// nobody can tell where the password ends.
+pub(crate) fn without_secrets(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let login = text.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+        return if login { HIDDEN.into() } else { text.into() };
+    };
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    if scheme.is_empty() || !scheme.chars().all(is_scheme) || rest.contains('@') {
+        return HIDDEN.into();
+    }
+    // A folder's path is no secret, and a webhook's is its password.
+    if matches!(scheme, "s3" | "gs" | "file") && !rest.contains(['?', '#']) {
+        return text.into();
+    }
+    let is_host = |c: char| c.is_ascii_alphanumeric() || "-_.[]:".contains(c);
+    match rest.split_once(|c| !is_host(c)) {
+        Some((host, _)) => format!("{scheme}://{host}/{HIDDEN}").into(),
+        None => text.into(),
+    }
 }
 
 impl Node {
@@ -104,6 +131,20 @@ impl Node {
         })
     }
 
+    /// What a message calls the value where a table, a list or JSON should be. Anything may stand in a text there, a
+    /// password too, so of one that should be JSON no more is told than where it ceases to be.
+    pub fn outline(&self) -> String {
+        match &self.raw {
+            Raw::Text(text) if text.trim().is_empty() => "an empty text".into(),
+            Raw::Text(text) => match serde_json::from_str(text) {
+                Ok(json) => Node::from_json(&json, &self.origin).outline(),
+                Err(error) => format!("a text that is no JSON ({})", place_and_reason(&error)),
+            },
+            Raw::Str(_) => "a text".into(),
+            other => other.to_string(),
+        }
+    }
+
     /// A text that should be JSON, read as such; everything else as it is.
     pub fn parsed(&self) -> Option<Node> {
         match &self.raw {
@@ -113,6 +154,13 @@ impl Node {
             _ => Some(self.clone()),
         }
     }
+}
+
+/// The parser's own words, which quote nothing, after the place instead of before it.
+fn place_and_reason(error: &serde_json::Error) -> String {
+    let (line, column, text) = (error.line(), error.column(), error.to_string());
+    let reason = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    format!("line {line}, column {column}: {reason}")
 }
 
 /// Reads the file. A syntax error names its line and never quotes it, for the line may hold a password.
