@@ -124,9 +124,8 @@ impl Kind {
             {
                 "an address with a user or password in it".into()
             }
-            (Kind::Texts | Kind::Choices(_) | Kind::Servers, _) => {
-                texts(node).err().unwrap_or_else(|| node.outline())
-            }
+            (Kind::Texts | Kind::Choices(_), _) => texts(node).err().unwrap_or_else(|| node.outline()),
+            (Kind::Servers, _) => servers(node).err().unwrap_or_else(|| node.outline()),
             (Kind::Object | Kind::Json | Kind::Tables, _) => node.outline(),
             (_, raw) => raw.to_string(),
         }
@@ -156,7 +155,7 @@ impl Kind {
                 names.iter().find(|n| n.eq_ignore_ascii_case(text)).map(|n| Value::Text((*n).to_owned()))
             }
             Kind::Texts | Kind::Choices(_) => texts(node).ok().map(Value::Texts),
-            Kind::Servers => texts(node).ok().filter(|servers| !servers.is_empty()).map(Value::Texts),
+            Kind::Servers => servers(node).ok().filter(|servers| !servers.is_empty()).map(Value::Texts),
             Kind::Host => {
                 text(&node.raw).filter(|host| is_host(host)).map(|host| Value::Text(host.to_owned()))
             }
@@ -327,6 +326,19 @@ fn texts(node: &Node) -> Result<Vec<String>, String> {
         Raw::Text(written) if written.trim().is_empty() => Ok(Vec::new()),
         Raw::Str(written) | Raw::Text(written) => between_commas(written),
         _ => Err(node.outline()),
+    }
+}
+
+/// As [`texts`]: the first of brokers between commas may be an IPv6 address in brackets, which is not the beginning of JSON.
+/// What has quotes was meant to be JSON.
+fn servers(node: &Node) -> Result<Vec<String>, String> {
+    match &node.raw {
+        Raw::Text(written)
+            if written.trim_start().starts_with('[') && !written.contains('"') && node.parsed().is_none() =>
+        {
+            between_commas(written)
+        }
+        _ => texts(node),
     }
 }
 

@@ -158,6 +158,35 @@ fn every_alias_reaches_its_setting() {
 }
 
 #[test]
+fn brokers_between_commas_may_begin_with_an_address_in_brackets() {
+    let brokers = |written: &str| from_environment(&[("KAFKA_BOOTSTRAP_SERVERS", written)]);
+    for (written, servers) in [
+        ("[::1]:9092", vec!["[::1]:9092"]),
+        (" [::1], b:2,[fe80::2]:3", vec!["[::1]:9092", "b:2", "[fe80::2]:3"]),
+        ("a:1,[::1]:2", vec!["a:1", "[::1]:2"]),
+        (r#"["[::1]:1", "b:2"]"#, vec!["[::1]:1", "b:2"]),
+    ] {
+        assert_eq!(Settings::load(&brokers(written)).unwrap().kafka.bootstrap_servers, servers, "{written}");
+    }
+    for (written, found) in [
+        ("[::1]:9092,", "found a list whose entry 2 is empty;"),
+        ("a:1,,b:2", "found a list whose entry 2 is empty;"),
+        (
+            "[::1:9092,b:2",
+            "bootstrap_servers[0] (environment variable KAFKA_BOOTSTRAP_SERVERS): found \"[::1:9092\"",
+        ),
+        (r#"["a:1","b:2",]"#, "found a text that is no JSON (line 1, column 14: trailing comma);"),
+        ("[1]", "found a list whose entry 1 is 1;"),
+    ] {
+        let message = refusal(&brokers(written));
+        assert!(message.contains(found), "{written}: {message}");
+    }
+    // Other lists have no brackets of their own.
+    let message = refusal(&from_environment(&[("STREAMING_WEBHOOK_HOSTS", "[a, b]")]));
+    assert!(message.contains("no JSON (line 1, column 2"), "{message}");
+}
+
+#[test]
 fn an_unknown_name_is_answered_with_the_nearest_known_one() {
     let message = refusal(&from_file("\n[kafka]\nbatch_sise = 5\n"));
     assert_eq!(
