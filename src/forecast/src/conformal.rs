@@ -7,7 +7,7 @@
 //! does. Horizons between the kept ones are interpolated.
 
 use crate::grain::Grain;
-use crate::quantile::interval_z;
+use crate::quantile::{ROUNDING, interval_z};
 use crate::{Budget, Fit, FitError, Fitted, Predict, Spec, Step};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -39,8 +39,6 @@ pub const ONE_SIGMA: f64 = 0.682_689_492_137_085_9;
 /// Standardised errors are cut here. A model that claims no error at all is measured in units of rounding: what comes after a
 /// constant is that many of them.
 const LARGEST: f64 = 1e18;
-/// What arithmetic leaves of a value's last digits, about: no model's standard deviation is taken for less.
-const ROUNDING: f64 = 4.0 * f64::EPSILON;
 
 /// What a calibration has learnt by a moment, the forecasts under way and the single errors apart.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -335,14 +333,14 @@ pub(crate) fn sigma_of(step: &Step) -> f64 {
     0.5 * step.upper - 0.5 * step.lower
 }
 
-/// What the errors of a forecast are measured in: its standard deviation, and what rounding leaves where it claims none.
+/// What the errors of a forecast are measured in: its standard deviation, or [`ROUNDING`] where it claims none.
 pub(crate) fn unit_of(step: &Step) -> f64 {
     sigma_of(step).max(ROUNDING * step.mean.abs())
 }
 
-/// Whether a one-standard-deviation step claims no error at all.
+/// Whether a one-standard-deviation step claims no error at all: none but rounding, which is rounded itself.
 pub(crate) fn claims_no_error(step: &Step) -> bool {
-    sigma_of(step) <= ROUNDING * step.mean.abs()
+    sigma_of(step) <= 2.0 * ROUNDING * step.mean.abs()
 }
 
 /// `(y − mean)/unit`, finite; `unit` as [`unit_of`] gives it.

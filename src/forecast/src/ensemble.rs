@@ -4,7 +4,7 @@
 //! The combination's interval is its own: the middle of the members' half-widths, around the combined mean, and never
 //! so narrow that it leaves out half of the members' means.
 
-use crate::quantile::ordered_step;
+use crate::quantile::computed_step;
 use crate::{Budget, Fit, FitError, Fitted, Predict, Spec, Step, Summary};
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +126,7 @@ impl Predict for FittedEnsemble {
             let below = combine(&|s| s.mean - s.lower);
             let above = combine(&|s| s.upper - s.mean);
             let apart = combine(&|s| (s.mean - mean).abs());
-            *step = ordered_step(mean, mean - below.max(apart), mean + above.max(apart));
+            *step = computed_step(mean, mean - below.max(apart), mean + above.max(apart));
         }
     }
 

@@ -8,7 +8,7 @@
 //! small part of the error, so that a season that changes is followed without a refit.
 
 use crate::decompose::{interpolate, stl};
-use crate::quantile::ordered_step;
+use crate::quantile::computed_step;
 use crate::{Budget, Fit, FitError, Fitted, Predict, Spec, Step, Summary};
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +137,7 @@ impl Predict for FittedMstl {
                 let v = step.mean + self.widen * off + season;
                 if self.log { v.exp() } else { v }
             };
-            *step = ordered_step(back(0.0), back(step.lower - step.mean), back(step.upper - step.mean));
+            *step = computed_step(back(0.0), back(step.lower - step.mean), back(step.upper - step.mean));
         }
     }
 

@@ -62,6 +62,16 @@ pub fn ordered_step(mean: f64, lower: f64, upper: f64) -> Step {
     Step { mean, lower, upper }
 }
 
+/// What arithmetic leaves of a value's last digits, as a part of it: nothing that was computed is surer than that.
+pub(crate) const ROUNDING: f64 = 4.0 * f64::EPSILON;
+
+/// As [`ordered_step`], of a mean that was computed rather than taken over from an observation: where the model claims no
+/// error, the interval has what rounding may have made of the mean.
+pub fn computed_step(mean: f64, lower: f64, upper: f64) -> Step {
+    let rounding = ROUNDING * mean.abs();
+    ordered_step(mean, lower.min(mean - rounding), upper.max(mean + rounding))
+}
+
 /// Numerator and denominator coefficients of one piece of AS 241, highest power first.
 struct Piece([f64; 8], [f64; 8]);
 

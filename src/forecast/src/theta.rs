@@ -7,7 +7,7 @@
 //! least squares gives both exactly and the search is over α alone.
 
 use crate::decompose::{Seasonal, classical, is_seasonal};
-use crate::quantile::{interval_z, ordered_step};
+use crate::quantile::{computed_step, interval_z};
 use crate::{Budget, Fit, FitError, Predict, Step, Summary};
 use serde::{Deserialize, Serialize};
 
@@ -298,7 +298,7 @@ impl Predict for FittedTheta {
             smoothed += self.alpha * (mean - smoothed);
             faded = after;
             let back = |v: f64| self.seasonal.as_ref().map_or(v, |s| s.restore(v, h)) * self.scale;
-            *step = ordered_step(back(mean), back(mean - half), back(mean + half));
+            *step = computed_step(back(mean), back(mean - half), back(mean + half));
         }
     }
 

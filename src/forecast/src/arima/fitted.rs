@@ -4,7 +4,7 @@ use super::levels::{Integrated, Levels, integrate};
 use super::polynomial::{Sparse, product};
 use super::shape::Shape;
 use super::{Arima, Found};
-use crate::quantile::{interval_z, ordered_step};
+use crate::quantile::{computed_step, interval_z};
 use crate::{FitError, Predict, Step, Summary};
 use serde::{Deserialize, Serialize};
 
@@ -222,7 +222,7 @@ impl FittedArima {
             }
             let mean = x + self.deterministic(self.time + 1 + h as u64, row);
             let half = z * variance.sqrt();
-            *slot = ordered_step(mean, mean - half, mean + half);
+            *slot = computed_step(mean, mean - half, mean + half);
         }
     }
 
