@@ -291,7 +291,7 @@ pub(crate) const KEYS: &[Key] = &[
         "limits.request_body_size",
         Kind::Int { min: 1_024, max: 1_073_741_824 },
         Some("16777216"),
-        "bytes of a REST body, unpacked",
+        "bytes of a REST body as it is sent; one in gzip may unpack to eight times that",
     ),
     Key::new(
         "limits.session_queue_size",

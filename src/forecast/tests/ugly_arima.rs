@@ -59,7 +59,9 @@ fn constants_zeros_and_two_values() {
 #[test]
 fn a_constant_is_forecast_as_itself_and_a_line_as_a_line() {
     let constant = Arima::new(1, 0, 0).fit(&[5.0; 30], &mut Budget::default()).unwrap();
-    assert!(constant.forecast(3, 0.95).iter().all(|s| s.mean == 5.0 && s.lower <= 5.0 && s.lower > 5.0 - 1e-14));
+    assert!(
+        constant.forecast(3, 0.95).iter().all(|s| s.mean == 5.0 && s.lower <= 5.0 && s.lower > 5.0 - 1e-14)
+    );
     assert_eq!(constant.summary().loglik, None);
     let line: Vec<f64> = (0..30).map(|t| 3.0 + 2.0 * f64::from(t)).collect();
     let fitted = Arima::new(0, 1, 1).with_drift().fit(&line, &mut Budget::default()).unwrap();

@@ -11,9 +11,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 use tidecast_config::ModelSpec;
@@ -22,6 +24,8 @@ use tidecast_ports::IngestError;
 
 /// Refusals that are told one by one.
 const ERRORS_MAX: usize = 1_000;
+/// Events in one body: what is told of each takes room, however small it is.
+const EVENTS_MAX: usize = 200_000;
 /// Messages of `POST /api/forecasts` and `/api/anomalies` at once.
 const MESSAGES_MAX: usize = 10_000;
 
@@ -34,19 +38,24 @@ pub fn cut_events(bytes: &Bytes, content_type: &str) -> Result<Vec<Bytes>, Probl
     let first = bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace());
     let lines = || {
         let whole = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        whole.filter(|line| !line.is_empty()).map(|line| bytes.slice_ref(line)).collect::<Vec<_>>()
+        let lines = whole.filter(|line| !line.is_empty()).take(EVENTS_MAX + 1);
+        let lines: Vec<Bytes> = lines.map(|line| bytes.slice_ref(line)).collect();
+        if lines.len() > EVENTS_MAX { Err(too_many()) } else { Ok(lines) }
     };
     if content_type.contains("ndjson") || content_type.contains("jsonl") {
-        return Ok(lines());
+        return lines();
     }
     if content_type.contains("msgpack") {
         return Ok(vec![bytes.clone()]);
     }
     match first {
         Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| {
+            let Items(items) = serde_json::from_slice(bytes).map_err(|error| {
                 Problem::new(StatusCode::BAD_REQUEST, format!("the array is not JSON: {error}"))
             })?;
+            if items.len() > EVENTS_MAX {
+                return Err(too_many());
+            }
             Ok(items.into_iter().map(|item| bytes.slice_ref(item.get().as_bytes())).collect())
         }
         // One object may stand on many lines; many objects on a line each.
@@ -54,10 +63,44 @@ pub fn cut_events(bytes: &Bytes, content_type: &str) -> Result<Vec<Bytes>, Probl
             if bytes.trim_ascii().contains(&b'\n')
                 && serde_json::from_slice::<IgnoredAny>(bytes).is_err() =>
         {
-            Ok(lines())
+            lines()
         }
         Some(_) => Ok(vec![bytes.slice_ref(bytes.trim_ascii())]),
         None => Ok(Vec::new()),
+    }
+}
+
+fn too_many() -> Problem {
+    let detail = format!("more than {EVENTS_MAX} events in one body: send them in several");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// An array's items as they stand there; of more than [`EVENTS_MAX`], one more.
+struct Items<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Items<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Array;
+        impl<'de> Visitor<'de> for Array {
+            type Value = Items<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of events")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Items<'de>, A::Error> {
+                let mut items = Vec::new();
+                while items.len() <= EVENTS_MAX
+                    && let Some(item) = seq.next_element()?
+                {
+                    items.push(item);
+                }
+                // The rest is passed over, for an array that is left in its midst is an error of its own.
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Items(items))
+            }
+        }
+        deserializer.deserialize_seq(Array)
     }
 }
 

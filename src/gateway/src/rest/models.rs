@@ -82,8 +82,23 @@ pub(crate) async fn list(
     Who(caller): Who,
     Params(page): Params<PageQuery>,
 ) -> Result<Response, Problem> {
-    let mut page = app.services.control.models(page.page()?).await?;
+    let mut asked = page.page()?;
+    let limit = asked.limit.unwrap_or(usize::MAX);
+    let mut page = app.services.control.models(asked.clone()).await?;
     page.items.retain(|model| caller.may_see_model(&model.spec.model_id));
+    // What the caller may not see makes no page shorter, and where a page ends tells no name of it.
+    while page.items.len() < limit
+        && let Some(cursor) = page.next.take()
+    {
+        asked.cursor = Some(cursor);
+        let more = app.services.control.models(asked.clone()).await?;
+        page.items.extend(more.items.into_iter().filter(|model| caller.may_see_model(&model.spec.model_id)));
+        page.next = more.next;
+    }
+    if page.items.len() > limit || page.next.is_some() {
+        page.items.truncate(limit);
+        page.next = page.items.last().map(|model| model.spec.model_id.clone());
+    }
     Ok(Json(page).into_response())
 }
 

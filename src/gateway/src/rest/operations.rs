@@ -72,13 +72,32 @@ pub(crate) async fn dead_letters(
     (status = 200, description = "How many", body = schemas::ReplayResult),
     (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn replay(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Problem> {
+pub(crate) async fn replay(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    body: Whole,
+) -> Result<Response, Problem> {
+    let settings = app.settings();
+    let written = [&*settings.topics.dlq, &*settings.topics.events];
+    if !written.into_iter().chain(settings.input_topics()).all(|topic| caller.may_see_topic(topic)) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "the token's topics do not include the dead letters and all topics that they may go back to",
+        ));
+    }
+    let given: Value = body.json_or_default()?;
     let mut request: ReplayRequest = body.json_or_default()?;
     if let Some(reason) = &request.reason {
         known_reason(reason, "reason")?;
     }
     let chosen = [!request.ids.is_empty(), request.reason.is_some(), request.all];
     match chosen.iter().filter(|chosen| **chosen).count() {
+        // A selection that came out empty is not everything.
+        0 if given.get("ids").is_some_and(Value::is_array)
+            || given.get("all").is_some_and(Value::is_boolean) =>
+        {
+            return Err(Problem::field("ids", "nothing is chosen: name ids or a reason, or give all: true"));
+        }
         0 => request.all = true,
         1 => {}
         _ => return Err(Problem::field("ids", "give one of ids, reason and all")),

@@ -29,6 +29,21 @@ async fn one_an_array_lines_and_message_pack() {
 }
 
 #[tokio::test]
+async fn so_many_events_that_their_answers_would_take_much_room_are_refused() {
+    let house = House::open().await;
+    // A few kilobytes of gzip hold millions of these.
+    for (kind, body) in [
+        ("application/json", format!("[{}0]", "0,".repeat(300_000))),
+        ("application/x-ndjson", "0\n".repeat(300_000)),
+    ] {
+        let (status, problem) = send(&house, kind, body).await;
+        assert!(status == 413 && problem["detail"].as_str().unwrap().contains("200000"), "{kind}: {problem}");
+    }
+    assert_eq!(send(&house, "application/json", "[0,").await.0, 400);
+    assert_eq!(house.ingest.count(), 0);
+}
+
+#[tokio::test]
 async fn gzip_is_unpacked() {
     let house = House::open().await;
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

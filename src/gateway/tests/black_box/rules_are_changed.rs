@@ -68,6 +68,10 @@ async fn replays_say_what_goes_back() {
     }
     assert_eq!(house.post("/api/dlq/replay", &json!({"reason": "boredom"})).await.1["field"], "reason");
     assert_eq!(house.post("/api/dlq/replay", &json!({"all": true, "ids": ["0-1"]})).await.1["field"], "ids");
+    // A selection that came out empty is not everything.
+    for nothing in [json!({"ids": []}), json!({"all": false}), json!({"ids": [], "all": false})] {
+        assert_eq!(house.post("/api/dlq/replay", &nothing).await.0, 422, "{nothing}");
+    }
     assert_eq!(
         house.post("/api/dlq/replay", &json!({"reason": "late", "payload": 1})).await.1["field"],
         "payload"

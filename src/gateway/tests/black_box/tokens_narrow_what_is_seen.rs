@@ -90,3 +90,39 @@ async fn what_is_live_is_of_the_topics_that_the_token_names() {
     assert_eq!(alerts(&elsewhere).await["items"], json!([]));
     assert_ne!(alerts(&token(&["viewer"])).await["items"], json!([]));
 }
+
+#[tokio::test]
+async fn the_end_of_a_page_names_no_model_that_is_hidden() {
+    let house = house().await;
+    for model in ["a", "b", "c", "d", "e"] {
+        let spec = json!({"model_id": model, "model_type": "ETS", "series": "by_source:s", "horizon": 7});
+        let request = house.http.post(house.url("/api/models")).bearer_auth(token(&["operator"])).json(&spec);
+        assert_eq!(request.send().await.unwrap().status(), 201);
+    }
+    let page = async |token: &str, cursor: &str| {
+        let url = house.url(&format!("/api/models?limit=1&cursor={cursor}"));
+        house.http.get(url).bearer_auth(token).send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let names = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap();
+        items.iter().map(|item| item["model_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let narrow = with("models", json!(["b", "d"]));
+    let first = page(&narrow, "").await;
+    assert_eq!((names(&first), &first["next"]), (vec!["b".to_owned()], &json!("b")));
+    let second = page(&narrow, "b").await;
+    assert_eq!(names(&second), ["d"]);
+    let nothing = page(&with("models", json!(["zz"])), "").await;
+    assert_eq!((names(&nothing), &nothing["next"]), (Vec::new(), &Value::Null), "{nothing}");
+}
+
+#[tokio::test]
+async fn dead_letters_go_back_by_tokens_that_may_write_where_they_came_from() {
+    let house = house().await;
+    let again = async |token: String| {
+        let request = house.http.post(house.url("/api/dlq/replay")).bearer_auth(token);
+        request.json(&json!({"ids": ["0-0"], "payload": {"source": "x"}})).send().await.unwrap().status()
+    };
+    assert_eq!(again(token(&["operator"])).await, 200);
+    assert_eq!(again(with("topics", json!(["nothing*"]))).await, 403);
+}
