@@ -1,6 +1,6 @@
 //! A condition: compiled once, evaluated for every event, with a bound on what that may cost.
 
-use crate::dialect::{Shape, Walk};
+use crate::dialect::{Shape, Walk, too_deep};
 use crate::scope::{Names, PATTERN_TYPE, Pattern, Scope};
 use cel::common::ast::IdedExpr;
 use cel::common::types::{self, CelBool, CelString};
@@ -65,6 +65,8 @@ impl Condition {
         let parser = environment().parser().max_recursion_depth(MAX_PARSER_DEPTH);
         let mut expression = parser.parse(source).map_err(|errors| {
             refuse(match errors.errors.first() {
+                // The parser says it in the words of its insides.
+                Some(error) if error.msg.contains("Recursion limit") => too_deep(MAX_PARSER_DEPTH.into()),
                 Some(error) => {
                     let what = error.msg.lines().next().unwrap_or_default();
                     format!("no CEL at line {}, column {} ({what})", error.pos.0, error.pos.1)

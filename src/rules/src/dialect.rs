@@ -129,7 +129,7 @@ impl<'a> Walk<'a> {
             return Err(format!("an expression of more than {MAX_NODES} parts"));
         }
         if self.depth > MAX_DEPTH {
-            return Err(format!("an expression nested deeper than {MAX_DEPTH} levels"));
+            return Err(too_deep(MAX_DEPTH));
         }
         self.node(node, number)?;
         self.depth -= 1;
@@ -295,6 +295,13 @@ impl<'a> Walk<'a> {
         self.shape.patterns.push(Pattern(regex));
         Ok(())
     }
+}
+
+/// How a condition is refused that is nested deeper than this.
+pub(crate) fn too_deep(levels: usize) -> String {
+    format!(
+        "a condition nested deeper than {levels} levels, which has to be written with fewer, or as several conditions"
+    )
 }
 
 fn last_line(text: &str) -> &str {

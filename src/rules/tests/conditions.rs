@@ -145,6 +145,21 @@ fn what_cannot_be_meant_is_refused_when_it_is_written() {
 }
 
 #[test]
+fn what_is_nested_too_deep_is_refused_in_one_sentence() {
+    let nested = |levels: usize| format!("{}true{}", "(".repeat(levels), ")".repeat(levels));
+    assert!(rule(&nested(48)).is_ok());
+    for source in [nested(49), nested(500), "data".to_owned() + &".x".repeat(2_000) + " > EventPriority.LOW"]
+    {
+        let fault = rule(&source).expect_err(&source);
+        assert!(fault.found.starts_with("a condition nested deeper than "), "{fault}");
+        assert!(
+            fault.found.ends_with(", which has to be written with fewer, or as several conditions"),
+            "{fault}"
+        );
+    }
+}
+
+#[test]
 fn cost_is_bounded_before_it_is_spent() {
     assert!(rule(&"1 + ".repeat(2_000)).is_err());
     assert!(rule(&format!("{}true{}", "(".repeat(500), ")".repeat(500))).is_err());
