@@ -1,10 +1,13 @@
 //! The dialect of CEL that conditions are written in, made from the parsed expression.
 //!
-//! - Names that there are not are refused when the condition is compiled, not when an event comes.
+//! - Names that there are not, and calls and fields that no event could answer, are refused when the condition is
+//!   compiled, not when an event comes.
 //! - Numbers are doubles, literals too: JSON does not tell `51` from `51.0`, so `data.value / 2` may not either. `%`
 //!   works on whole parts.
 //! - `priority` compares in the order of priorities, `EventPriority.X` and `EventType.X` are the contract's names.
 //! - Patterns of `matches` are literals, compiled once.
+
+mod functions;
 
 use crate::scope::{PATTERN, Pattern, RANK, rank};
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators as op};
@@ -25,40 +28,6 @@ const MAX_PATTERN_BYTES: usize = 1 << 20;
 const TYPES: [&str; 11] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint", "optional"];
 
-const FUNCTIONS: [&str; 31] = [
-    "bool",
-    "bytes",
-    "contains",
-    "double",
-    "duration",
-    "dyn",
-    "endsWith",
-    "get",
-    "getDate",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-    "getFullYear",
-    "getHours",
-    "getMilliseconds",
-    "getMinutes",
-    "getMonth",
-    "getSeconds",
-    "int",
-    "matches",
-    "size",
-    "startsWith",
-    "string",
-    "timestamp",
-    "type",
-    "uint",
-    "hasValue",
-    "of",
-    "none",
-    "orValue",
-    "value",
-];
-
 /// Functions whose results are whole numbers, made doubles like every other number.
 const WHOLE: [&str; 13] = [
     "getDate",
@@ -75,6 +44,10 @@ const WHOLE: [&str; 13] = [
     "size",
     "uint",
 ];
+
+/// What to write instead of `timestamp.year`.
+const TIME_PARTS: &str = "a field of a time, whose parts are timestamp.getFullYear(), getMonth(), getDate(), \
+                          getDayOfWeek(), getHours(), getMinutes() and getSeconds()";
 
 const ORDERINGS: [&str; 4] = [op::LESS, op::LESS_EQUALS, op::GREATER, op::GREATER_EQUALS];
 const EQUALITIES: [&str; 2] = [op::EQUALS, op::NOT_EQUALS];
@@ -104,6 +77,17 @@ enum Number {
     Double,
     /// For an index or a remainder.
     Whole,
+}
+
+/// What a value is known to be, whatever the event, or what a function asks for.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Text,
+    Time,
+    Map,
+    Optional,
+    /// The first part of a function's name.
+    Namespace,
 }
 
 pub(crate) struct Walk<'a> {
@@ -155,7 +139,10 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             Expr::Ident(name) => self.name(name),
-            Expr::Select(select) => self.visit(&mut select.operand, Number::Double),
+            Expr::Select(select) => {
+                self.has_fields(&select.operand)?;
+                self.visit(&mut select.operand, Number::Double)
+            }
             Expr::List(list) => {
                 self.shape.elements += list.elements.len();
                 list.elements.iter_mut().try_for_each(|element| self.visit(element, Number::Double))
@@ -194,8 +181,40 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn is_bound(&self, name: &str) -> bool {
+        self.bound.iter().any(|bound| bound == name)
+    }
+
+    /// Whether the name is one of the event's.
+    fn is_variable(&self, name: &str) -> bool {
+        self.variables.contains(&name) && !self.is_bound(name)
+    }
+
+    fn kind(&self, node: &IdedExpr) -> Option<Kind> {
+        match &node.expr {
+            Expr::Ident(name) if self.is_variable(name) => match name.as_str() {
+                "timestamp" => Some(Kind::Time),
+                "data" | "metadata" => Some(Kind::Map),
+                "event_type" | "type" | "model_id" | "source" | "priority" => Some(Kind::Text),
+                _ => None,
+            },
+            Expr::Literal(LiteralValue::String(_)) => Some(Kind::Text),
+            Expr::Call(call) if call.func_name == "timestamp" && call.target.is_none() => Some(Kind::Time),
+            _ => None,
+        }
+    }
+
+    /// Refuses what is asked for a field that it cannot have.
+    fn has_fields(&self, node: &IdedExpr) -> Result<(), String> {
+        match self.kind(node) {
+            Some(Kind::Time) => Err(TIME_PARTS.into()),
+            Some(Kind::Text) => Err("a field of a text, which has none".into()),
+            _ => Ok(()),
+        }
+    }
+
     fn name(&self, name: &str) -> Result<(), String> {
-        let known = self.bound.iter().any(|bound| bound == name)
+        let known = self.is_bound(name)
             || self.variables.contains(&name)
             || TYPES.contains(&name)
             || name.starts_with('@');
@@ -210,9 +229,11 @@ impl<'a> Walk<'a> {
 
     fn call(&mut self, node: &mut IdedExpr, number: Number) -> Result<(), String> {
         let Expr::Call(call) = &mut node.expr else { return Ok(()) };
-        let is_operator = call.func_name.contains(['_', '@']);
-        if !is_operator && !FUNCTIONS.contains(&call.func_name.as_str()) {
-            return Err(format!("the function {}, which there is not", call.func_name));
+        // Names have no signs, operators have: `_+_`, `@in`.
+        let is_operator = call.func_name.contains(|c: char| !c.is_alphanumeric() && c != '_' && c != '.');
+        if !is_operator {
+            let subject = call.target.as_deref().or(call.args.first());
+            functions::callable(call, subject.and_then(|subject| self.kind(subject)))?;
         }
         let is_ordering = ORDERINGS.contains(&call.func_name.as_str());
         if is_ordering {
@@ -229,7 +250,11 @@ impl<'a> Walk<'a> {
             self.visit(target, Number::Double)?;
         }
         match call.func_name.as_str() {
-            op::INDEX | op::OPT_INDEX => {
+            name @ (op::INDEX | op::OPT_INDEX) => {
+                // `x[?y]` and `x.?y` are nothing where there is nothing.
+                if let (op::INDEX, Some(holder)) = (name, call.args.first()) {
+                    self.has_fields(holder)?;
+                }
                 for (index, argument) in call.args.iter_mut().enumerate() {
                     self.visit(argument, if index == 1 { Number::Whole } else { Number::Double })?;
                 }
@@ -264,14 +289,9 @@ impl<'a> Walk<'a> {
         let [left, right] = &call.args[..] else { return Ok(()) };
         for (variable, other) in [(left, right), (right, left)] {
             let (Expr::Ident(name), Expr::Literal(literal)) = (&variable.expr, &other.expr) else { continue };
-            if self.bound.contains(name) || !self.variables.contains(&name.as_str()) {
-                continue;
-            }
-            let (fits, wanted) = match name.as_str() {
-                "timestamp" => (false, "time, as timestamp('2026-01-31T08:00:00Z') is"),
-                "event_type" | "type" | "model_id" | "source" | "priority" => {
-                    (matches!(literal, LiteralValue::String(_)), "text")
-                }
+            let (fits, wanted) = match self.kind(variable) {
+                Some(Kind::Time) => (false, "time, as timestamp('2026-01-31T08:00:00Z') is"),
+                Some(Kind::Text) => (matches!(literal, LiteralValue::String(_)), "text"),
                 _ => continue,
             };
             if !fits && !matches!(literal, LiteralValue::Null) {

@@ -145,6 +145,43 @@ fn what_cannot_be_meant_is_refused_when_it_is_written() {
 }
 
 #[test]
+fn what_no_event_could_answer_is_refused_when_it_is_written() {
+    for (condition, part) in [
+        ("get(data, 'x') == 1", "not called as in data.get('x', 0)"),
+        ("data.get() == 1", "data.get('x', 0)"),
+        ("data.get('x', 0, 1) == 1", "data.get('x', 0)"),
+        ("priority.get('x', 0) == 1", "data.get('x', 0)"),
+        ("contains(data.text, 'a')", "data.x.contains('a')"),
+        ("data.startsWith('a')", "data.x.startsWith('a')"),
+        ("data.text.matches()", "data.x.matches('^a')"),
+        ("data.count.int() == 1", "int(data.x)"),
+        ("size() == 1", "size(data.x)"),
+        ("getHours(timestamp) == 1", "timestamp.getHours()"),
+        ("data.getHours() == 1", "timestamp.getHours()"),
+        ("data.of(1) == 1", "optional.of(data.x)"),
+        ("data.value() == 1", "data.?x.value()"),
+        ("no_such(1) == 1", "the function no_such"),
+        ("timestamp.year == 2026", "timestamp.getFullYear()"),
+        ("has(timestamp.year)", "timestamp.getFullYear()"),
+        ("timestamp['year'] == 2026", "timestamp.getFullYear()"),
+        ("timestamp(data.text).year == 2026", "timestamp.getFullYear()"),
+        ("model_id.name == 'x'", "a field of a text"),
+        ("priority[0] == 'H'", "a field of a text"),
+    ] {
+        let fault = rule(condition).expect_err(condition);
+        assert!(fault.to_string().contains(part), "{condition}: {fault}");
+    }
+    for (condition, expected) in [
+        ("timestamp.getHours('UTC') == 22 && duration('3h').getHours() == 3", true),
+        ("data.?x.orValue(1) == 1 && !timestamp.?year.hasValue() && optional.none() != optional.of(1)", true),
+        ("[{'year': 1}].exists(timestamp, timestamp.year == 1)", true),
+        ("[{'x': 1}].exists(priority, priority.get('x') == 1)", true),
+    ] {
+        assert_eq!(answer(condition), Ok(expected), "{condition}");
+    }
+}
+
+#[test]
 fn what_is_nested_too_deep_is_refused_in_one_sentence() {
     let nested = |levels: usize| format!("{}true{}", "(".repeat(levels), ")".repeat(levels));
     assert!(rule(&nested(48)).is_ok());
