@@ -1,9 +1,9 @@
 //! A condition: compiled once, evaluated for every event, with a bound on what that may cost.
 
 use crate::dialect::{Shape, Walk, too_deep};
-use crate::scope::{Names, PATTERN_TYPE, Pattern, Scope};
+use crate::scope::{Names, PATTERN_TYPE, Pattern, RANK_OF, Scope, priority_named, rank};
 use cel::common::ast::IdedExpr;
-use cel::common::types::{self, CelBool, CelString};
+use cel::common::types::{self, CelBool, CelDouble, CelString};
 use cel::common::value::CowVal;
 use cel::{Context, Env, ExecutionError, Value};
 use std::fmt;
@@ -129,6 +129,9 @@ fn explain(error: &ExecutionError) -> EvaluationError {
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "division by zero".into(),
         ExecutionError::IndexOutOfBounds(_) => "an index past the end".into(),
         ExecutionError::ValuesNotComparable(..) => "values that do not compare".into(),
+        ExecutionError::FunctionError { function, .. } if function == RANK_OF => {
+            "a comparison of a priority with something that is no priority".into()
+        }
         ExecutionError::FunctionError { function, .. } => format!("{function} failed"),
         _ => "it has no value".into(),
     })
@@ -152,7 +155,8 @@ fn environment() -> &'static Arc<Env> {
             .and_then(|()| {
                 let arguments = vec![types::STRING_TYPE, PATTERN_TYPE.to_owned()];
                 env.add_overload("matches", "matches_pattern_of", arguments, matches)
-            });
+            })
+            .and_then(|()| env.add_overload(RANK_OF, "rank_of", vec![types::DYN_TYPE], rank_of));
         declared.expect("these signatures are in no standard library of CEL");
         Arc::new(env)
     })
@@ -179,5 +183,14 @@ fn matches<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Exe
     match (text, pattern) {
         (Some(text), Some(pattern)) => Ok(CowVal::owned(CelBool::from(pattern.0.is_match(text.inner())))),
         _ => Err(ExecutionError::missing_argument_or_target()),
+    }
+}
+
+/// The rank of a priority that an event brings.
+fn rank_of<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let text = arguments.first().and_then(|text| text.downcast_ref::<CelString<'_>>());
+    match text.and_then(|text| priority_named(text.inner())) {
+        Some(priority) => Ok(CowVal::owned(CelDouble::from(rank(priority)))),
+        None => Err(ExecutionError::function_error(RANK_OF, "no priority")),
     }
 }

@@ -8,12 +8,16 @@
 //! - Patterns of `matches` are literals, compiled once.
 
 mod functions;
+mod priorities;
 
-use crate::scope::{PATTERN, Pattern, RANK, rank};
-use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators as op};
+use crate::scope::{PATTERN, PRIORITIES, Pattern};
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators as op,
+};
 use cel::common::types::{CelDouble, CelString};
+use priorities::Nature;
 use regex::RegexBuilder;
-use tidecast_event::{EventKind, Priority};
+use tidecast_event::EventKind;
 
 /// Most nodes of an expression.
 const MAX_NODES: usize = 500;
@@ -52,7 +56,6 @@ const TIME_PARTS: &str = "a field of a time, whose parts are timestamp.getFullYe
 const ORDERINGS: [&str; 4] = [op::LESS, op::LESS_EQUALS, op::GREATER, op::GREATER_EQUALS];
 const EQUALITIES: [&str; 2] = [op::EQUALS, op::NOT_EQUALS];
 
-const PRIORITIES: [Priority; 4] = [Priority::Low, Priority::Medium, Priority::High, Priority::Critical];
 const KINDS: [EventKind; 5] = [
     EventKind::ForecastGenerated,
     EventKind::AnomalyDetected,
@@ -90,9 +93,15 @@ enum Kind {
     Namespace,
 }
 
+/// A name that a loop gives.
+struct Bound {
+    name: String,
+    nature: Nature,
+}
+
 pub(crate) struct Walk<'a> {
     variables: &'a [&'a str],
-    bound: Vec<String>,
+    bound: Vec<Bound>,
     depth: usize,
     loops: usize,
     shape: Shape,
@@ -159,6 +168,8 @@ impl<'a> Walk<'a> {
                 })
             }
             Expr::Comprehension(comprehension) => {
+                // Before the visit makes texts of the constants that tell what the names stand for.
+                let names = self.names(comprehension);
                 self.visit(&mut comprehension.iter_range, Number::Double)?;
                 self.visit(&mut comprehension.accu_init, Number::Double)?;
                 self.loops += 1;
@@ -167,9 +178,7 @@ impl<'a> Walk<'a> {
                     return Err(format!("loops nested deeper than {MAX_LOOPS}"));
                 }
                 let before = self.bound.len();
-                self.bound.push(comprehension.iter_var.clone());
-                self.bound.extend(comprehension.iter_var2.clone());
-                self.bound.push(comprehension.accu_var.clone());
+                self.bound.extend(names);
                 self.visit(&mut comprehension.loop_cond, Number::Double)?;
                 self.visit(&mut comprehension.loop_step, Number::Double)?;
                 self.visit(&mut comprehension.result, Number::Double)?;
@@ -181,8 +190,18 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The names that a loop gives.
+    fn names(&mut self, comprehension: &ComprehensionExpr) -> Vec<Bound> {
+        let element = self.held([&comprehension.iter_range]);
+        let start = self.held([&comprehension.accu_init]);
+        let named = |name: &String, nature| Bound { name: name.clone(), nature };
+        let elements = [Some(&comprehension.iter_var), comprehension.iter_var2.as_ref()];
+        let elements = elements.into_iter().flatten().map(|name| named(name, element));
+        elements.chain([named(&comprehension.accu_var, start)]).collect()
+    }
+
     fn is_bound(&self, name: &str) -> bool {
-        self.bound.iter().any(|bound| bound == name)
+        self.bound.iter().any(|bound| bound.name == name)
     }
 
     /// Whether the name is one of the event's.
@@ -237,7 +256,7 @@ impl<'a> Walk<'a> {
         }
         let is_ordering = ORDERINGS.contains(&call.func_name.as_str());
         if is_ordering {
-            order_priorities(call)?;
+            self.order_priorities(call)?;
         }
         if is_ordering || EQUALITIES.contains(&call.func_name.as_str()) {
             self.comparable(call)?;
@@ -365,30 +384,4 @@ fn constant(expr: &Expr) -> Result<Option<&'static str>, String> {
         Some(name) => Ok(Some(name)),
         None => Err(format!("{family}.{}, which is none of {}", select.field, names.join(", "))),
     }
-}
-
-/// `priority >= EventPriority.HIGH` means the order of priorities, not that of the alphabet.
-fn order_priorities(call: &mut CallExpr) -> Result<(), String> {
-    let is_priority = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name == "priority");
-    if !call.args.iter().any(is_priority) {
-        return Ok(());
-    }
-    for argument in &mut call.args {
-        if is_priority(argument) {
-            argument.expr = Expr::Ident(RANK.to_owned());
-            continue;
-        }
-        let name = match constant(&argument.expr)? {
-            Some(name) => Some(name.to_owned()),
-            None => match &argument.expr {
-                Expr::Literal(LiteralValue::String(text)) => Some(text.inner().to_owned()),
-                _ => None,
-            },
-        };
-        let priority =
-            name.and_then(|name| PRIORITIES.into_iter().find(|priority| priority.as_str() == name));
-        let priority = priority.ok_or("a comparison of priority with something that is no priority")?;
-        argument.expr = Expr::Literal(double(rank(priority)));
-    }
-    Ok(())
 }

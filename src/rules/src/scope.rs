@@ -59,6 +59,15 @@ pub(crate) fn rank(priority: Priority) -> f64 {
     f64::from(priority as u8)
 }
 
+/// Priorities in the order of their ranks.
+pub(crate) const PRIORITIES: [Priority; 4] =
+    [Priority::Low, Priority::Medium, Priority::High, Priority::Critical];
+
+/// The priority of this name.
+pub(crate) fn priority_named(name: &str) -> Option<Priority> {
+    PRIORITIES.into_iter().find(|priority| priority.as_str() == name)
+}
+
 fn map<'v>(object: &'v Map<String, Json>, depth: usize, values: &mut usize) -> CelMap<'v> {
     *values += object.len();
     let entry = |(name, json): (&'v String, &'v Json)| {
@@ -121,6 +130,7 @@ pub(crate) struct Names<'a> {
 
 /// Names that no source can spell, for what the compiler puts in.
 pub(crate) const RANK: &str = "@rank";
+pub(crate) const RANK_OF: &str = "@rank_of";
 pub(crate) const PATTERN: &str = "@pattern";
 
 static NULL: CelNull = CelNull;

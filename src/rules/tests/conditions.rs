@@ -9,7 +9,7 @@ fn event() -> RuleEvent {
         "event_type": "FORECAST_GENERATED", "priority": "HIGH", "model_id": "sales_model_001",
         "timestamp": "2026-01-20T22:30:00Z",
         "data": {"predicted_value": 5285.4, "count": 51, "zero": 0, "confidence_interval": [1180.5, 1390.3],
-            "tags": ["a", "b"], "nested": {"deep": {"x": 1}}, "text": "hello", "flag": true, "nothing": null},
+            "tags": ["a", "b"], "nested": {"deep": {"x": 1}}, "text": "hello", "level": "CRITICAL", "flag": true, "nothing": null},
         "metadata": {"region": "Nord"}
     });
     RuleEvent::from_json(&sample, EventKind::ForecastGenerated, EventTime(0)).unwrap()
@@ -100,6 +100,51 @@ fn priorities_compare_in_their_own_order() {
 }
 
 #[test]
+fn priorities_compare_in_their_own_order_wherever_they_come_from() {
+    for (condition, expected) in [
+        ("EventPriority.CRITICAL > EventPriority.HIGH", true),
+        ("EventPriority.LOW < EventPriority.HIGH", true),
+        ("EventPriority.LOW < 'HIGH' && EventPriority.HIGH >= EventPriority.HIGH", true),
+        ("[priority].exists(p, p > EventPriority.MEDIUM)", true),
+        ("[EventPriority.LOW, EventPriority.MEDIUM].all(p, p < priority)", true),
+        ("[EventPriority.LOW].exists(p, p > 'HIGH')", false),
+        ("[priority].exists(p, [EventPriority.LOW].exists(q, p > q))", true),
+        ("[priority, 'CRITICAL'].filter(p, p > 'HIGH').size() == 1", true),
+        ("data.tags.map(t, priority).all(p, p < 'CRITICAL')", true),
+        ("([priority] + ['LOW']).exists(p, p < 'HIGH')", true),
+        ("(data.flag ? priority : EventPriority.LOW) < EventPriority.CRITICAL", true),
+        ("(data.flag ? 'CRITICAL' : priority) > (data.flag ? priority : 'LOW')", true),
+        ("[priority][0] > 'CRITICAL' || {'p': priority}.p > 'CRITICAL'", false),
+        ("optional.of(priority).optMap(p, p < 'CRITICAL').orValue(false)", true),
+        ("dyn(priority) < 'CRITICAL'", true),
+        ("data.level > EventPriority.HIGH && priority < data.level", true),
+        ("data.get('level', EventPriority.LOW) > 'HIGH' && data.get('none', priority) < 'CRITICAL'", true),
+    ] {
+        assert_eq!(answer(condition), Ok(expected), "{condition}");
+    }
+    let none = "a comparison of a priority with something that is no priority";
+    for condition in ["data.text > EventPriority.HIGH", "priority < data.count", "[1].all(p, p < priority)"] {
+        assert_eq!(answer(condition), Err(none.into()), "{condition}");
+    }
+    assert_eq!(answer("data.gone > EventPriority.HIGH"), Err("no field gone".into()));
+}
+
+#[test]
+fn priorities_are_texts_where_they_are_not_ordered() {
+    for (condition, expected) in [
+        ("priority == 'HIGH' && priority != 'LOW' && priority in ['HIGH']", true),
+        ("priority.startsWith('HI') && priority.size() == 4 && type(priority) == string", true),
+        ("priority + '!' == 'HIGH!' && priority + '!' < 'LOW'", true),
+        ("'a' < 'b' && 'CRITICAL' < 'HIGH' && data.level < 'D' && data.tags.exists(t, t > 'a')", true),
+        ("{'HIGH': 5}[priority] > 4 && {'HIGH': 5}.get(priority, 0) < data.count", true),
+        ("size(priority) > 3 && (priority == 'HIGH' ? 1 : 2) < 2", true),
+        ("[1, 2].exists(priority, priority > 1)", true),
+    ] {
+        assert_eq!(answer(condition), Ok(expected), "{condition}");
+    }
+}
+
+#[test]
 fn what_has_no_answer_is_false_and_says_why() {
     assert_eq!(answer("data.x > 1"), Err("no field x".into()));
     assert_eq!(answer("data.x > 1 || true"), Ok(true));
@@ -127,6 +172,14 @@ fn what_cannot_be_meant_is_refused_when_it_is_written() {
         ("data.fetch('x') > 1", "the function fetch"),
         ("priority == EventPriority.URGENT", "EventPriority.URGENT"),
         ("priority > 3", "no priority"),
+        ("3 > EventPriority.HIGH", "as priority, EventPriority.HIGH and 'HIGH' are"),
+        ("EventPriority.HIGH > 'high'", "no priority"),
+        ("EventPriority.HIGH < EventType.SYSTEM_ERROR", "no priority"),
+        ("event_type < EventPriority.HIGH", "no priority"),
+        ("priority > size(data.tags)", "no priority"),
+        ("(data.flag ? priority : 1) > EventPriority.LOW", "no priority"),
+        ("[priority] > EventPriority.LOW", "no priority"),
+        ("priority > EventPriority.URGENT", "EventPriority.URGENT"),
         ("priority == 3", "no text"),
         ("timestamp > 1700000000", "no time"),
         ("data.x > 1 || '2026-01-01T00:00:00Z' <= timestamp", "no time"),
