@@ -61,7 +61,7 @@ struct Worker {
 }
 
 /// What a worker suffers for a while without being ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Trouble {
     /// It does not run. Where that lasts longer than its session, it comes back as a zombie.
     Frozen,

@@ -27,7 +27,7 @@ impl Network {
         ip(&["netns", "add", &name])?;
         let mut network = Network { name, relays: JoinSet::new() };
         network.mend()?;
-        let inward = network.inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, kafka)))?;
+        let inward = inside(&network.name, || TcpListener::bind((Ipv4Addr::LOCALHOST, kafka)))?;
         network.relay(inward, move |_| connect(kafka))?;
         let outward = TcpListener::bind((Ipv4Addr::LOCALHOST, admin))?;
         network.relay(outward, move |name| inside(name, || connect(admin)))?;
@@ -47,10 +47,6 @@ impl Network {
     /// Plugs it in.
     pub fn mend(&self) -> Result<()> {
         ip(&["-n", &self.name, "link", "set", "lo", "up"])
-    }
-
-    fn inside<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> Result<T> {
-        Ok(inside(&self.name, work)?)
     }
 
     /// Whoever connects to `listener` is connected with what `reach` reaches. Each socket stays in the network that it

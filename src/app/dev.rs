@@ -2,6 +2,7 @@
 
 use crate::cli::{DevOptions, GenerateOptions, Pattern};
 use crate::dev_replay::{self, Replay};
+use crate::service::Addresses;
 use crate::{generate, load_settings, run};
 use anyhow::Context;
 use std::process::ExitCode;
@@ -36,7 +37,7 @@ pub fn run(options: &DevOptions) -> anyhow::Result<ExitCode> {
 
 async fn beside(
     settings: Arc<Settings>,
-    addresses: run::Addresses,
+    addresses: Addresses,
     options: DevOptions,
     broker: String,
 ) -> anyhow::Result<()> {
@@ -67,7 +68,7 @@ async fn beside(
     Ok(())
 }
 
-fn banner(addresses: &run::Addresses, broker: &str) {
+fn banner(addresses: &Addresses, broker: &str) {
     let [(_, app), (_, websocket), (_, admin)] = addresses[..] else { return };
     // To standard output: what a person asked for, apart from the log.
     println!(

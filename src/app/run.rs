@@ -1,13 +1,12 @@
 //! `tidecast run`: the service until it is told to end, or a rebuild of the past.
 
 use crate::cli::{RoleName, RunOptions};
-use crate::service::Service;
+use crate::service::{Addresses, Service};
 use crate::{load_settings, rebuild};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tidecast_config::{ListenerName, Settings};
+use tidecast_config::Settings;
 use tokio::time::Instant;
 
 /// Runs the service.
@@ -37,9 +36,6 @@ const STOP_WITHIN: Duration = Duration::from_millis(4_200);
 /// The last of that is for naming what was not done.
 const SAYING: Duration = Duration::from_millis(100);
 
-/// Where listeners are bound.
-pub type Addresses = Vec<(ListenerName, SocketAddr)>;
-
 /// Starts a runtime and the service on it, runs `beside` next to it, and ends everything on SIGTERM or Ctrl-C.
 pub fn on_runtime<F, B>(settings: Arc<Settings>, beside: F) -> anyhow::Result<ExitCode>
 where
@@ -58,7 +54,7 @@ where
         for (name, address) in service.listeners() {
             tracing::info!(listener = name.as_str(), %address, "listening");
         }
-        let mut beside = tokio::spawn(beside(settings.clone(), service.listeners().to_vec()));
+        let mut beside = tokio::spawn(beside(settings.clone(), service.listeners().clone()));
         let mut done = false;
         let failure = tokio::select! {
             signal = signalled() => { tracing::info!(signal, "ending"); None }

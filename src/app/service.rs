@@ -29,6 +29,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// The listeners of a process and where they are bound.
+pub type Addresses = Vec<(ListenerName, SocketAddr)>;
+
 /// A running service.
 pub struct Service {
     stopping: CancellationToken,
@@ -37,7 +40,7 @@ pub struct Service {
     failure: oneshot::Receiver<anyhow::Error>,
     engine: Engine,
     outward: Arc<tidecast_notify::Notifier>,
-    addresses: Vec<(ListenerName, SocketAddr)>,
+    addresses: Addresses,
 }
 
 /// Topics that the service needs.
@@ -84,7 +87,7 @@ impl Bound {
     }
 
     /// Where each is bound: the port where the setting said 0.
-    fn addresses(&self) -> std::io::Result<Vec<(ListenerName, SocketAddr)>> {
+    fn addresses(&self) -> std::io::Result<Addresses> {
         Ok(match self {
             Bound::All(listeners) => ListenerName::ALL.into_iter().zip(listeners.addresses()?).collect(),
             Bound::Admin(listener) => vec![(ListenerName::Admin, listener.address()?)],
@@ -210,7 +213,7 @@ impl Service {
     }
 
     /// The listeners of this process and where they are bound: all three with clients to serve, health and metrics always.
-    pub fn listeners(&self) -> &[(ListenerName, SocketAddr)] {
+    pub fn listeners(&self) -> &Addresses {
         &self.addresses
     }
 

@@ -9,6 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -186,6 +187,17 @@ impl Kafka {
             let json = event.json();
             let (key, payload) = (Some(event.key.as_bytes()), Some(json.as_bytes()));
             producer.send(topic, Out { key, payload, partition: Some(event.partition), ..Out::default() });
+        }
+        producer.flush();
+    }
+
+    /// Sends an event of source `a` and type `x` for each of these seconds after `at` (epoch seconds), and waits until the
+    /// broker has all of them.
+    pub fn send_seconds(&self, topic: &str, at: u64, seconds: impl IntoIterator<Item = u64>) {
+        let producer = self.producer();
+        for second in seconds {
+            let event = json!({"source": "a", "type": "x", "timestamp": at + second, "data": {"v": 1}});
+            producer.send_json(topic, "a", &event.to_string());
         }
         producer.flush();
     }

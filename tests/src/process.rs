@@ -61,10 +61,15 @@ impl Tidecast {
     ) -> Tidecast {
         let log = folder.join(format!("{}.log", crate::kafka::unique("tidecast")));
         let out = File::create(&log).unwrap();
-        let mut words = within.iter().map(PathBuf::from).chain([binary()]);
-        let mut command = Command::new(words.next().unwrap_or_else(binary));
+        let mut command = match within {
+            [] => Command::new(binary()),
+            [program, words @ ..] => {
+                let mut command = Command::new(program);
+                command.args(words).arg(binary());
+                command
+            }
+        };
         command
-            .args(words)
             .args(arguments)
             .current_dir(folder)
             .env_clear()

@@ -1,6 +1,5 @@
 //! Retention takes records that nobody has read: nothing is skipped in silence, and what the snapshot has is kept.
 
-use serde_json::json;
 use std::time::Duration;
 use tidecast_tests::kafka::Record;
 use tidecast_tests::{Kafka, Setup, eventually};
@@ -16,15 +15,6 @@ lateness = "1s"
 idle_after = "1h"
 "#;
 
-fn send(kafka: &Kafka, topic: &str, seconds: std::ops::Range<u64>) {
-    let producer = kafka.producer();
-    for second in seconds {
-        let event = json!({"source": "a", "type": "x", "timestamp": AT + second, "data": {"v": 1}});
-        producer.send_json(topic, "a", &event.to_string());
-    }
-    producer.flush();
-}
-
 fn counts(records: &[Record]) -> Vec<(u64, u64)> {
     let of = |a: serde_json::Value| (a["event_count"].as_u64().unwrap(), a["revision"].as_u64().unwrap());
     records.iter().map(|record| of(record.json())).collect()
@@ -36,7 +26,7 @@ async fn reading_stops_and_says_the_choice_and_goes_on_from_the_snapshot() {
     let setup = Setup::new("retention", &kafka).with(SERIES);
     let (topic, group) = (setup.topic("events"), setup.name.clone());
     kafka.create(&topic, 1).await;
-    send(&kafka, &topic, 0..500);
+    kafka.send_seconds(&topic, AT, 0..500);
     let mut tidecast = setup.start().await;
     eventually("all of it is read", WAIT, async || (kafka.committed(&group, &topic) == [500]).then_some(()))
         .await;
@@ -45,12 +35,12 @@ async fn reading_stops_and_says_the_choice_and_goes_on_from_the_snapshot() {
     // What the commit has passed may go: the snapshot has it.
     kafka.forget(&topic, 0, 450).await;
     let mut tidecast = setup.start().await;
-    send(&kafka, &topic, 500..600);
+    kafka.send_seconds(&topic, AT, 500..600);
     eventually("more is read", WAIT, async || (kafka.committed(&group, &topic) == [600]).then_some(())).await;
     tidecast.terminate(Duration::from_secs(10)).await;
 
     // Ten records go that nobody has read.
-    send(&kafka, &topic, 600..700);
+    kafka.send_seconds(&topic, AT, 600..700);
     kafka.forget(&topic, 0, 610).await;
     let mut tidecast = setup.spawn(&[]);
     eventually("it says why it is not ready", WAIT, async || {
@@ -67,7 +57,7 @@ async fn reading_stops_and_says_the_choice_and_goes_on_from_the_snapshot() {
     // Its operator chooses to go on without them.
     kafka.reset_offset(&group, &topic, 0, 610);
     let tidecast = setup.start().await;
-    send(&kafka, &topic, 3_700..3_701);
+    kafka.send_seconds(&topic, AT, 3_700..3_701);
     let mut aggregates = kafka.reader(&setup.topic("aggregates"));
     let closed = aggregates.until("the window closes", WAIT, |records| !records.is_empty());
     assert_eq!(counts(closed), [(690, 0)], "what the snapshot has is kept");

@@ -1,6 +1,5 @@
 //! Series change from one run to the next: what was decided of the others in the past holds for them, wherever they stand.
 
-use serde_json::json;
 use std::time::Duration;
 use tidecast_tests::kafka::Record;
 use tidecast_tests::{Kafka, Setup, eventually};
@@ -29,15 +28,6 @@ grace = "1h"
 idle_after = "1s"
 "#;
 
-fn send(kafka: &Kafka, topic: &str, seconds: &[u64]) {
-    let producer = kafka.producer();
-    for second in seconds {
-        let event = json!({"source": "a", "type": "x", "timestamp": AT + second, "data": {"v": 1}});
-        producer.send_json(topic, "a", &event.to_string());
-    }
-    producer.flush();
-}
-
 /// What was said of a series' first window, as it came: events and revision.
 fn first_window(records: &[Record], series: &str) -> Vec<(u64, u64)> {
     let of_series: Vec<_> = records.iter().map(Record::json).filter(|a| a["series"] == series).collect();
@@ -53,7 +43,7 @@ async fn a_window_closed_by_quiet_is_corrected_though_a_series_before_its_own_is
     let topic = setup.topic("events");
     kafka.create(&topic, 1).await;
     let both = setup.with(PATIENT).with(QUICK);
-    send(&kafka, &topic, &[0, 1]);
+    kafka.send_seconds(&topic, AT, [0, 1]);
     let mut tidecast = both.start().await;
     let mut aggregates = kafka.reader(&both.topic("aggregates"));
     aggregates.until("the quiet one closes", WAIT, |records| first_window(records, "quick") == [(2, 0)]);
@@ -65,7 +55,7 @@ async fn a_window_closed_by_quiet_is_corrected_though_a_series_before_its_own_is
 
     let alone = both.without("series").with(QUICK);
     let _tidecast = alone.start().await;
-    send(&kafka, &topic, &[2, 20]);
+    kafka.send_seconds(&topic, AT, [2, 20]);
     aggregates.until("the third event is in its window", WAIT, |records| {
         first_window(records, "quick") == [(2, 0), (3, 1)]
     });

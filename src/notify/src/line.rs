@@ -113,10 +113,10 @@ impl<T> Line<T> {
     /// Takes all orders that wait out of the line.
     pub fn clear(&mut self) -> Vec<T> {
         self.waiting = 0;
-        self.targets
-            .values_mut()
-            .flat_map(|waiting| std::mem::take(&mut waiting.orders).into_values())
-            .collect()
+        let orders = |waiting: &mut Waiting<T>| std::mem::take(&mut waiting.orders).into_values();
+        let cleared = self.targets.values_mut().flat_map(orders).collect();
+        self.targets.retain(|_, waiting| waiting.under_way > 0);
+        cleared
     }
 
     /// An order that was taken is done with.

@@ -19,7 +19,6 @@ pub use fit_job::{FitJob, FitOutcome};
 use crate::anomaly::{self, AnomalyScore};
 use crate::conformal::{self, Conformal, ONE_SIGMA, claims_no_error, standardised, unit_of};
 use crate::grain::Grain;
-use crate::quantile::ordered_step;
 use crate::{Fit, FitError, Fitted, Predict, Spec, Step, Summary};
 use exogenous::Exogenous;
 use serde::{Deserialize, Serialize};
@@ -259,8 +258,7 @@ impl StreamModel {
         let fitted = self.fitted.as_ref()?;
         let mut path = fitted.forecast(horizon, ONE_SIGMA);
         conformal::add_variance(&mut path, self.grain.variance());
-        self.conformal.widen(&mut path, level);
-        self.grain.widen(&mut path);
+        self.calibrate(&mut path, level);
         Some(path)
     }
 
@@ -335,11 +333,16 @@ impl StreamModel {
 
     /// The calibrated interval of a one-step forecast.
     fn expected(&self, step: &Step) -> [f64; 2] {
-        let half = self.conformal.reach(1, self.level) * unit_of(step);
-        let mut expected = [ordered_step(step.mean, step.mean - half, step.mean + half)];
-        self.grain.widen(&mut expected);
+        let mut expected = [*step];
+        self.calibrate(&mut expected, self.level);
         let [expected] = expected;
         [expected.lower, expected.upper]
+    }
+
+    /// Turns steps of one standard deviation into intervals that have covered their level.
+    fn calibrate(&self, path: &mut [Step], level: f64) {
+        self.conformal.widen(path, level);
+        self.grain.widen(path);
     }
 
     fn judge(&self, y: f64, step: &Step, expected: [f64; 2]) -> AnomalyScore {

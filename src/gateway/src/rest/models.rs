@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tidecast_config::ModelSpec;
-use tidecast_ports::control::ModelView;
+use tidecast_ports::control::{ModelView, Page};
 use tidecast_ports::paths::segment;
 
 /// Fields of an answer that say how a model fares: a client may send back what it has read.
@@ -84,22 +84,21 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let mut asked = page.page()?;
     let limit = asked.limit.unwrap_or(usize::MAX);
-    let mut page = app.services.control.models(asked.clone()).await?;
-    page.items.retain(|model| caller.may_see_model(&model.spec.model_id));
-    // What the caller may not see makes no page shorter, and where a page ends tells no name of it.
-    while page.items.len() < limit
-        && let Some(cursor) = page.next.take()
-    {
-        asked.cursor = Some(cursor);
-        let more = app.services.control.models(asked.clone()).await?;
-        page.items.extend(more.items.into_iter().filter(|model| caller.may_see_model(&model.spec.model_id)));
-        page.next = more.next;
-    }
-    if page.items.len() > limit || page.next.is_some() {
-        page.items.truncate(limit);
-        page.next = page.items.last().map(|model| model.spec.model_id.clone());
-    }
-    Ok(Json(page).into_response())
+    let mut items = Vec::new();
+    // What the caller may not see makes no page shorter.
+    let next = loop {
+        let page = app.services.control.models(asked.clone()).await?;
+        items.extend(page.items.into_iter().filter(|model| caller.may_see_model(&model.spec.model_id)));
+        match page.next {
+            Some(cursor) if items.len() < limit => asked.cursor = Some(cursor),
+            next => break next,
+        }
+    };
+    let more = items.len() > limit || next.is_some();
+    items.truncate(limit);
+    // Where a page ends tells no name of what is hidden.
+    let next = items.last().filter(|_| more).map(|model| model.spec.model_id.clone());
+    Ok(Json(Page { items, next }).into_response())
 }
 
 /// Registers a model.

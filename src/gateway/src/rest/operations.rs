@@ -85,20 +85,23 @@ pub(crate) async fn replay(
             "the token's topics do not include the dead letters and all topics that they may go back to",
         ));
     }
-    let given: Value = body.json_or_default()?;
     let mut request: ReplayRequest = body.json_or_default()?;
     if let Some(reason) = &request.reason {
         known_reason(reason, "reason")?;
     }
     let chosen = [!request.ids.is_empty(), request.reason.is_some(), request.all];
     match chosen.iter().filter(|chosen| **chosen).count() {
-        // A selection that came out empty is not everything.
-        0 if given.get("ids").is_some_and(Value::is_array)
-            || given.get("all").is_some_and(Value::is_boolean) =>
-        {
-            return Err(Problem::field("ids", "nothing is chosen: name ids or a reason, or give all: true"));
+        0 => {
+            // A selection that came out empty is not everything.
+            let given: Value = body.json_or_default()?;
+            if given.get("ids").is_some() || given.get("all").is_some() {
+                return Err(Problem::field(
+                    "ids",
+                    "nothing is chosen: name ids or a reason, or give all: true",
+                ));
+            }
+            request.all = true;
         }
-        0 => request.all = true,
         1 => {}
         _ => return Err(Problem::field("ids", "give one of ids, reason and all")),
     }
