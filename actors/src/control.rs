@@ -9,13 +9,15 @@ use crate::registry::{ModelEntry, ModelStatus, Registry};
 use crate::rule_book::RuleBook;
 use bytes::Bytes;
 use serde::Serialize;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tidecast_config::{Fault, ModelSpec, ModelType, RuleSpec, Settings, WindowSpec};
 use tidecast_event::{EventTime, ForecastMessage};
 use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
 use tidecast_ports::paths::segment;
 use tidecast_ports::{ControlError, ControlPlane, Page, PageRequest, Table};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 10_000;
@@ -43,6 +45,37 @@ pub struct Control {
     pub book: Arc<RuleBook>,
     /// Models of other processes.
     pub elsewhere: Arc<Elsewhere>,
+    /// Changes that are under way.
+    pub changes: Arc<Changes>,
+}
+
+/// One change at a time of each name: between the look at what there is and the record that changes it nothing else comes.
+/// Names share some locks. Two gateways may still change the same thing at once: the later record stands.
+#[derive(Debug, Default)]
+pub struct Changes {
+    locks: [Mutex<()>; 32],
+    hasher: RandomState,
+    /// The newest version that something new was given.
+    newest: AtomicU64,
+}
+
+impl Changes {
+    async fn begin(&self, name: &str) -> MutexGuard<'_, ()> {
+        let place = self.hasher.hash_one(name) as usize % self.locks.len();
+        self.locks[place].lock().await
+    }
+
+    /// The version of what is made where nothing was, or nothing any more. No earlier thing of the name had it: versions begin
+    /// at the time in milliseconds, and every change takes longer than one. So whoever has read the earlier thing does not
+    /// change this one by mistake.
+    fn first_version(&self, removed: u64) -> u64 {
+        let mut version = crate::wall_clock_ms().max(removed + 1);
+        let last = self.newest.fetch_max(version, Ordering::AcqRel);
+        if last >= version {
+            version = self.newest.fetch_add(1, Ordering::AcqRel) + 1;
+        }
+        version
+    }
 }
 
 /// From one window's start to the next's in a family of series, microseconds; 0 for sessions and unknown families.
@@ -168,10 +201,10 @@ impl Control {
     }
 
     /// Refuses a change that its maker has not seen the newest version for.
-    fn expect_version(found: u64, wanted: Option<u64>) -> Result<(), ControlError> {
+    fn expect_version(found: u64, wanted: Option<&[u64]>) -> Result<(), ControlError> {
         match wanted {
-            Some(wanted) if wanted != found => Err(ControlError::Changed(format!(
-                "it has changed meanwhile (version {found}, not {wanted}): read it again, then change it"
+            Some(wanted) if !wanted.contains(&found) => Err(ControlError::Changed(format!(
+                "it is not what the change is for (it is version {found}): read it again, then change it"
             ))),
             _ => Ok(()),
         }
@@ -264,6 +297,7 @@ impl ControlPlane for Control {
 
     async fn create_model(&self, spec: ModelSpec) -> Result<ModelView, ControlError> {
         self.check_model(&spec)?;
+        let _alone = self.changes.begin(&spec.model_id).await;
         if self.registered(&spec.model_id).is_some() {
             let id = &spec.model_id;
             return Err(ControlError::Conflict(format!(
@@ -271,17 +305,18 @@ impl ControlPlane for Control {
                 segment(id)
             )));
         }
-        let version = self.catalog.models().get(&spec.model_id).map_or(1, |gone| gone.version + 1);
-        self.put_model(spec, version).await
+        let removed = self.catalog.models().get(&spec.model_id).map_or(0, |gone| gone.version);
+        self.put_model(spec, self.changes.first_version(removed)).await
     }
 
     async fn replace_model(
         &self,
         id: &str,
         spec: ModelSpec,
-        if_version: Option<u64>,
+        if_version: Option<&[u64]>,
     ) -> Result<ModelView, ControlError> {
-        let (_, _, version) = self.registered(id).ok_or_else(|| unknown_model(id))?;
+        let _alone = self.changes.begin(id).await;
+        let (_, template, version) = self.registered(id).ok_or_else(|| unknown_model(id))?;
         Self::expect_version(version, if_version)?;
         if spec.model_id != id {
             let message = format!("is {:?} and the path says {id:?}: a model keeps its name", spec.model_id);
@@ -289,10 +324,13 @@ impl ControlPlane for Control {
         }
         self.check_model(&spec)?;
         self.nursery.forget(id);
-        self.put_model(spec, version + 1).await
+        // A model that leaves its template is a new thing: the template's versions go their own way.
+        let next = if template.is_some() { self.changes.first_version(version) } else { version + 1 };
+        self.put_model(spec, next).await
     }
 
-    async fn delete_model(&self, id: &str, if_version: Option<u64>) -> Result<(), ControlError> {
+    async fn delete_model(&self, id: &str, if_version: Option<&[u64]>) -> Result<(), ControlError> {
+        let _alone = self.changes.begin(id).await;
         let (_, template, version) = self.registered(id).ok_or_else(|| unknown_model(id))?;
         Self::expect_version(version, if_version)?;
         if let Some(template) = template {
@@ -318,6 +356,7 @@ impl ControlPlane for Control {
             return Err(ControlError::Conflict(format!("{id} cannot be fitted again: {why}")));
         }
         let name = template.unwrap_or_else(|| id.to_owned());
+        let alone = self.changes.begin(&name).await;
         let models = self.catalog.models();
         let mut registered = models.get(&name).cloned().ok_or_else(|| unknown_model(id))?;
         *registered.refits.entry(id.to_owned()).or_default() += 1;
@@ -329,6 +368,7 @@ impl ControlPlane for Control {
         }
         let value = crate::wire::json(&registered);
         self.models.put(&name, value).await.map_err(ControlError::Unavailable)?;
+        drop(alone);
         self.model(id).await
     }
 
@@ -395,6 +435,7 @@ impl ControlPlane for Control {
 
     async fn create_rule(&self, spec: RuleSpec) -> Result<RuleView, ControlError> {
         crate::rule_book::check(&spec)?;
+        let _alone = self.changes.begin(&spec.name).await;
         if self.rule_view(&spec.name).is_some() {
             let name = &spec.name;
             return Err(ControlError::Conflict(format!(
@@ -402,16 +443,17 @@ impl ControlPlane for Control {
                 segment(name)
             )));
         }
-        let version = self.catalog.rules().get(&spec.name).map_or(1, |gone| gone.version + 1);
-        self.put_rule(spec, version).await
+        let removed = self.catalog.rules().get(&spec.name).map_or(0, |gone| gone.version);
+        self.put_rule(spec, self.changes.first_version(removed)).await
     }
 
     async fn replace_rule(
         &self,
         name: &str,
         spec: RuleSpec,
-        if_version: Option<u64>,
+        if_version: Option<&[u64]>,
     ) -> Result<RuleView, ControlError> {
+        let _alone = self.changes.begin(name).await;
         let view = self.rule_view(name).ok_or_else(|| unknown_rule(name))?;
         Self::expect_version(view.version, if_version)?;
         if spec.name != name {
@@ -425,7 +467,8 @@ impl ControlPlane for Control {
         self.put_rule(spec, view.version + 1).await
     }
 
-    async fn delete_rule(&self, name: &str, if_version: Option<u64>) -> Result<(), ControlError> {
+    async fn delete_rule(&self, name: &str, if_version: Option<&[u64]>) -> Result<(), ControlError> {
+        let _alone = self.changes.begin(name).await;
         let view = self.rule_view(name).ok_or_else(|| unknown_rule(name))?;
         Self::expect_version(view.version, if_version)?;
         // Remembered as removed: built-in rules and those of the file would come back at the next start.

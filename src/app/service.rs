@@ -167,6 +167,7 @@ impl Service {
                         rules: tables.rules.clone(),
                         book,
                         elsewhere: elsewhere.clone(),
+                        changes: Arc::default(),
                     }),
                     ingest: Arc::new(tidecast_kafka::Ingest::new(cluster, &settings, publishing.clone())?),
                     outputs: Arc::new(submissions),

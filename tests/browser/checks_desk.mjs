@@ -312,7 +312,7 @@ async function auditIsRead({ page, axe }) {
     const url = new URL(route.request().url());
     asked.push(url.search);
     const older = url.searchParams.get("cursor") === "c1";
-    return route.fulfill({ json: older ? { items: [entry(1, { subject: null, action: "silence.delete", path: "/api/silences/night", before: { name: "night" }, after: null })], next: null } : { items: [entry(3), entry(2)], next: "c1" } });
+    return route.fulfill({ json: older ? { items: [entry(1, { subject: null, action: "silence.delete", path: "/api/silences/night", before: { name: "night" }, after: null })], next: null } : { items: [entry(3), entry(2, { action: "kafka.send", path: "/api/kafka/send", request: { topic: "orders", message: { n: 1 } }, before: null, after: { topic: "orders", offset: 7 } })], next: "c1" } });
   });
   await page.goto("/audit");
   await page.locator(".entry > summary").first().click();
@@ -321,6 +321,10 @@ async function auditIsRead({ page, axe }) {
   await open.locator("ins", { hasText: "0.9" }).waitFor();
   assert.equal(await open.locator(".diff-field").count(), 1, "what did not change, and what is no setting, is left out");
   await open.getByRole("link", { name: "Open delays/JFK" }).waitFor();
+  await page.locator(".entry > summary", { hasText: "sent a message" }).click();
+  const sent = page.locator(".entry[open]", { hasText: "sent a message" });
+  await sent.getByRole("heading", { name: "Asked for" }).waitFor();
+  assert.deepEqual(await sent.locator(".diff-name").allTextContents(), ["topic", "message.n", "topic", "offset"]);
   await axe(page);
   await page.getByRole("button", { name: "Older" }).click();
   await page.waitForURL(/cursor=c1/);
@@ -332,7 +336,7 @@ async function auditIsRead({ page, axe }) {
   await page.getByRole("searchbox").fill("ann");
   await page.waitForURL(/q=ann/);
   await page.waitForTimeout(100);
-  assert.ok(asked.some((search) => search.includes("search=model.replace")) && asked.some((search) => search.includes("search=ann")), asked.join());
+  assert.ok(asked.some((search) => search.includes("action=model.replace")) && asked.some((search) => search.includes("search=ann")), asked.join());
 }
 
 async function refusalIsPolite({ page, axe }) {

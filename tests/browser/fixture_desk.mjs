@@ -16,7 +16,7 @@ export function desk({ random, alerts, models, dlq, add, sockets, described }) {
 
   function write(action, path, before, after, at_ms = Date.now(), subject = "ann") {
     const id = String(at_ms * 1000 + changes++).padStart(16, "0") + "-00c0ffee";
-    audit.unshift({ id, timestamp: iso(at_ms), subject, address: "127.0.0.1:52114", action, path, before, after });
+    audit.unshift({ id, timestamp: iso(at_ms), subject, address: "127.0.0.1:52114", action, path, request: null, before, after });
   }
 
   // What was changed in the days before, so that there is something to page through.
@@ -164,9 +164,10 @@ export function desk({ random, alerts, models, dlq, add, sockets, described }) {
     if (path === "/api/sessions") return list(sessions()), true;
     if (path === "/api/audit") {
       const search = (url.searchParams.get("search") ?? "").toLowerCase();
+      const action = url.searchParams.get("action");
       const cursor = url.searchParams.get("cursor");
       const limit = Number(url.searchParams.get("limit") ?? 100);
-      const found = audit.filter((e) => (!cursor || e.id < cursor) && [e.action, e.path, e.subject ?? ""].some((text) => text.toLowerCase().includes(search)));
+      const found = audit.filter((e) => (!cursor || e.id < cursor) && (!action || e.action === action) && [e.action, e.path, e.subject ?? ""].some((text) => text.toLowerCase().includes(search)));
       return json(200, { items: found.slice(0, limit), next: found.length > limit ? found[limit - 1].id : null }), true;
     }
     if (path === "/api/kafka/health") return json(200, { status: "healthy", connected: true, bootstrap_servers: ["127.0.0.1:9092"], brokers: [{ id: 1, address: "127.0.0.1:9092" }], topics: TOPICS.length, latency_ms: 4.21, check_timestamp: iso(Date.now()) }), true;

@@ -65,6 +65,54 @@ async fn a_model_lives_through_all_its_calls() {
     problem(&tidecast.get("/api/models/sales%2FJFK/forecast").await, 404);
 }
 
+/// Answers to the same call, made many times at once, by their status.
+async fn at_once(
+    tidecast: &Tidecast,
+    method: &Method,
+    path: &str,
+    tag: Option<&str>,
+    body: &Value,
+) -> Vec<u16> {
+    let url = format!("http://127.0.0.1:{}{path}", tidecast.ports().app);
+    let http = tidecast_tests::process::http();
+    let calls: Vec<_> = (0..16)
+        .map(|_| {
+            let call = http.request(method.clone(), &url).json(body);
+            let call = tag.map_or(call.try_clone().unwrap(), |tag| call.header("if-match", tag.to_owned()));
+            tokio::spawn(async move { call.send().await.unwrap().status().as_u16() })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for call in calls {
+        statuses.push(call.await.unwrap());
+    }
+    statuses.sort_unstable();
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_changes_that_come_at_once_one_is_made() {
+    let (_setup, tidecast) = started("at-once").await;
+    let one_of = |first: u16, others: u16| [vec![first], vec![others; 15]].concat();
+    let rule = json!({"name": "r", "event_type": "FORECAST_GENERATED", "condition": "true", "action": "log"});
+    for (kind, name, thing) in [("models", "m", model("m")), ("rules", "r", rule)] {
+        let (all, path) = (format!("/api/{kind}"), format!("/api/{kind}/{name}"));
+        assert_eq!(at_once(&tidecast, &Method::POST, &all, None, &thing).await, one_of(201, 409), "{kind}");
+        let tag = |answer: &Answer| format!("\"{}\"", answer.expect(200)["version"]);
+        let first = tag(&tidecast.get(&path).await);
+        let answers = at_once(&tidecast, &Method::PUT, &path, Some(&first), &thing).await;
+        assert_eq!(answers, one_of(200, 412), "{kind}: the others have not seen what it is now");
+        // The name is another thing's by now, which nobody has read: what they know of the first does not change it.
+        let second = tag(&tidecast.get(&path).await);
+        tidecast.call(Method::DELETE, &path, None).await.expect(204);
+        tidecast.post(&all, thing.clone()).await.expect(201);
+        for old in [first, second] {
+            let answers = at_once(&tidecast, &Method::PUT, &path, Some(&old), &thing).await;
+            assert_eq!(answers, [412; 16], "{kind}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_without_history_says_how_much_it_needs() {
     let (_setup, tidecast) = started("warming").await;

@@ -95,7 +95,8 @@ pub struct ModelView {
     pub summary: Option<Box<RawValue>>,
     /// Why the last fit failed.
     pub error: Option<String>,
-    /// Changes with every change of the registered object; for `ETag` and `If-Match`.
+    /// Another with every change of the registered object, and never one again that another object of this name had; for
+    /// `ETag` and `If-Match`.
     pub version: u64,
 }
 
@@ -165,15 +166,15 @@ pub trait ControlPlane: Send + Sync {
     async fn model(&self, id: &str) -> Result<ModelView, ControlError>;
     /// Registers a model; acknowledged by Kafka when it returns.
     async fn create_model(&self, spec: ModelSpec) -> Result<ModelView, ControlError>;
-    /// Replaces a model; `if_version` refuses when it has changed since.
+    /// Replaces a model; refused where `if_version` does not name the version that it has.
     async fn replace_model(
         &self,
         id: &str,
         spec: ModelSpec,
-        if_version: Option<u64>,
+        if_version: Option<&[u64]>,
     ) -> Result<ModelView, ControlError>;
     /// Removes a model (a template: its instances too).
-    async fn delete_model(&self, id: &str, if_version: Option<u64>) -> Result<(), ControlError>;
+    async fn delete_model(&self, id: &str, if_version: Option<&[u64]>) -> Result<(), ControlError>;
     /// Asks for a new fit of a model, or of all that a template has made, before their next window.
     async fn refit_model(&self, id: &str) -> Result<ModelView, ControlError>;
     /// A forecast now, `horizon` steps ahead (the model's own when absent).
@@ -192,10 +193,10 @@ pub trait ControlPlane: Send + Sync {
         &self,
         name: &str,
         spec: RuleSpec,
-        if_version: Option<u64>,
+        if_version: Option<&[u64]>,
     ) -> Result<RuleView, ControlError>;
     /// Removes a rule.
-    async fn delete_rule(&self, name: &str, if_version: Option<u64>) -> Result<(), ControlError>;
+    async fn delete_rule(&self, name: &str, if_version: Option<&[u64]>) -> Result<(), ControlError>;
     /// Dry run against a sample event.
     async fn test_rule(&self, test: RuleTest) -> Result<RuleTestResult, ControlError>;
 }

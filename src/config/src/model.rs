@@ -250,7 +250,7 @@ impl ModelSpec {
         let values = Values::of_object(MODEL_KEYS, node)?;
         let model_id = values.required_text("model_id", &node.origin)?;
         if !is_name(&model_id, 500) {
-            let allowed = "up to 500 characters without * and control characters";
+            let allowed = "up to 500 characters without * and control characters, neither . nor ..";
             return Err(values.refuse("model_id", quoted(&model_id), allowed));
         }
         let model_type =

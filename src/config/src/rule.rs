@@ -105,7 +105,7 @@ impl RuleSpec {
             return Err(values.refuse(
                 "name",
                 quoted(&name),
-                "up to 200 characters without * and control characters",
+                "up to 200 characters without * and control characters, neither . nor ..",
             ));
         }
         let event_type = values.opt_text("event_type").ok_or_else(|| {

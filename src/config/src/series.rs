@@ -150,7 +150,8 @@ impl SeriesSpec {
         let name = values.required_text("name", &node.origin)?;
         // The colon ends the name in `name:key`, the star is a template's and a pattern's.
         if !is_name(&name, 100) || name.contains(':') {
-            let allowed = "up to 100 characters without : or * and without control characters";
+            let allowed =
+                "up to 100 characters without : or * and without control characters, neither . nor ..";
             return Err(values.refuse("name", crate::written::quoted(&name), allowed));
         }
         Ok(SeriesSpec {
@@ -178,6 +179,8 @@ impl SeriesSpec {
 pub(crate) fn is_name(name: &str, longest: usize) -> bool {
     !name.is_empty()
         && name.chars().count() <= longest
+        // In an address these two go up or nowhere, however they are written.
+        && !matches!(name, "." | "..")
         && !name.contains(|c: char| c == '*' || c.is_control())
 }
 

@@ -106,6 +106,17 @@ impl Caller {
         self.models.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(model)))
     }
 
+    /// Whether every model that a pattern means may be seen.
+    pub fn may_see_all_of(&self, models: &Pattern) -> bool {
+        self.models.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.includes(models)))
+    }
+
+    /// Whether some model that a pattern means may be seen.
+    pub fn may_see_some_of(&self, models: &Pattern) -> bool {
+        let meet = |pattern: &Pattern| pattern.includes(models) || models.includes(pattern);
+        self.models.as_ref().is_none_or(|patterns| patterns.iter().any(meet))
+    }
+
     /// Whether a topic may be seen.
     pub fn may_see_topic(&self, topic: &str) -> bool {
         self.topics.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(topic)))

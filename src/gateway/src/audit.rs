@@ -4,6 +4,7 @@
 
 use crate::access::Caller;
 use crate::gate::Peer;
+use crate::rest::alerts::covered;
 use crate::services::App;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -21,8 +22,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 pub(crate) const ENTRIES: &str = "audit/";
 /// Entries kept; past it the oldest go.
 const ENTRIES_MAX: usize = 5_000;
-/// Bytes of what was before and is after, each; past it only the size is kept.
+/// Bytes of what was before and is after, each; past it only the size is kept, of fields that are longer than the second.
 const STATE_BYTES_MAX: usize = 64 << 10;
+const FIELD_BYTES_MAX: usize = 4 << 10;
 
 /// Routes that change something, and what an entry calls it.
 pub(crate) const CHANGES: &[(Method, &str, &str)] = &[
@@ -61,12 +63,41 @@ pub struct AuditEntry {
     pub action: String,
     /// To what: the path.
     pub path: String,
+    /// What was asked for, where that says more than what was before and is after: the letters to send again, the message
+    /// sent by hand. Null elsewhere.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>, required)]
+    pub request: Value,
     /// What there was; null where there was nothing.
     #[schema(value_type = Option<Object>, required)]
     pub before: Value,
     /// What the change was answered with; null for what is gone.
     #[schema(value_type = Option<Object>, required)]
     pub after: Value,
+}
+
+/// What a change was asked for with; left with its answer by those whose states do not tell.
+#[derive(Clone)]
+pub(crate) struct Asked(pub(crate) Value);
+
+impl AuditEntry {
+    /// Whether a caller may know of this change: it is about none of the models and topics that the token does not name.
+    pub(crate) fn may_be_shown(&self, caller: &Caller) -> bool {
+        let states = || [&self.before, &self.after, &self.request].into_iter();
+        let text = |field: &str| {
+            states().filter_map(|state| state.get(field)?.as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let silences = self.action.starts_with("silence.");
+        let of_all = silences && states().all(|state| state.is_null() || state["model_id"].is_null());
+        let may = |id: &String| match silences {
+            // It may cover more than is seen, and still concerns what is.
+            true => caller.may_see_some_of(&covered(Some(id))),
+            false => caller.may_see_model(id),
+        };
+        let named = self.path.strip_prefix("/api/models/").and_then(|rest| decode(rest.split('/').next()?));
+        (of_all || text("model_id").iter().chain(&named).all(may))
+            && text("topic").iter().all(|topic| caller.may_see_topic(topic))
+    }
 }
 
 fn action_of(method: &Method, route: &str) -> Option<&'static str> {
@@ -87,7 +118,8 @@ pub(crate) async fn keep(State(app): State<Arc<App>>, request: Request, next: Ne
     if !response.status().is_success() {
         return response;
     }
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    let request = parts.extensions.remove::<Asked>().map_or(Value::Null, |Asked(request)| bounded(request));
     let body = body.collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
     let after = bounded(serde_json::from_slice(&body).unwrap_or(Value::Null));
     let now = chrono::Utc::now();
@@ -99,6 +131,7 @@ pub(crate) async fn keep(State(app): State<Arc<App>>, request: Request, next: Ne
         address,
         action: action.to_owned(),
         path,
+        request,
         before,
         after,
     };
@@ -192,9 +225,25 @@ fn decode(segment: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// What of a state is kept: where it is large, its large fields are not (a model's history).
 fn bounded(state: Value) -> Value {
-    let bytes = state.to_string().len();
-    if bytes <= STATE_BYTES_MAX { state } else { json!({"omitted_bytes": bytes}) }
+    let size = |value: &Value| value.to_string().len();
+    let omitted = |bytes: usize| json!({"omitted_bytes": bytes});
+    let bytes = size(&state);
+    match state {
+        state if bytes <= STATE_BYTES_MAX => state,
+        Value::Object(mut fields) => {
+            for value in fields.values_mut() {
+                let bytes = size(value);
+                if bytes > FIELD_BYTES_MAX {
+                    *value = omitted(bytes);
+                }
+            }
+            let kept = Value::Object(fields);
+            if size(&kept) <= STATE_BYTES_MAX { kept } else { omitted(bytes) }
+        }
+        _ => omitted(bytes),
+    }
 }
 
 #[cfg(test)]
@@ -216,5 +265,8 @@ mod tests {
         assert_eq!(decode("departures%2FJFK%20%C3%A9").as_deref(), Some("departures/JFK é"));
         assert_eq!((decode("%zz"), decode("%ff")), (None, None));
         assert_eq!(bounded(json!("x".repeat(100_000))), json!({"omitted_bytes": 100_002}));
+        let model = json!({"horizon": 5, "history": vec![1.5; 50_000]});
+        let kept = bounded(model);
+        assert_eq!((&kept["horizon"], &kept["history"]), (&json!(5), &json!({"omitted_bytes": 200_001})));
     }
 }

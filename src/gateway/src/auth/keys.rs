@@ -20,6 +20,13 @@ pub(super) struct Key {
     pub(super) key: DecodingKey,
 }
 
+impl Key {
+    /// A token with this header means this key, and no other.
+    pub(super) fn is_named_by(&self, header: &Header) -> bool {
+        self.id.is_some() && self.id == header.kid
+    }
+}
+
 /// Keys in use.
 pub(super) struct Keys(Vec<Key>);
 

@@ -29,6 +29,14 @@ impl Pattern {
         Pattern::Prefix("".into())
     }
 
+    /// Whether every name that `other` means is meant.
+    pub fn includes(&self, other: &Pattern) -> bool {
+        match other {
+            Pattern::Exact(name) => self.matches(name),
+            Pattern::Prefix(wider) => matches!(self, Pattern::Prefix(prefix) if wider.starts_with(&**prefix)),
+        }
+    }
+
     /// Whether `name` is meant.
     pub fn matches(&self, name: &str) -> bool {
         match self {

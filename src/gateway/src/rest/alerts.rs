@@ -166,6 +166,22 @@ pub(crate) struct NewSilence {
     reason: Option<String>,
 }
 
+/// The models that a silence covers.
+pub(crate) fn covered(model_id: Option<&str>) -> Pattern {
+    model_id.map_or_else(Pattern::all, Pattern::parse)
+}
+
+/// Whoever silences has to be shown every model that is silenced.
+fn check_covered(caller: &Caller, model_id: Option<&str>) -> Result<(), Problem> {
+    match caller.may_see_all_of(&covered(model_id)) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "the token's models do not include every model that the silence covers (model_id)",
+        )),
+    }
+}
+
 /// Silences by name.
 #[utoipa::path(get, path = "/api/silences", tag = "alerts", params(PageQuery), responses(
     (status = 200, description = "A page of silences", body = schemas::SilencePage),
@@ -173,13 +189,15 @@ pub(crate) struct NewSilence {
 ))]
 pub(crate) async fn list_silences(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     Params(page): Params<PageQuery>,
 ) -> Result<Response, Problem> {
     let page = page.page()?;
     let search = page.search.unwrap_or_default().to_lowercase();
     let mut found = silences(&app);
     found.retain(|silence| {
-        silence.name.to_lowercase().contains(&search)
+        caller.may_see_some_of(&covered(silence.model_id.as_deref()))
+            && silence.name.to_lowercase().contains(&search)
             && page.cursor.as_ref().is_none_or(|cursor| silence.name > *cursor)
     });
     let limit = page.limit.unwrap_or(usize::MAX);
@@ -199,9 +217,17 @@ pub(crate) async fn create_silence(
     body: Whole,
 ) -> Result<Response, Problem> {
     let NewSilence { name, model_id, rule, until, reason } = body.json()?;
-    if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
-        return Err(Problem::field("name", format!("1 to {NAME_MAX} characters, no control characters")));
+    // In an address the two go up or nowhere.
+    let goes_nowhere = matches!(&*name, "." | "..");
+    if name.is_empty()
+        || name.chars().count() > NAME_MAX
+        || name.chars().any(char::is_control)
+        || goes_nowhere
+    {
+        let detail = format!("1 to {NAME_MAX} characters, no control characters, neither . nor ..");
+        return Err(Problem::field("name", detail));
     }
+    check_covered(&caller, model_id.as_deref().filter(|id| !id.is_empty()))?;
     let over = DateTime::parse_from_rfc3339(&until)
         .map_err(|_| Problem::field("until", "not RFC 3339, such as 2026-01-20T10:30:00Z"))?;
     let now = Utc::now();
@@ -254,12 +280,17 @@ pub(crate) async fn create_silence(
 ))]
 pub(crate) async fn delete_silence(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     Name(name): Name,
 ) -> Result<StatusCode, Problem> {
     let key = format!("{SILENCES}{name}");
-    if app.services.notes.get(&key).is_none() {
+    let found = app.services.notes.get(&key);
+    let silence = found.and_then(|silence| serde_json::from_slice::<Silence>(&silence).ok());
+    let seen = |silence: &Silence| caller.may_see_some_of(&covered(silence.model_id.as_deref()));
+    let Some(silence) = silence.filter(seen) else {
         return Err(Problem::not_found(format!("there is no silence \"{name}\"")));
-    }
+    };
+    check_covered(&caller, silence.model_id.as_deref())?;
     app.services.notes.delete(&key).await.map_err(unavailable)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -290,13 +321,15 @@ fn actions(wanted: Option<String>) -> Result<Pattern, Problem> {
     Ok(wanted)
 }
 
-/// Changes that were made over REST, newest first: who, what, before and after.
+/// Changes that were made over REST, newest first: who, what, before and after. A token with `models` or `topics` gets none
+/// of others.
 #[utoipa::path(get, path = "/api/audit", tag = "overview", params(Changes), responses(
     (status = 200, description = "A page of changes", body = schemas::AuditPage),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn audit(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     Params(Changes { limit, cursor, action, search }): Params<Changes>,
 ) -> Result<Response, Problem> {
     let limit = checked_limit(limit)?;
@@ -314,7 +347,8 @@ pub(crate) async fn audit(
         .into_iter()
         .rev()
         .filter_map(|(_, value)| serde_json::from_slice::<AuditEntry>(&value).ok())
-        .filter(|entry| cursor.as_ref().is_none_or(|cursor| entry.id < *cursor) && wanted(entry));
+        .filter(|entry| cursor.as_ref().is_none_or(|cursor| entry.id < *cursor) && wanted(entry))
+        .filter(|entry| entry.may_be_shown(&caller));
     let page = page_of(found, limit, |entry| entry.id.clone());
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }

@@ -149,7 +149,9 @@ enum Encoding {
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
-    match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+    // Names of codings are the same in capitals (RFC 9110, 8.4.1).
+    let named = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+    match named.as_deref() {
         None | Some(b"identity") => Ok(Encoding::Identity),
         Some(b"gzip" | b"x-gzip") => Ok(Encoding::Gzip),
         Some(_) => {
@@ -266,20 +268,22 @@ impl PageQuery {
     }
 }
 
-/// `If-Match`: the version that a change is for.
-pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
+/// `If-Match`: the versions that a change is for; `None`: whichever there is. A weak tag, or one that no version of ours looks
+/// like, matches none (RFC 9110, 13.1.1).
+pub(crate) fn if_match(headers: &HeaderMap) -> Option<Vec<u64>> {
+    if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| value.as_bytes().trim_ascii() == b"*") {
+        // For what is not there alone, and nothing that is not there is changed.
+        return Some(Vec::new());
     }
-    let version =
-        text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
-    version.map(Some).ok_or_else(|| {
-        // No version of ours looks like this, so none can match.
-        let detail = "If-Match: give back the ETag of the answer that the change rests on";
-        Problem::new(StatusCode::PRECONDITION_FAILED, detail)
-    })
+    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
+    values.peek()?;
+    let tags: Vec<&str> =
+        values.flat_map(|value| value.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
+    if tags.contains(&"*") {
+        return None;
+    }
+    let version = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+    Some(tags.into_iter().filter_map(version).collect())
 }
 
 /// The `ETag` of a version.
@@ -322,10 +326,17 @@ mod tests {
     #[test]
     fn versions() {
         let mut headers = HeaderMap::new();
-        assert_eq!(if_match(&headers).unwrap(), None);
+        assert_eq!(if_match(&headers), None);
         headers.insert(header::IF_MATCH, "\"17\"".parse().unwrap());
-        assert_eq!(if_match(&headers).unwrap(), Some(17));
+        assert_eq!(if_match(&headers), Some(vec![17]));
         headers.insert(header::IF_MATCH, "W/\"17\"".parse().unwrap());
-        assert_eq!(if_match(&headers).unwrap_err().status, 412);
+        assert_eq!(if_match(&headers), Some(vec![]));
+        headers.insert(header::IF_MATCH, "\"17\", W/\"18\" , \"19\"".parse().unwrap());
+        headers.append(header::IF_MATCH, "\"20\"".parse().unwrap());
+        assert_eq!(if_match(&headers), Some(vec![17, 19, 20]));
+        headers.append(header::IF_MATCH, "*".parse().unwrap());
+        assert_eq!(if_match(&headers), None);
+        headers.insert(header::IF_NONE_MATCH, "*".parse().unwrap());
+        assert_eq!(if_match(&headers), Some(vec![]), "for what is not there");
     }
 }

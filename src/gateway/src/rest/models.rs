@@ -145,9 +145,9 @@ pub(crate) async fn replace(
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Problem> {
-    let version = if_match(&headers)?;
+    let version = if_match(&headers);
     let spec = spec_of(&body, Some(&id))?;
-    let replaced = app.services.control.replace_model(&id, spec, version).await;
+    let replaced = app.services.control.replace_model(&id, spec, version.as_deref()).await;
     Ok(shown(StatusCode::OK, &replaced?))
 }
 
@@ -164,8 +164,8 @@ pub(crate) async fn delete(
     ModelName(id): ModelName,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let version = if_match(&headers)?;
-    let deleted = app.services.control.delete_model(&id, version).await;
+    let version = if_match(&headers);
+    let deleted = app.services.control.delete_model(&id, version.as_deref()).await;
     deleted?;
     app.services.hub.forget(&id);
     Ok(StatusCode::NO_CONTENT)

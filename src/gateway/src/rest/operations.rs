@@ -2,12 +2,13 @@
 
 use super::extract::{Name, PageQuery, Params, Who, Whole};
 use super::{schemas, visible};
+use crate::audit::Asked;
 use crate::problem::Problem;
 use crate::services::App;
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -108,7 +109,14 @@ pub(crate) async fn replay(
     if request.payload.is_some() && request.ids.len() != 1 {
         return Err(Problem::field("payload", "an edited payload is for a single id"));
     }
-    Ok(Json(app.services.dead_letters.replay(request).await?).into_response())
+    let asked = json!({
+        "ids": request.ids,
+        "reason": request.reason,
+        "all": request.all,
+        "payload": request.payload,
+    });
+    let replayed = app.services.dead_letters.replay(request).await?;
+    Ok((Extension(Asked(asked)), Json(replayed)).into_response())
 }
 
 /// The connection, and how long the look took.
@@ -304,7 +312,7 @@ pub(crate) async fn clean_metrics(
         return Err(Problem::parameter("days", format!("found {days}; allowed: 0 to {DAYS_MAX}")));
     }
     let deleted = app.services.kafka.clean_publishing(days).await?;
-    Ok(Json(json!({"deleted": deleted})).into_response())
+    Ok((Extension(Asked(json!({"days": days}))), Json(json!({"deleted": deleted}))).into_response())
 }
 
 /// Tries connection settings without keeping them.
@@ -352,5 +360,6 @@ pub(crate) async fn send(
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token's topics do not include this name"));
     }
     let place = app.services.kafka.send(&topic, key.as_deref(), &message).await?;
-    Ok((StatusCode::CREATED, Json(place)).into_response())
+    let asked = json!({"topic": topic, "key": key, "message": message});
+    Ok((StatusCode::CREATED, Extension(Asked(asked)), Json(place)).into_response())
 }

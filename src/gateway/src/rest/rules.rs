@@ -94,11 +94,11 @@ pub(crate) async fn replace(
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response, Problem> {
-    let version = if_match(&headers)?;
+    let version = if_match(&headers);
     let control = &app.services.control;
     // Whether it is there goes before what is wrong with the body.
     control.rule(&name).await?;
-    let replaced = control.replace_rule(&name, spec_of(body.json()?, Some(&name))?, version).await;
+    let replaced = control.replace_rule(&name, spec_of(body.json()?, Some(&name))?, version.as_deref()).await;
     Ok(shown(StatusCode::OK, replaced?))
 }
 
@@ -115,8 +115,8 @@ pub(crate) async fn delete(
     Name(name): Name,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let version = if_match(&headers)?;
-    let deleted = app.services.control.delete_rule(&name, version).await;
+    let version = if_match(&headers);
+    let deleted = app.services.control.delete_rule(&name, version.as_deref()).await;
     deleted?;
     Ok(StatusCode::NO_CONTENT)
 }

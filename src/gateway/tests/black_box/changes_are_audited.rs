@@ -137,6 +137,100 @@ async fn a_silence_marks_what_it_covers_and_has_an_end() {
     assert_eq!(house.get("/api/audit").await.1["items"][0]["before"]["name"], "stock taking");
 }
 
+fn narrow(role: &str, models: Value) -> String {
+    let claims = json!({"sub": "n", "exp": 4_000_000_000u64, "roles": [role], "models": models});
+    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+#[tokio::test]
+async fn whoever_is_shown_some_models_silences_those_alone() {
+    let house = House::with(&[&format!("auth.hs256_secret={SECRET}")]).await;
+    let (all, some) = (token("anna", "operator"), narrow("operator", json!(["sales_*", "cost_1"])));
+    let silence = |name: &str, models: Value| json!({"name": name, "model_id": models, "until": "2100-01-01T00:00:00Z"});
+    for (name, models, allowed) in [
+        ("one", json!("sales_1"), 201),
+        ("some", json!("sales_2*"), 201),
+        ("too many", json!("s*"), 403),
+        ("another", json!("cost_10"), 403),
+        ("costs", json!("cost_1*"), 403),
+        ("everything", Value::Null, 403),
+        ("everything", json!(""), 403),
+    ] {
+        let (status, answer) =
+            call(&house, "POST", "/api/silences", &some, Some(silence(name, models))).await;
+        assert_eq!(status, allowed, "{name}: {answer}");
+    }
+    for (name, models) in [("hidden", json!("cost_2")), ("wide", json!("cost*")), ("total", Value::Null)] {
+        assert_eq!(call(&house, "POST", "/api/silences", &all, Some(silence(name, models))).await.0, 201);
+    }
+    let (_, page) = call(&house, "GET", "/api/silences", &some, None).await;
+    let names: Vec<&str> =
+        page["items"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one", "some", "total", "wide"], "what concerns their models");
+    for (name, status) in [("hidden", 404), ("wide", 403), ("total", 403), ("one", 204)] {
+        assert_eq!(
+            call(&house, "DELETE", &format!("/api/silences/{name}"), &some, None).await.0,
+            status,
+            "{name}"
+        );
+    }
+    for name in [".", ".."] {
+        let (status, problem) =
+            call(&house, "POST", "/api/silences", &all, Some(silence(name, json!("a")))).await;
+        assert_eq!((status, &problem["field"]), (422, &json!("name")), "an address cannot name it");
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_what_was_asked_for_and_is_of_the_models_and_topics_of_the_token() {
+    let house = House::with(&[&format!("auth.hs256_secret={SECRET}")]).await;
+    let root = token("root", "admin");
+    let said = json!({"topic": "orders", "key": "k", "message": {"n": 1}});
+    assert_eq!(call(&house, "POST", "/api/kafka/send", &root, Some(said.clone())).await.0, 201);
+    assert_eq!(call(&house, "POST", "/api/dlq/replay", &root, Some(json!({"reason": "late"}))).await.0, 200);
+    let history: Vec<f64> = (0..8_000).map(|n| f64::from(n) / 7.0).collect();
+    let large = json!({"model_id": "sales/é", "model_type": "SeasonalNaive", "series": "by_source:s", "season": 4, "history": history});
+    assert_eq!(call(&house, "POST", "/api/models", &root, Some(large)).await.0, 201);
+    let silence = json!({"name": "s", "model_id": "cost_1", "until": "2100-01-01T00:00:00Z"});
+    assert_eq!(call(&house, "POST", "/api/silences", &root, Some(silence)).await.0, 201);
+    let (_, page) = call(&house, "GET", "/api/audit", &root, None).await;
+    let entry = |action: &str| {
+        let items = page["items"].as_array().unwrap();
+        items.iter().find(|item| item["action"] == action).unwrap_or_else(|| panic!("{action} in {page}"))
+    };
+    assert_eq!(entry("kafka.send")["request"], said);
+    assert_eq!(
+        (&entry("dlq.replay")["request"]["reason"], &entry("dlq.replay")["request"]["all"]),
+        (&json!("late"), &json!(false))
+    );
+    let made = entry("model.create");
+    assert_eq!((&made["after"]["season"], &made["request"]), (&json!(4), &Value::Null));
+    assert!(made["after"]["history"]["omitted_bytes"].as_u64() > Some(60_000), "{made}");
+
+    let actions = async |token: String| -> Vec<String> {
+        let (status, page) = call(&house, "GET", "/api/audit", &token, None).await;
+        assert_eq!(status, 200);
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["action"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        actions(narrow("admin", json!(["sales/*"]))).await,
+        ["model.create", "dlq.replay", "kafka.send"]
+    );
+    assert_eq!(
+        actions(narrow("admin", json!(["cost_1"]))).await,
+        ["silence.create", "dlq.replay", "kafka.send"]
+    );
+    let claims = json!({"sub": "n", "exp": 4_000_000_000u64, "roles": ["admin"], "topics": ["analytics-*"]});
+    let topics =
+        encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes()));
+    assert_eq!(actions(topics.unwrap()).await, ["silence.create", "model.create", "dlq.replay"]);
+}
+
 #[tokio::test]
 async fn publishing_is_told_by_period_hour_and_topic() {
     let house = House::open().await;

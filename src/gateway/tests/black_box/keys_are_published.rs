@@ -130,6 +130,27 @@ async fn keys_of_both_kinds_and_a_rotation_in_one_step() {
 }
 
 #[tokio::test]
+async fn a_key_without_a_name_does_not_hide_that_a_named_one_was_published() {
+    let (unnamed, new) = (Key::p256("unnamed"), Key::p256("new"));
+    let mut of_no_name = set(&[&unnamed]);
+    of_no_name["keys"][0].as_object_mut().unwrap().remove("kid");
+    let issuer = Issuer::with(of_no_name.clone()).await;
+    // Nobody looks again in time: only a token brings it about.
+    let house = issuer.house(&["auth.jwks_refresh_seconds=3600"]).await;
+    assert_eq!(stats(&house, &unnamed.token()).await, 200, "a key without a name may be any");
+    let mut both = set(&[&unnamed, &new]);
+    both["keys"][0] = of_no_name["keys"][0].clone();
+    issuer.publish(both);
+    let taken = async {
+        while stats(&house, &new.token()).await != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("the new key is looked for");
+    assert_eq!(stats(&house, &unnamed.token()).await, 200);
+}
+
+#[tokio::test]
 async fn unknown_keys_do_not_make_us_ask_again_and_again() {
     let key = Key::p256("known");
     let issuer = Issuer::with(set(&[&key])).await;

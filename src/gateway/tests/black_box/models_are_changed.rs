@@ -33,6 +33,14 @@ async fn a_models_life() {
     assert_ne!(answer.headers()["etag"], tag);
     assert_eq!(put(tag.to_str().unwrap()).await.unwrap().status(), 412, "it has changed since");
     assert_eq!(put("sometag").await.unwrap().status(), 412);
+    assert_eq!(
+        put(&format!("W/{}", answer.headers()["etag"].to_str().unwrap())).await.unwrap().status(),
+        412
+    );
+    let either = format!("{}, {}", tag.to_str().unwrap(), answer.headers()["etag"].to_str().unwrap());
+    assert_eq!(put(&either).await.unwrap().status(), 200, "one of several fits");
+    let only_new = house.http.put(house.url(path)).header("if-none-match", "*").json(&changed);
+    assert_eq!(only_new.send().await.unwrap().status(), 412, "it is there");
 
     let (status, forecast) = house.get(&format!("{path}/forecast?horizon=3")).await;
     assert_eq!((status, &forecast["forecast_horizon"]), (200, &json!(3)));
@@ -77,9 +85,13 @@ async fn faults_are_problems_that_name_their_field() {
     );
     let problem: Value = response.json().await.unwrap();
     assert_eq!((&problem["status"], &problem["title"]), (&json!(400), &json!("Bad Request")));
-    for (field, value) in
-        [("order", json!("x")), ("model_type", json!("PROPHET")), ("horizon", json!(0)), ("hue", json!(1))]
-    {
+    for (field, value) in [
+        ("order", json!("x")),
+        ("model_type", json!("PROPHET")),
+        ("horizon", json!(0)),
+        ("hue", json!(1)),
+        ("model_id", json!("..")),
+    ] {
         let mut wrong = model("m");
         wrong[field] = value;
         let (status, problem) = house.post("/api/models", &wrong).await;

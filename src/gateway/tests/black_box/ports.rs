@@ -217,10 +217,10 @@ fn missing(name: &str) -> ControlError {
 fn change<T>(
     map: &mut BTreeMap<String, (T, u64)>,
     name: &str,
-    if_version: Option<u64>,
+    if_version: Option<&[u64]>,
 ) -> Result<(), ControlError> {
     let (_, version) = map.get(name).ok_or_else(|| missing(name))?;
-    match if_version.is_none_or(|wanted| wanted == *version) {
+    match if_version.is_none_or(|wanted| wanted.contains(version)) {
         true => Ok(()),
         false => Err(ControlError::Changed("it has changed".into())),
     }
@@ -250,7 +250,7 @@ impl ControlPlane for Control {
         &self,
         id: &str,
         spec: ModelSpec,
-        version: Option<u64>,
+        version: Option<&[u64]>,
     ) -> Result<ModelView, ControlError> {
         let mut models = self.models.lock().unwrap();
         change(&mut models, id, version)?;
@@ -259,7 +259,7 @@ impl ControlPlane for Control {
         Ok(view(&entry))
     }
 
-    async fn delete_model(&self, id: &str, version: Option<u64>) -> Result<(), ControlError> {
+    async fn delete_model(&self, id: &str, version: Option<&[u64]>) -> Result<(), ControlError> {
         let mut models = self.models.lock().unwrap();
         change(&mut models, id, version)?;
         models.remove(id);
@@ -308,7 +308,7 @@ impl ControlPlane for Control {
         &self,
         name: &str,
         spec: RuleSpec,
-        version: Option<u64>,
+        version: Option<&[u64]>,
     ) -> Result<RuleView, ControlError> {
         let mut rules = self.rules.lock().unwrap();
         change(&mut rules, name, version)?;
@@ -320,7 +320,7 @@ impl ControlPlane for Control {
         Ok(rule_view(&entry))
     }
 
-    async fn delete_rule(&self, name: &str, version: Option<u64>) -> Result<(), ControlError> {
+    async fn delete_rule(&self, name: &str, version: Option<&[u64]>) -> Result<(), ControlError> {
         let mut rules = self.rules.lock().unwrap();
         change(&mut rules, name, version)?;
         rules.remove(name);

@@ -17,6 +17,8 @@ interface Entry {
   address: string;
   action: string;
   path: string;
+  /** What was asked for, of changes whose states do not tell. */
+  request: unknown;
   before: unknown;
   after: unknown;
 }
@@ -30,6 +32,7 @@ const ACTIONS: Record<string, string> = {
   "model.create": "made a model",
   "model.replace": "changed a model",
   "model.delete": "removed a model",
+  "model.refit": "asked for a new fit",
   "rule.create": "made a rule",
   "rule.replace": "changed a rule",
   "rule.delete": "removed a rule",
@@ -47,11 +50,10 @@ export function Audit() {
   const q = query.value.get("q") ?? "";
   const action = query.value.get("action") ?? "";
   const cursor = query.value.get("cursor") ?? "";
-  // One text is searched for: by what was typed, or else by the action; both at once are narrowed here.
-  const search = q || action;
-  const path = `/api/audit?limit=${PAGE}${search ? `&search=${encodeURIComponent(search)}` : ""}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`;
+  const asked = Object.entries({ search: q, action, cursor }).filter(([, value]) => value);
+  const path = `/api/audit?limit=${PAGE}${asked.map(([name, value]) => `&${name}=${encodeURIComponent(value)}`).join("")}`;
   const entries = useResource<Page<Entry>>((signal) => get(path, signal), ["audit", path], cursor ? undefined : 15_000);
-  const shown = (entries.data.value?.items ?? []).filter((entry) => !action || entry.action === action);
+  const shown = entries.data.value?.items ?? [];
   const next = entries.data.value?.next;
   return (
     <>
@@ -81,7 +83,7 @@ export function Audit() {
                 </ol>
               ) : q || action || cursor ? (
                 <Empty>
-                  No change matches{next ? " on this page" : ""}.{" "}
+                  No change matches.{" "}
                   <button type="button" onClick={() => setQuery({ q: null, action: null, cursor: null }, "push")}>
                     Clear the filters
                   </button>
@@ -100,6 +102,7 @@ export function Audit() {
 
 function EntryRow({ entry }: { entry: Entry }) {
   const found = changes(entry.action, entry.before, entry.after);
+  const asked = changes(entry.action, null, entry.request);
   const thing = subjectOf(entry);
   return (
     <li>
@@ -125,16 +128,23 @@ function EntryRow({ entry }: { entry: Entry }) {
           <dt>From</dt>
           <dd>{entry.address || <span class="faint">not known</span>}</dd>
         </dl>
-        {found.length ? <Diff found={found} /> : <p class="state faint">Nothing that was set differs before and after.</p>}
+        {asked.length > 0 && (
+          <>
+            <h2>Asked for</h2>
+            <Diff found={asked} label="What was asked for" />
+            <h2>Answered</h2>
+          </>
+        )}
+        {found.length ? <Diff found={found} label="What changed" /> : <p class="state faint">Nothing that was set differs before and after.</p>}
       </details>
     </li>
   );
 }
 
 /** Before and after, a line each: by sign and word, not by colour alone. */
-function Diff({ found }: { found: Change[] }) {
+function Diff({ found, label }: { found: Change[]; label: string }) {
   return (
-    <div class="diff" role="region" aria-label="What changed" tabIndex={0}>
+    <div class="diff" role="group" aria-label={label} tabIndex={0}>
       {found.slice(0, LINES).map(({ field, before, after }) => (
         <div key={field} class="diff-field">
           <code class="diff-name">{field}</code>
