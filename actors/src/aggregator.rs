@@ -52,6 +52,8 @@ pub struct AggregatorArguments {
     pub partition: TopicPartition,
     /// Which life of its tree this is.
     pub life: u64,
+    /// The topic's id, where the broker tells.
+    pub topic_id: Option<u128>,
     /// Windows, as restored.
     pub intake: Box<dyn Intake>,
     /// The offset of the first record it will get.
@@ -364,6 +366,7 @@ impl AggregatorState {
             aggregation: Aggregation::of(|out| self.with.intake.encode(out)),
             models: Vec::new(),
             written: self.written.clone(),
+            topic_id: self.with.topic_id,
         });
         output.drained = done;
         self.emit(output).await

@@ -54,7 +54,7 @@ impl TopologyParts {
     fn restore(&self, partition: &TopicPartition, broker: &Assigned) -> Result<Restored, String> {
         let committed = broker.committed.as_ref().map_or(broker.log_start, |committed| committed.offset);
         let metadata = broker.committed.as_ref().map_or("", |committed| committed.metadata.as_str());
-        let found = self.newest(partition, committed)?;
+        let found = self.newest(partition, committed, broker.topic_id)?;
         let log_start = broker.log_start;
         // Where the log begins after the commit, records are gone that nobody has read: the source stops there, and says so.
         let first = log_start.min(committed);
@@ -98,18 +98,30 @@ impl TopologyParts {
         &self,
         partition: &TopicPartition,
         committed: i64,
+        topic_id: Option<u128>,
     ) -> Result<Option<(i64, SnapshotParts, From)>, String> {
+        let of_another =
+            |parts: &SnapshotParts| parts.topic_id.zip(topic_id).is_some_and(|(of, id)| of != id);
         if let Some((offset, parts)) =
             self.standby.as_ref().and_then(|standby| standby.take(partition, committed))
+            && !of_another(&parts)
         {
             return Ok(Some((offset, parts, From::Standby)));
         }
-        let found = self.store.newest(partition, committed)?;
-        for passed in &found.passed_over {
-            tracing::warn!(%partition, passed, "a snapshot is damaged and was passed over");
-            self.house.metrics.snapshots.with_label_values(&["damaged"]).inc();
+        let mut at_most = committed;
+        loop {
+            let found = self.store.newest(partition, at_most)?;
+            for passed in &found.passed_over {
+                tracing::warn!(%partition, passed, "a snapshot is damaged and was passed over");
+                self.house.metrics.snapshots.with_label_values(&["damaged"]).inc();
+            }
+            let Some(found) = found.snapshot else { return Ok(None) };
+            let parts = snapshots::decode(found.state)?;
+            if !of_another(&parts) {
+                return Ok(Some((found.offset, parts, From::Snapshot)));
+            }
+            tracing::info!(%partition, offset = found.offset, "a snapshot is of a topic of this name that is no more");
+            at_most = found.offset - 1;
         }
-        let Some(found) = found.snapshot else { return Ok(None) };
-        Ok(Some((found.offset, snapshots::decode(found.state)?, From::Snapshot)))
     }
 }

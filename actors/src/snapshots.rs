@@ -118,10 +118,14 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn encode(parts: SnapshotParts) -> Vec<u8> {
-    let SnapshotParts { aggregation, models, .. } = parts;
+    let SnapshotParts { aggregation, models, topic_id, .. } = parts;
     let mut state = aggregation.state;
     // Writing plain data into memory does not fail.
     let _ = bincode::serde::encode_into_std_write(&models, &mut state, bincode::config::standard());
+    // At the end, where versions that do not know it do not look.
+    if let Some(id) = topic_id {
+        state.extend_from_slice(&id.to_be_bytes());
+    }
     state
 }
 
@@ -143,10 +147,12 @@ pub fn decode(mut state: Vec<u8>) -> Result<SnapshotParts, String> {
     let at = 1 + read;
     let end = usize::try_from(length).ok().and_then(|length| at.checked_add(length));
     let Some(end) = end.filter(|end| *end <= state.len()) else { return Err(broken(&"cut short")) };
-    let (models, _) =
+    let (models, read) =
         bincode::serde::decode_from_slice(&state[end..], config).map_err(|error| broken(&error))?;
+    let topic_id = state[end + read..].first_chunk().copied().map(u128::from_be_bytes);
     state.truncate(end);
-    Ok(SnapshotParts { aggregation: Aggregation { state, at }, models, ..SnapshotParts::default() })
+    let aggregation = Aggregation { state, at };
+    Ok(SnapshotParts { aggregation, models, topic_id, ..SnapshotParts::default() })
 }
 
 #[cfg(test)]
@@ -165,13 +171,16 @@ mod tests {
         }];
         for windows in [Vec::new(), vec![9; 70_000]] {
             let aggregation = Aggregation::of(|out| out.extend_from_slice(&windows));
-            let parts = SnapshotParts { aggregation, models: models.clone(), ..SnapshotParts::default() };
+            let topic_id = Some(u128::MAX - 7);
+            let parts =
+                SnapshotParts { aggregation, models: models.clone(), topic_id, ..SnapshotParts::default() };
             // As versions before had it: the codec's own bytes, with a length as short as it can be.
             let mut whole = vec![FORMAT];
             let config = bincode::config::standard();
             bincode::serde::encode_into_std_write((&windows, &models), &mut whole, config).unwrap();
-            for state in [encode(parts), whole] {
+            for (state, id) in [(encode(parts), topic_id), (whole, None)] {
                 let parts = decode(state).unwrap();
+                assert_eq!(parts.topic_id, id);
                 assert_eq!((parts.aggregation.bytes(), parts.models.len()), (&windows[..], 1));
                 assert_eq!(parts.models[0].state, [1, 2, 3]);
             }

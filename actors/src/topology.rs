@@ -240,6 +240,7 @@ impl Inner {
         partition: &TopicPartition,
         broker: Assigned,
     ) -> Result<(i64, Box<dyn PartitionSink>), String> {
+        let topic_id = broker.topic_id;
         let ready = self.known().prepared.remove(partition).filter(|ready| ready.broker == broker);
         let Prepared { state, .. } = match ready {
             Some(ready) => ready,
@@ -258,6 +259,7 @@ impl Inner {
         let begin = Beginning {
             partition: partition.clone(),
             life,
+            topic_id,
             intake,
             models,
             start,

@@ -83,6 +83,8 @@ pub struct Beginning {
     pub partition: TopicPartition,
     /// Which life of it.
     pub life: u64,
+    /// The topic's id, where the broker tells.
+    pub topic_id: Option<u128>,
     /// Windows, as restored.
     pub intake: Box<dyn Intake>,
     /// Models, as restored.
@@ -98,7 +100,7 @@ pub struct Beginning {
 impl Tree {
     /// Starts a tree.
     pub async fn start(house: &Arc<House>, begin: Beginning, failed: TreeFailed) -> Result<Tree, SpawnErr> {
-        let Beginning { partition, life, intake, models, start, speak_from, decisions } = begin;
+        let Beginning { partition, life, topic_id, intake, models, start, speak_from, decisions } = begin;
         let arguments = SupervisorArguments { partition: partition.clone(), life, failed };
         let (supervisor, _) = Actor::spawn(None, Supervisor, arguments).await?;
         let capacity = |name, messages| Capacity { messages, meter: house.meters.of(name) };
@@ -146,6 +148,7 @@ impl Tree {
         let arguments = AggregatorArguments {
             partition,
             life,
+            topic_id,
             intake,
             start,
             speak_from,

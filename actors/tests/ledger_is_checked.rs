@@ -93,6 +93,7 @@ async fn readiness_names_the_stage_until_it_adds_up_again() {
     let arguments = AggregatorArguments {
         partition: TopicPartition::new("events", 3),
         life: 0,
+        topic_id: None,
         intake: Box::new(Miscounting(wrong.clone())),
         start: 0,
         speak_from: 0,

@@ -130,6 +130,14 @@ impl Kafka {
         assert!(made.iter().all(Result::is_ok), "{made:?}");
     }
 
+    /// Removes a topic, and waits until no broker knows it.
+    pub async fn delete(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(ASK));
+        let gone = admin.delete_topics(&[topic], &options).await.unwrap();
+        assert!(gone.iter().all(Result::is_ok), "{gone:?}");
+    }
+
     /// Takes the records before `offset` from a partition, as retention does.
     pub async fn forget(&self, topic: &str, partition: i32, offset: i64) {
         let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();

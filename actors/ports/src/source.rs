@@ -132,6 +132,8 @@ pub struct Assigned {
     pub log_start: i64,
     /// Next offset to be written.
     pub log_end: i64,
+    /// The id of the topic, where the broker tells: of another of its name no offset and no state means anything here.
+    pub topic_id: Option<u128>,
 }
 
 /// Where batches of one partition go. Owned by the source's thread.

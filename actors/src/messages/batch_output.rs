@@ -73,6 +73,8 @@ pub struct SnapshotParts {
     pub models: Vec<ModelRecord>,
     /// Told once it is on disk.
     pub written: Written,
+    /// The topic that led to it, where the broker tells: a state of another is of no use.
+    pub topic_id: Option<u128>,
 }
 
 /// Windows that one output may close. A record closes fewer but for thousands of keys.

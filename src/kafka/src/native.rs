@@ -3,6 +3,10 @@
 
 #![allow(unsafe_code)]
 
+mod topics;
+
+pub(crate) use topics::{TopicIds, topic_ids, topic_rights};
+
 use crate::wakeup::Wakeup;
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, ClientContext};
@@ -12,7 +16,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
@@ -413,84 +417,4 @@ pub(crate) fn latency_micros(message: &BorrowedMessage<'_>) -> Option<u64> {
     // SAFETY: the borrow keeps the message alive.
     let latency = unsafe { native::rd_kafka_message_latency(message.ptr()) };
     u64::try_from(latency).ok()
-}
-
-/// What we may do with a topic, as far as the broker tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rights {
-    pub read: bool,
-    pub write: bool,
-}
-
-/// Asks for our rights on these topics; those that the broker does not tell (no such topic, no such question in its
-/// version) are left out.
-pub(crate) fn topic_rights<C: ClientContext>(
-    client: &Client<C>,
-    topics: &[String],
-    within: Duration,
-) -> Vec<(String, Rights)> {
-    let names: Vec<CString> = topics.iter().filter_map(|name| CString::new(name.as_str()).ok()).collect();
-    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let within_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-    let mut told = Vec::new();
-    // SAFETY: the client outlives the call; every object made here is destroyed here, once, after its last use; names
-    // outlive the collection made of them; what is read of the event's result is copied before the event goes.
-    unsafe {
-        let client = client.native_ptr();
-        let options = native::rd_kafka_AdminOptions_new(
-            client,
-            native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        let refused = native::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
-        if !refused.is_null() {
-            native::rd_kafka_error_destroy(refused);
-        }
-        let collection =
-            native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let queue = native::rd_kafka_queue_new(client);
-        native::rd_kafka_DescribeTopics(client, collection, options, queue);
-        let event = native::rd_kafka_queue_poll(queue, within_ms);
-        if !event.is_null() {
-            let result = native::rd_kafka_event_DescribeTopics_result(event);
-            if !result.is_null() {
-                let mut count = 0;
-                let found = native::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-                for at in 0..count {
-                    told.extend(rights(*found.add(at)));
-                }
-            }
-            native::rd_kafka_event_destroy(event);
-        }
-        native::rd_kafka_queue_destroy(queue);
-        native::rd_kafka_TopicCollection_destroy(collection);
-        native::rd_kafka_AdminOptions_destroy(options);
-    }
-    told
-}
-
-/// # Safety
-/// `topic` must be a live description.
-unsafe fn rights(topic: *const native::rd_kafka_TopicDescription_t) -> Option<(String, Rights)> {
-    use native::rd_kafka_AclOperation_t as Operation;
-    // SAFETY: by the caller's promise; the operations are an array of `count` that the description owns.
-    let (name, operations) = unsafe {
-        let error = native::rd_kafka_TopicDescription_error(topic);
-        if !error.is_null()
-            && native::rd_kafka_error_code(error) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            return None;
-        }
-        let mut count = 0;
-        let operations = native::rd_kafka_TopicDescription_authorized_operations(topic, &mut count);
-        if operations.is_null() || count == 0 {
-            return None;
-        }
-        let name =
-            CStr::from_ptr(native::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
-        (name, slice::from_raw_parts(operations, count))
-    };
-    let may =
-        |wanted| operations.iter().any(|may| *may == wanted || *may == Operation::RD_KAFKA_ACL_OPERATION_ALL);
-    let read = may(Operation::RD_KAFKA_ACL_OPERATION_READ);
-    Some((name, Rights { read, write: may(Operation::RD_KAFKA_ACL_OPERATION_WRITE) }))
 }

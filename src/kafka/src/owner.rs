@@ -1,5 +1,5 @@
 //! Who committed a partition's offset: signed into the offset's metadata with each transaction, and not signed with the last
-//! one of a partition that leaves in order.
+//! one of a partition that leaves in order. And of which topic it is, where one of the same name is made anew.
 //!
 //! So an instance that gets a partition knows whether its last owner was still at work when it fell silent, and by which name.
 //! What that one has left open would hold up readers of the outputs, and the partition itself, until the transaction's time
@@ -18,22 +18,49 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tidecast_event::TopicPartition;
 
+/// Stands before the topic's id.
+const TOPIC: &str = " of=";
 /// Stands before the owner's name, at the end of the metadata.
-const MARK: &str = " by=";
+const OWNER: &str = " by=";
 /// Most bytes that a broker takes as metadata by default.
 const METADATA_MAX: usize = 4_096;
 
-/// The metadata, signed where there is room for it.
-pub(crate) fn signed(metadata: &str, owner: &str) -> String {
-    let room = metadata.len() + MARK.len() + owner.len() <= METADATA_MAX;
-    if room { format!("{metadata}{MARK}{owner}") } else { metadata.to_owned() }
+/// A committed offset's metadata and what is signed into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Signed<'a> {
+    /// As it was given.
+    pub metadata: &'a str,
+    /// The topic that the offset is of: in another of its name it means nothing.
+    pub topic: Option<u128>,
+    /// Who committed it.
+    pub owner: Option<&'a str>,
 }
 
-/// The metadata as it was given, and who signed it.
-pub(crate) fn split(metadata: &str) -> (&str, Option<&str>) {
-    match metadata.rsplit_once(MARK) {
-        Some((metadata, owner)) => (metadata, Some(owner)),
-        None => (metadata, None),
+impl<'a> Signed<'a> {
+    /// The text to commit; signatures are left out where there is no room for them, the owner's first.
+    pub fn text(&self) -> String {
+        let mut text = self.metadata.to_owned();
+        let topic = self.topic.map(|id| format!("{TOPIC}{id:032x}"));
+        let owner = self.owner.map(|name| format!("{OWNER}{name}"));
+        for signature in [topic, owner].into_iter().flatten() {
+            if text.len() + signature.len() <= METADATA_MAX {
+                text.push_str(&signature);
+            }
+        }
+        text
+    }
+
+    /// Reads what was committed.
+    pub fn read(text: &'a str) -> Self {
+        let (text, owner) = match text.rsplit_once(OWNER) {
+            Some((text, owner)) => (text, Some(owner)),
+            None => (text, None),
+        };
+        let topic = text.rsplit_once(TOPIC);
+        match topic.and_then(|(metadata, id)| Some((metadata, u128::from_str_radix(id, 16).ok()?))) {
+            Some((metadata, id)) => Signed { metadata, topic: Some(id), owner },
+            None => Signed { metadata: text, topic: None, owner },
+        }
     }
 }
 
@@ -96,7 +123,7 @@ impl Settler {
         };
         let answer = reader.committed_offsets(list(partitions), within).map_err(|error| explain(&error))?;
         self.reader = Some(reader);
-        let owner = |metadata: &str| split(metadata).1.map(str::to_owned);
+        let owner = |metadata: &str| Signed::read(metadata).owner.map(str::to_owned);
         let owners = answer.elements().iter().filter_map(|element| owner(element.metadata())).collect();
         Ok(BTreeSet::difference(&owners, &BTreeSet::from([self.own.clone()])).cloned().collect())
     }
@@ -123,10 +150,17 @@ mod tests {
     #[test]
     fn what_was_signed_is_found_again_and_nothing_else() {
         for metadata in ["", "1 41=i0 97=i0,2?"] {
-            assert_eq!(split(&signed(metadata, "group-worker-0")), (metadata, Some("group-worker-0")));
-            assert_eq!(split(metadata), (metadata, None));
+            for topic in [None, Some(7), Some(u128::MAX)] {
+                for owner in [None, Some("group-worker-0"), Some("of=1 worker")] {
+                    let signed = Signed { metadata, topic, owner };
+                    assert_eq!(Signed::read(&signed.text()), signed);
+                }
+            }
         }
+        let full = "x".repeat(METADATA_MAX - 40);
+        let of_topic = Signed { metadata: &full, topic: Some(7), owner: None };
+        assert_eq!(Signed { owner: Some("nobody"), ..of_topic }.text(), of_topic.text());
         let full = "x".repeat(METADATA_MAX);
-        assert_eq!(signed(&full, "nobody"), full);
+        assert_eq!(Signed { metadata: &full, ..of_topic }.text(), full);
     }
 }

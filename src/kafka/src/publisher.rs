@@ -11,7 +11,7 @@ mod transaction;
 use crate::cluster::{Cluster, ProducerKind, explain};
 use crate::delivery::{DeliveryContext, failure, recover};
 use crate::native::{ReportingProducer, set_leader_epoch};
-use crate::owner;
+use crate::owner::{self, Signed};
 use crate::publishing::Publishing;
 use crate::source::GroupHandle;
 use named_topics::NamedTopics;
@@ -297,10 +297,9 @@ impl KafkaPublisher {
         for commit in offsets {
             let TopicPartition { topic, partition } = &commit.partition;
             let mut element = list.add_partition(topic, *partition);
-            match self.transactional.as_ref().filter(|_| !commit.last) {
-                Some(name) => element.set_metadata(owner::signed(&commit.metadata, name)),
-                None => element.set_metadata(&commit.metadata),
-            }
+            let owner = self.transactional.as_deref().filter(|_| !commit.last);
+            let topic = self.group.topic_id(&commit.partition);
+            element.set_metadata(Signed { metadata: &commit.metadata, topic, owner }.text());
             element
                 .set_offset(Offset::Offset(commit.offset))
                 .map_err(|error| PublishError { recover: Recover::Restart, message: explain(&error) })?;

@@ -5,6 +5,7 @@
 //! they are left there, so the partition's fetcher stops by itself, no other partition notices, and the poll loop
 //! never waits.
 
+mod anew;
 mod assignment;
 mod context;
 mod follow;
@@ -121,12 +122,21 @@ pub(crate) struct Wanted {
     pub close: bool,
 }
 
+/// What commits say of an owned partition.
+#[derive(Clone, Copy)]
+pub(crate) struct Standing {
+    /// Leader epoch of the last record read, -1 before the first.
+    pub leader_epoch: i32,
+    /// The topic that is read: a later one of its name is another.
+    pub topic_id: Option<u128>,
+}
+
 /// What the source's thread shares with others.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub wanted: Mutex<Wanted>,
-    /// Partitions owned now, with the leader epoch of the last record read, -1 before the first.
-    pub owned: Mutex<HashMap<TopicPartition, i32>>,
+    /// Partitions owned now.
+    pub owned: Mutex<HashMap<TopicPartition, Standing>>,
     /// Partitions that have left this member, in order: how many had before each.
     pub left: Mutex<HashMap<TopicPartition, u64>>,
     pub departures: AtomicU64,
@@ -257,8 +267,16 @@ impl GroupHandle {
 
     /// Leader epoch of the last record read, `None` where none was.
     pub(crate) fn leader_epoch(&self, partition: &TopicPartition) -> Option<i32> {
-        let owned = self.shared.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        owned.get(partition).copied().filter(|epoch| *epoch >= 0)
+        self.standing(partition).map(|standing| standing.leader_epoch).filter(|epoch| *epoch >= 0)
+    }
+
+    /// The topic that a partition is read of, where the broker tells.
+    pub(crate) fn topic_id(&self, partition: &TopicPartition) -> Option<u128> {
+        self.standing(partition)?.topic_id
+    }
+
+    fn standing(&self, partition: &TopicPartition) -> Option<Standing> {
+        self.shared.owned.lock().unwrap_or_else(PoisonError::into_inner).get(partition).copied()
     }
 }
 

@@ -108,6 +108,7 @@ async fn begin(
             committed,
             log_start: 0,
             log_end: broker.stable(partition),
+            topic_id: None,
         })
     };
     world.note(format!("{} asks for {partition}", life.member()));

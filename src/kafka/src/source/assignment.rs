@@ -1,9 +1,9 @@
 //! The life of an assignment: asked for, begun, restarted, revoked.
 
-use super::SourceError;
 use super::partition::{Partition, Reader, State};
 use super::thread::SourceLoop;
 use super::trouble::Kind;
+use super::{SourceError, Standing};
 use crate::cluster::explain;
 use crate::native::PartitionQueue;
 use crate::partition_list::{list, offset_list};
@@ -45,7 +45,9 @@ impl SourceLoop {
         for partition in partitions {
             self.next_number += 1;
             let state = if held { State::Retry(Instant::now() + HELD) } else { State::Asked };
-            let entry = Partition { number: self.next_number, state };
+            // What its last life still commits is of the topic that it read.
+            let topic_id = self.partitions.get(&partition).and_then(|last| last.topic_id);
+            let entry = Partition { number: self.next_number, state, topic_id };
             self.partitions.insert(partition.clone(), entry);
             numbered.push((partition, self.next_number));
         }
@@ -116,11 +118,11 @@ impl SourceLoop {
     /// The broker's answer came: lets the handler choose where to begin, and reads from there.
     pub(super) fn begin(&mut self, partition: &TopicPartition, found: Result<Assigned, String>) {
         let begun = found.and_then(|assigned| {
-            let (log_start, log_end) = (assigned.log_start, assigned.log_end);
+            let (log_start, log_end, topic_id) = (assigned.log_start, assigned.log_end, assigned.topic_id);
             let (from, sink) = self.handler.assigned(partition, assigned)?;
-            Ok((from, sink, log_start, log_end))
+            Ok((from, sink, log_start, log_end, topic_id))
         });
-        let (from, sink, log_start, log_end) = match begun {
+        let (from, sink, log_start, log_end, topic_id) = match begun {
             Ok(begun) => begun,
             Err(why) => {
                 tracing::warn!(%partition, why, retry_seconds = self.options.retry.as_secs_f64(), "partition not started");
@@ -128,6 +130,10 @@ impl SourceLoop {
                 return;
             }
         };
+        if let Some(owned) = self.partitions.get_mut(partition) {
+            owned.topic_id = topic_id;
+        }
+        self.share_owned();
         if from < log_start || from > log_end {
             drop(sink);
             self.stop_out_of_range(partition, from, &format!("the log holds {log_start} to {log_end}"));
@@ -181,8 +187,9 @@ impl SourceLoop {
         let mut owned = self.shared.owned.lock().unwrap_or_else(PoisonError::into_inner);
         owned.clear();
         owned.extend(self.partitions.iter().map(|(partition, entry)| {
-            let epoch = if let State::Reading(reader) = &entry.state { reader.leader_epoch } else { -1 };
-            (partition.clone(), epoch)
+            let leader_epoch =
+                if let State::Reading(reader) = &entry.state { reader.leader_epoch } else { -1 };
+            (partition.clone(), Standing { leader_epoch, topic_id: entry.topic_id })
         }));
     }
 }

@@ -3,13 +3,14 @@
 
 use super::context::SourceContext;
 use crate::cluster::explain;
-use crate::owner::{self, Settler};
+use crate::native::{TopicIds, topic_ids};
+use crate::owner::{Settler, Signed};
 use crate::partition_list::{list, offset_list};
 use crate::wakeup::Wakeup;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use tidecast_ports::source::{Assigned, Committed, Preparer};
 /// How long one question may take. Offsets of an open transaction are waited for: its owner settles it, or the
 /// broker does.
 const ASK: Duration = Duration::from_secs(5);
+/// Which topics there are is told at once, or does not have to be known.
+const ASK_TOPICS: Duration = Duration::from_secs(1);
 
 pub(crate) enum Answer {
     /// Where a partition stands, with the number that came with the question.
@@ -27,6 +30,8 @@ pub(crate) enum Answer {
     Committed(Vec<(TopicPartition, Committed)>),
     /// Whether the brokers answer, and the topics exist for us.
     Well(Result<(), String>),
+    /// Which topics there are by their names, as far as the brokers tell.
+    Topics(TopicIds),
 }
 
 /// Questions not yet asked: asking again replaces, so that there are never more than partitions.
@@ -35,7 +40,14 @@ struct Waiting {
     wheres: BTreeMap<TopicPartition, u64>,
     committed: Vec<TopicPartition>,
     well: Option<Vec<String>>,
+    topics: Option<Vec<String>>,
     ended: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.wheres.is_empty() && self.committed.is_empty() && self.well.is_none() && self.topics.is_none()
+    }
 }
 
 #[derive(Default)]
@@ -105,6 +117,12 @@ impl Lookup {
         self.0.asked.notify_one();
     }
 
+    /// Which topics have these names now?
+    pub fn ask_topics(&self, topics: Vec<String>) {
+        self.0.waiting().topics = Some(topics);
+        self.0.asked.notify_one();
+    }
+
     /// What was answered since the last call.
     pub fn answers(&self) -> Vec<Answer> {
         std::mem::take(&mut *self.0.answers.lock().unwrap_or_else(PoisonError::into_inner))
@@ -117,19 +135,15 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
         wakeup.wake();
     };
     loop {
-        let (wheres, followed, well) = {
+        let Waiting { wheres, committed: followed, well, topics, .. } = {
             let mut waiting = desk.waiting();
-            while waiting.wheres.is_empty()
-                && waiting.committed.is_empty()
-                && waiting.well.is_none()
-                && !waiting.ended
-            {
+            while waiting.is_empty() && !waiting.ended {
                 waiting = desk.asked.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
             if waiting.ended {
                 return;
             }
-            (std::mem::take(&mut waiting.wheres), std::mem::take(&mut waiting.committed), waiting.well.take())
+            std::mem::take(&mut *waiting)
         };
         let Some(consumer) = consumer.upgrade() else { return };
         if !wheres.is_empty() {
@@ -137,12 +151,15 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
             if let Some(settler) = &mut about.settler {
                 settler.settle(&partitions, ASK);
             }
-            let committed = committed(&consumer, &partitions);
+            let ids = topic_ids(consumer.client(), &topics_of(&partitions), ASK_TOPICS);
+            let committed = committed(&consumer, &partitions, &ids);
             let answer = |(at, (partition, number)): (usize, (TopicPartition, u64))| {
                 let found = match &committed {
                     Ok(committed) => {
                         let begin_ms = about.begin_ms.get(&*partition.topic).copied();
+                        let topic_id = ids.get(&*partition.topic).copied();
                         assigned(&consumer, &partition, committed[at].clone(), begin_ms)
+                            .map(|assigned| Assigned { topic_id, ..assigned })
                     }
                     Err(why) => Err(why.clone()),
                 };
@@ -153,7 +170,8 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
             prepared(answers, &about.prepare, &tell);
         }
         if !followed.is_empty() {
-            match committed(&consumer, &followed) {
+            // Of a topic made anew nothing is followed any more once that is noticed.
+            match committed(&consumer, &followed, &TopicIds::new()) {
                 Ok(answers) => {
                     let known = followed.into_iter().zip(answers);
                     tell(Answer::Committed(
@@ -162,6 +180,9 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
                 }
                 Err(why) => tracing::debug!(why, "followed partitions wait"),
             }
+        }
+        if let Some(topics) = topics {
+            tell(Answer::Topics(topic_ids(consumer.client(), &topics, ASK_TOPICS)));
         }
         if let Some(topics) = well {
             tell(Answer::Well(topics.iter().try_for_each(|topic| topic_is_well(&consumer, topic))));
@@ -192,9 +213,16 @@ fn prepared(answers: Vec<Answer>, prepare: &Preparer, tell: &(impl Fn(Answer) + 
     });
 }
 
+fn topics_of(partitions: &[TopicPartition]) -> Vec<String> {
+    let names: BTreeSet<&str> = partitions.iter().map(|partition| &*partition.topic).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// What the group has committed. An offset of a topic that was of the same name, and is no more, says nothing of this one.
 fn committed(
     consumer: &BaseConsumer<SourceContext>,
     partitions: &[TopicPartition],
+    ids: &TopicIds,
 ) -> Result<Vec<Option<Committed>>, String> {
     let answer = consumer
         .committed_offsets(list(partitions), ASK)
@@ -210,7 +238,16 @@ fn committed(
             })?;
             Ok(match element.offset() {
                 Offset::Offset(offset) => {
-                    Some(Committed { offset, metadata: owner::split(element.metadata()).0.to_owned() })
+                    let signed = Signed::read(element.metadata());
+                    let another = signed.topic.zip(ids.get(&*partition.topic)).is_some_and(|(of, id)| of != *id);
+                    if another {
+                        tracing::warn!(
+                            %partition,
+                            offset,
+                            "the topic was made anew since this offset was committed: it is read from its beginning"
+                        );
+                    }
+                    (!another).then(|| Committed { offset, metadata: signed.metadata.to_owned() })
                 }
                 _ => None,
             })
@@ -238,7 +275,7 @@ fn assigned(
             _ => log_end,
         };
     }
-    Ok(Assigned { committed, log_start, log_end })
+    Ok(Assigned { committed, log_start, log_end, topic_id: None })
 }
 
 fn topic_is_well(consumer: &BaseConsumer<SourceContext>, topic: &str) -> Result<(), String> {

@@ -34,6 +34,20 @@ pub(crate) struct Partition {
     /// Told with every question, so that an answer to an earlier life of the partition is known as such.
     pub number: u64,
     pub state: State,
+    /// The topic that it was begun of, where the broker tells.
+    pub topic_id: Option<u128>,
+}
+
+impl Partition {
+    /// It is read, or was until it stopped.
+    pub fn is_begun(&self) -> bool {
+        matches!(self.state, State::Reading(_) | State::Stopped)
+    }
+
+    /// It is not read, and nothing is asked for it.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, State::Stopped)
+    }
 }
 
 /// What one look at a partition did.

@@ -54,6 +54,10 @@ pub(super) struct SourceLoop {
     pub(super) taken: i64,
     /// When the group is asked next what it committed, in a source that follows.
     pub(super) ask_committed_at: Option<Instant>,
+    /// When the brokers are asked next which topics there are.
+    pub(super) ask_topics_at: Instant,
+    /// Partitions whose place is not in the log: it may be that of another topic.
+    pub(super) out_of_range: Vec<(TopicPartition, i64, String)>,
 }
 
 /// Lets the consumer close by itself when the loop unwinds.
@@ -85,6 +89,8 @@ impl SourceLoop {
             lookup: None,
             taken: 0,
             ask_committed_at: None,
+            ask_topics_at: Instant::now(),
+            out_of_range: Vec::new(),
         }
     }
 
@@ -117,6 +123,7 @@ impl SourceLoop {
             self.serve_answers();
             self.serve_retries(now);
             self.ask_committed(now);
+            self.ask_topics(now);
             match self.serve_partitions(now) {
                 Step::Moved => {}
                 step => {
@@ -224,6 +231,7 @@ impl SourceLoop {
                     }
                 }
                 Answer::Committed(committed) => self.tell_committed(committed),
+                Answer::Topics(ids) => self.compare_topics(&ids),
                 Answer::Well(Ok(())) => {
                     if self.trouble.as_ref().is_some_and(|trouble| trouble.kind != Kind::Group) {
                         self.well_again();
@@ -303,7 +311,8 @@ impl SourceLoop {
     ) {
         if matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) {
             self.stop_reading(std::slice::from_ref(partition));
-            self.stop_out_of_range(partition, next, words);
+            self.out_of_range.push((partition.clone(), next, words.to_owned()));
+            self.ask_topics_at = Instant::now();
         } else {
             // The library goes on trying; what it says is told until the topic is well again. An error taken in a batch
             // moves the library's position as a record would: the partition is put back to where it really is.
@@ -334,7 +343,8 @@ impl SourceLoop {
         let trouble = self.trouble.as_ref().and_then(|trouble| trouble.ask_at);
         // What is followed waits for its owner, at the pace at which that is told.
         let blocked = (blocked && !self.options.follows).then(|| now + BLOCKED_WAIT);
-        retries.chain(trouble).chain(blocked).chain(self.ask_committed_at).fold(main_queue_at, Instant::min)
+        let asks = self.ask_committed_at.into_iter().chain([self.ask_topics_at]);
+        retries.chain(trouble).chain(blocked).chain(asks).fold(main_queue_at, Instant::min)
     }
 
     /// Leaves the group: `revoking` comes for all through the usual way.
