@@ -59,7 +59,7 @@ pub struct Progress {
     pub window_start: Option<i64>,
     /// Its end.
     pub window_end: i64,
-    /// From one window's start to the next's.
+    /// From one window's start to the next's; of sessions, as far as they usually are apart.
     pub advance: i64,
     /// Anomalies found so far.
     pub anomalies: u64,
@@ -136,6 +136,7 @@ impl ForecasterState {
         }
         let spec = self.with.entry.spec.clone();
         let new_fit_in_gap = self.fill_gap(window.window_start, advance, &spec.field).await;
+        let advance = if advance > 0 { advance } else { self.usual_advance(window.window_start) };
         let value = window.field(&spec.field).filter(|value| value.is_finite());
         let (observed, is_new_fit) = self.step(value.unwrap_or(f64::NAN), window.window_start.0).await;
         self.with.progress = Progress {
@@ -187,6 +188,14 @@ impl ForecasterState {
         }
         self.tell_status();
         output
+    }
+
+    /// Sessions begin when they do: the times of what is forecast are told by how far they begin apart, the newest an eighth of
+    /// it; 0 before the second.
+    fn usual_advance(&self, start: EventTime) -> i64 {
+        let Progress { window_start, advance, .. } = self.with.progress;
+        let Some(apart) = window_start.map(|last| start.0 - last) else { return 0 };
+        if advance > 0 { advance + (apart - advance) / 8 } else { apart }
     }
 
     /// Windows without an event between the last one and this: zero for what counts or sums, missing otherwise, so

@@ -11,6 +11,7 @@ use crate::wire;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tidecast_event::{Aggregate, Alert, EventKind, EventTime, OutputId, Priority};
 use tidecast_mailbox::{Envelope, Mailbox};
@@ -121,6 +122,10 @@ impl Actor for RuleEvaluator {
     }
 }
 
+/// When the numbers that rules keep are from, by rule, field and model. Of a batch the urgent events come first, whatever their
+/// times: the newest one's number is kept.
+type Kept = HashMap<(Box<str>, Box<str>, Box<str>), EventTime>;
+
 /// Something that happened, and its identity.
 struct Happened {
     event: RuleEvent,
@@ -173,8 +178,9 @@ impl RuleEvaluatorState {
         }
         // Stable: within a priority, in the order in which it happened.
         happened.sort_by_key(|happened| std::cmp::Reverse(happened.event.priority));
+        let mut kept = Kept::default();
         for Happened { event, id } in happened {
-            self.fire(output, event, id);
+            self.fire(output, event, id, &mut kept);
         }
     }
 
@@ -218,7 +224,7 @@ impl RuleEvaluatorState {
         self.sorted.active.iter().any(|rule| rule.enabled && rule.events.takes(kind))
     }
 
-    fn fire(&self, output: &mut BatchOutput, event: RuleEvent, id: OutputId) {
+    fn fire(&self, output: &mut BatchOutput, event: RuleEvent, id: OutputId, kept: &mut Kept) {
         let fired = self.sorted.active.evaluate(&event);
         if fired.is_empty() {
             return;
@@ -236,7 +242,7 @@ impl RuleEvaluatorState {
                 match action {
                     Action::Log { level } => log(*level, &fired.rule, &event),
                     Action::UpdateMetrics { field } => {
-                        self.update_metrics(&fired.rule, field.as_deref(), &event)
+                        self.update_metrics(&fired.rule, field.as_deref(), &event, kept)
                     }
                     Action::Publish { topic } => {
                         let to = topic
@@ -273,10 +279,10 @@ impl RuleEvaluatorState {
         };
         let id = identity(&event, &alert.message, 0);
         self.count_idle_of(event.kind, 1, event.timestamp);
-        self.fire(output, event, id);
+        self.fire(output, event, id, &mut Kept::default());
     }
 
-    fn update_metrics(&self, rule: &str, field: Option<&str>, event: &RuleEvent) {
+    fn update_metrics(&self, rule: &str, field: Option<&str>, event: &RuleEvent, kept: &mut Kept) {
         let Some(field) = field else { return };
         let found = field.split('.').try_fold(None::<&Value>, |at, name| match at {
             None => event.data.get(name).map(Some),
@@ -284,6 +290,11 @@ impl RuleEvaluatorState {
         });
         if let Some(number) = found.flatten().and_then(Value::as_f64) {
             let model = event.model_id.as_deref().unwrap_or("");
+            let newest = kept.entry((rule.into(), field.into(), model.into())).or_insert(event.timestamp);
+            if *newest > event.timestamp {
+                return;
+            }
+            *newest = event.timestamp;
             self.with.metrics.rule_values.with_label_values(&[rule, field, model]).set(number);
         }
     }

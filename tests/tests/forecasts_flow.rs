@@ -289,3 +289,39 @@ async fn a_model_with_a_history_forecasts_before_its_quiet_series_goes_on() {
     let [lower, mean, upper] = ["lower", "mean", "upper"].map(|name| step[name].as_f64().expect("a number"));
     assert!(10.0 < mean && mean < 41.0 && lower < mean && mean < upper, "{forecast}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forecast_of_sessions_is_told_as_far_apart_as_they_usually_are() {
+    let kafka = Kafka::shared();
+    let setup = Setup::new("sessions", &kafka).with(
+        r#"
+        [[series]]
+        name = "visits"
+        key = "source"
+        values = ["value"]
+        window = { kind = "session", gap = "5s" }
+        lateness = "0s"
+
+        [[models]]
+        model_id = "visits"
+        model_type = "SeasonalNaive"
+        series = "visits:*"
+        field = "event_count"
+        horizon = 3
+        season = 2
+        "#,
+    );
+    let _tidecast = setup.start().await;
+    let (topic, producer) = (setup.topic("events"), kafka.producer());
+    // A visit each minute.
+    for minute in 0..20 {
+        producer.send_json(&topic, "a", &event("a", 60 * minute, 1.0));
+    }
+    producer.flush();
+    let mut predictions = kafka.reader(&setup.topic("predictions"));
+    let records = predictions.until("forecasts", WAIT, |records| records.len() >= 10);
+    let message = records.last().unwrap().json();
+    let path = message["metadata"]["path"].as_array().unwrap();
+    let minute = |step: usize| path[step]["timestamp"].as_str().unwrap()[14..16].parse::<u32>().unwrap();
+    assert_eq!((minute(1), minute(2)), ((minute(0) + 1) % 60, (minute(0) + 2) % 60), "{message}");
+}

@@ -208,6 +208,12 @@ impl Decoder {
                 messagepack::scan(bytes, &mut self.fields, &mut self.pool).map_err(Fault::into_rejection)?;
                 (Format::MessagePack, "")
             }
+            // An array: no JSON begins so.
+            Some(0x90..=0x9f | 0xdc | 0xdd) => {
+                let detail =
+                    "an event is a map, found a MessagePack array: send each event as a record of its own";
+                return Err(Rejection::new(Reason::WrongType, detail));
+            }
             Some(_) => {
                 let text = std::str::from_utf8(bytes).map_err(|error| {
                     Rejection::new(Reason::InvalidJson, format!("not UTF-8 at byte {}", error.valid_up_to()))

@@ -211,6 +211,8 @@ fn every_broken_event_is_refused_for_its_reason() {
         ("a string that is not UTF-8", packed(1, b"\xa4data\x81\xa1a\xa1\xff"), InvalidMessagepack),
         ("a value missing", packed(1, b"\xa4data"), InvalidMessagepack),
         ("UTF-8 that begins like a map", b"\xde\x80".to_vec(), InvalidMessagepack),
+        ("a list of one event", [vec![0x91], packed(1, b"\xa4data\x80")].concat(), WrongType),
+        ("a long list", vec![0xdc, 0, 0], WrongType),
         ("NaN as float 64", packed(1, b"\xa4data\x81\xa1v\xcb\x7f\xf8\0\0\0\0\0\0"), NotFinite),
         ("infinity as float 32", packed(1, b"\xa4data\x81\xa1v\xca\x7f\x80\0\0"), NotFinite),
         (

@@ -7,7 +7,7 @@ use crate::fault::RuleFault;
 use crate::scope::Scope;
 use serde_json::Value as Json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tidecast_event::{EventKind, Priority};
 
 /// Which events a rule looks at.
@@ -49,12 +49,22 @@ pub struct Rule {
 }
 
 /// How a rule has fared since the process started; shared with the rule that replaces it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counts {
     fired: AtomicU64,
     errors: AtomicU64,
-    /// Event time in microseconds; `i64::MIN` as long as it never fired, kept as its bits.
-    last_fired: AtomicU64,
+    /// Event time in microseconds of the newest event.
+    last_fired: AtomicI64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Counts {
+            fired: AtomicU64::default(),
+            errors: AtomicU64::default(),
+            last_fired: AtomicI64::new(i64::MIN),
+        }
+    }
 }
 
 impl Counts {
@@ -70,17 +80,18 @@ impl Counts {
 
     /// Time of the newest event it fired on.
     pub fn last_fired(&self) -> Option<tidecast_event::EventTime> {
-        (self.fired() > 0).then(|| tidecast_event::EventTime(self.last_fired.load(Ordering::Relaxed) as i64))
+        (self.fired() > 0).then(|| tidecast_event::EventTime(self.last_fired.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn count_fired(&self, event: &RuleEvent) {
         self.add(1, event.timestamp);
     }
 
-    /// It fired so many times, the last on an event of that time: for a rule that fires on everything and does nothing,
+    /// It fired so many times, the newest an event of that time: for a rule that fires on everything and does nothing,
     /// which nobody needs to evaluate.
     pub fn add(&self, times: u64, newest: tidecast_event::EventTime) {
-        self.last_fired.store(newest.0 as u64, Ordering::Relaxed);
+        // Of a batch the urgent come first, whatever their times.
+        self.last_fired.fetch_max(newest.0, Ordering::Relaxed);
         self.fired.fetch_add(times, Ordering::Relaxed);
     }
 

@@ -60,6 +60,12 @@ fn a_rule_without_an_answer_is_counted_and_goes_on() {
     );
     let counts = &set.get("missing").unwrap().counts;
     assert_eq!((counts.fired(), counts.errors(), counts.last_fired()), (1, 2, Some(EventTime(1_000_000))));
+    counts.add(2, EventTime(-5));
+    assert_eq!(
+        counts.last_fired(),
+        Some(EventTime(1_000_000)),
+        "of a batch the urgent come first, whatever their times"
+    );
     assert_eq!(set.get("after").unwrap().counts.fired(), 3);
     put(&mut set, "missing", "data.get('x', 0) > 1");
     assert_eq!(set.get("missing").unwrap().counts.errors(), 2, "counts outlive a change");
