@@ -132,7 +132,7 @@ fn page<T>(names: Vec<String>, request: &PageRequest, mut view: impl FnMut(&str)
 
 impl Control {
     /// The registered model of that name and its version; an instance has its template's version.
-    fn registered(&self, id: &str) -> Option<(Arc<ModelSpec>, Option<String>, u64)> {
+    fn known(&self, id: &str) -> Option<(Arc<ModelSpec>, Option<String>, u64)> {
         let Wanted { spec, template, version, .. } = self.catalog.model(id)?;
         // An instance is there once its key was seen, by this process or by another.
         let is_there = || self.registry.get(id).is_some() || self.elsewhere.model(id).is_some();
@@ -140,7 +140,7 @@ impl Control {
     }
 
     fn view_of(&self, id: &str) -> Option<ModelView> {
-        let (spec, template, version) = self.registered(id)?;
+        let (spec, template, version) = self.known(id)?;
         let hosted = self.registry.get(id).map(|entry| entry.status());
         let touched = hosted.filter(|status| !is_untouched(status, &spec));
         let status = touched.unwrap_or_else(|| self.status_of_unhosted(&spec));
@@ -289,6 +289,10 @@ impl ControlPlane for Control {
         listed.await.map_err(|error| ControlError::Unavailable(error.to_string()))
     }
 
+    fn registered(&self) -> Vec<Arc<ModelSpec>> {
+        self.catalog.models().values().filter_map(|model| model.spec.clone()).collect()
+    }
+
     async fn model(&self, id: &str) -> Result<ModelView, ControlError> {
         let (control, name) = (self.clone(), id.to_owned());
         let view = tokio::task::spawn_blocking(move || control.view_of(&name)).await;
@@ -298,7 +302,7 @@ impl ControlPlane for Control {
     async fn create_model(&self, spec: ModelSpec) -> Result<ModelView, ControlError> {
         self.check_model(&spec)?;
         let _alone = self.changes.begin(&spec.model_id).await;
-        if self.registered(&spec.model_id).is_some() {
+        if self.known(&spec.model_id).is_some() {
             let id = &spec.model_id;
             return Err(ControlError::Conflict(format!(
                 "there is a model {id:?} already: PUT /api/models/{} changes it",
@@ -316,7 +320,7 @@ impl ControlPlane for Control {
         if_version: Option<&[u64]>,
     ) -> Result<ModelView, ControlError> {
         let _alone = self.changes.begin(id).await;
-        let (_, template, version) = self.registered(id).ok_or_else(|| unknown_model(id))?;
+        let (_, template, version) = self.known(id).ok_or_else(|| unknown_model(id))?;
         Self::expect_version(version, if_version)?;
         if spec.model_id != id {
             let message = format!("is {:?} and the path says {id:?}: a model keeps its name", spec.model_id);
@@ -331,7 +335,7 @@ impl ControlPlane for Control {
 
     async fn delete_model(&self, id: &str, if_version: Option<&[u64]>) -> Result<(), ControlError> {
         let _alone = self.changes.begin(id).await;
-        let (_, template, version) = self.registered(id).ok_or_else(|| unknown_model(id))?;
+        let (_, template, version) = self.known(id).ok_or_else(|| unknown_model(id))?;
         Self::expect_version(version, if_version)?;
         if let Some(template) = template {
             return Err(ControlError::Conflict(format!(
@@ -351,7 +355,7 @@ impl ControlPlane for Control {
     }
 
     async fn refit_model(&self, id: &str) -> Result<ModelView, ControlError> {
-        let (spec, template, _) = self.registered(id).ok_or_else(|| unknown_model(id))?;
+        let (spec, template, _) = self.known(id).ok_or_else(|| unknown_model(id))?;
         if let Some(why) = self.why_not_refit(&spec) {
             return Err(ControlError::Conflict(format!("{id} cannot be fitted again: {why}")));
         }
@@ -373,7 +377,7 @@ impl ControlPlane for Control {
     }
 
     async fn forecast(&self, id: &str, horizon: Option<usize>) -> Result<ForecastMessage, ControlError> {
-        let (spec, _, _) = self.registered(id).ok_or_else(|| unknown_model(id))?;
+        let (spec, _, _) = self.known(id).ok_or_else(|| unknown_model(id))?;
         if horizon.is_some_and(|horizon| horizon == 0 || horizon > 1_000) {
             return Err(ControlError::Invalid {
                 field: "horizon".into(),
@@ -415,7 +419,7 @@ impl ControlPlane for Control {
     }
 
     async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryPoint>, ControlError> {
-        self.registered(id).ok_or_else(|| unknown_model(id))?;
+        self.known(id).ok_or_else(|| unknown_model(id))?;
         Ok(match self.registry.get(id) {
             Some(entry) => entry.history(limit),
             None => self.elsewhere.history(id, limit),

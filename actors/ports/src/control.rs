@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::sync::Arc;
 use tidecast_config::{ModelSpec, RuleSpec};
 use tidecast_event::ForecastMessage;
 
@@ -162,6 +163,8 @@ pub struct RuleView {
 pub trait ControlPlane: Send + Sync {
     /// Models by name, instances of templates included.
     async fn models(&self, page: PageRequest) -> Result<Page<ModelView>, ControlError>;
+    /// Everything that is registered, as it is: of templates not what they have made.
+    fn registered(&self) -> Vec<Arc<ModelSpec>>;
     /// One model.
     async fn model(&self, id: &str) -> Result<ModelView, ControlError>;
     /// Registers a model; acknowledged by Kafka when it returns.

@@ -16,6 +16,7 @@ use crate::rest;
 use crate::services::{AdminServices, App, Services};
 use crate::websocket::deflate::{self, Deflate};
 use crate::websocket::handshake::{accept_headers, accept_key};
+use crate::websocket::series::series_of;
 use crate::websocket::session::{Session, SessionLimits, Shared};
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -205,19 +206,9 @@ async fn accept_websockets(listener: Listener, app: Arc<App>, doorway: Doorway) 
 
 fn series_lookup(app: &Arc<App>) -> crate::websocket::session::SeriesLookup {
     let control = app.services.control.clone();
-    Arc::new(move |models| {
-        let control = control.clone();
-        Box::pin(async move {
-            let mut found = Vec::new();
-            for model in models {
-                if let Ok(view) = control.model(&model).await
-                    && let Some(series) = view.spec.series
-                {
-                    found.push((model, Arc::from(series.to_string())));
-                }
-            }
-            found
-        })
+    Arc::new(move |wanted| {
+        let registered = control.registered();
+        wanted.iter().map(|pattern| series_of(&registered, pattern)).collect()
     })
 }
 

@@ -156,7 +156,7 @@ impl Hub {
         &self,
         outbox: &Arc<Outbox>,
         (patterns, types): (&[Pattern], u8),
-        series: &[Arc<str>],
+        series: &[Pattern],
         from: Option<&Position>,
         may: impl Fn(&str) -> bool,
     ) -> Entered {
@@ -165,7 +165,7 @@ impl Hub {
             state.index.add(pattern, types, outbox);
         }
         for series in series {
-            state.index.add(&Pattern::Exact(series.clone()), UpdateType::Aggregation.bit(), outbox);
+            state.index.add(series, UpdateType::Aggregation.bit(), outbox);
         }
         let at_once = match from {
             Some(from) => state.missed_since(from, types, names(patterns, types, series).as_deref()),
@@ -357,15 +357,15 @@ pub struct Entered {
 }
 
 /// All names that can be meant; `None` where there is no telling: by patterns, and for metrics, which are everybody's.
-fn names(patterns: &[Pattern], types: u8, series: &[Arc<str>]) -> Option<Vec<Arc<str>>> {
+fn names(patterns: &[Pattern], types: u8, series: &[Pattern]) -> Option<Vec<Arc<str>>> {
     if types & UpdateType::Metrics.bit() != 0 {
         return None;
     }
-    let exact = patterns.iter().map(|pattern| match pattern {
+    let exact = patterns.iter().chain(series).map(|pattern| match pattern {
         Pattern::Exact(name) => Some(name.clone()),
         Pattern::Prefix(_) => None,
     });
-    exact.chain(series.iter().cloned().map(Some)).collect()
+    exact.collect()
 }
 
 /// Whether one of `types` comes from this topic.

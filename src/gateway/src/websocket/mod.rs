@@ -38,4 +38,5 @@ pub mod handshake;
 pub mod protocol;
 mod requests;
 mod resume;
+pub(crate) mod series;
 pub mod session;

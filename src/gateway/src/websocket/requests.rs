@@ -130,18 +130,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let Some(subscription) = self.subscriptions.get_mut(pattern) else { continue };
             subscription.types &= !types;
             let ends = subscription.types == 0;
-            let series = match types & UpdateType::Aggregation.bit() != 0 {
-                true => subscription.series.take(),
-                false => None,
+            let mut series = match types & UpdateType::Aggregation.bit() != 0 {
+                true => std::mem::take(&mut subscription.series),
+                false => Vec::new(),
             };
             if ends {
                 self.subscriptions.remove(pattern);
             }
-            if let Some(series) = series
-                && !self.wants_series(&series)
-            {
-                hub.unsubscribe(&self.outbox, &[Pattern::Exact(series)], UpdateType::Aggregation.bit());
-            }
+            series.retain(|series| !self.wants_series(series));
+            hub.unsubscribe(&self.outbox, &series, UpdateType::Aggregation.bit());
         }
         hub.unsubscribe(&self.outbox, &patterns, types);
         let subscriptions = &self.subscriptions;
@@ -155,11 +152,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.reply(&protocol::answer("unsubscribed", &model_ids, &gone));
     }
 
-    fn wants_series(&self, series: &Arc<str>) -> bool {
+    fn wants_series(&self, series: &Pattern) -> bool {
         self.subscriptions.iter().any(|(pattern, subscription)| {
-            subscription.series.as_ref() == Some(series)
-                || (subscription.types & UpdateType::Aggregation.bit() != 0
-                    && *pattern == Pattern::Exact(series.clone()))
+            subscription.series.contains(series)
+                || (subscription.types & UpdateType::Aggregation.bit() != 0 && pattern == series)
         })
     }
 }
@@ -171,8 +167,8 @@ fn is_series(name: &str) -> bool {
 
 pub(super) fn wants(subscriptions: &Subscriptions, update: &Update) -> bool {
     subscriptions.iter().any(|(pattern, subscription)| {
-        let by_series =
-            subscription.series.as_ref() == Some(&update.name) && update.kind == UpdateType::Aggregation;
+        let by_series = update.kind == UpdateType::Aggregation
+            && subscription.series.iter().any(|series| series.matches(&update.name));
         by_series
             || (subscription.types & update.kind.bit() != 0
                 && (update.kind == UpdateType::Metrics || pattern.matches(&update.name)))

@@ -24,13 +24,14 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_secs(15);
 pub(super) enum Pending {
     /// For who a token is.
     Token(TokenChecked),
-    /// For the models' series, and for the hub where the client resumes.
-    Lookup(LookingUp, Box<Asked>),
+    /// For the hub, where the client resumes.
+    Hub(CatchingUp, Box<Asked>),
     /// For what was missed. Updates that are offered meanwhile wait in the outbox.
     Missed(ReadingMissed, Box<Missing>),
 }
 
-type LookingUp = Pin<Box<dyn Future<Output = Option<Vec<(Arc<str>, Arc<str>)>>> + Send>>;
+/// Whether it is on top of things, in time.
+type CatchingUp = Pin<Box<dyn Future<Output = bool> + Send>>;
 type ReadingMissed = Pin<Box<dyn Future<Output = Result<Replayed, HistoryError>> + Send>>;
 
 /// What was asked for.
@@ -55,24 +56,13 @@ pub(super) struct Missing {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Begins a subscription whose names have been checked.
     pub(super) fn begin(&mut self, asked: Asked) {
-        let exact: Vec<Arc<str>> = match asked.update_types.contains(&UpdateType::Aggregation) {
-            true => {
-                asked.model_ids.iter().filter(|id| !id.ends_with('*')).map(|id| Arc::from(&**id)).collect()
-            }
-            false => Vec::new(),
-        };
-        if exact.is_empty() && asked.from.is_none() {
-            return self.enter(asked, Vec::new());
+        if asked.from.is_none() {
+            return self.enter(asked);
         }
         let shared = self.shared.clone();
-        let resumes = asked.from.is_some();
-        let looking_up = async move {
-            if resumes {
-                tokio::time::timeout(CATCH_UP_PATIENCE, shared.hub.when_caught_up()).await.ok()?;
-            }
-            Some(if exact.is_empty() { Vec::new() } else { (shared.series_of)(exact).await })
-        };
-        self.pending = Some(Pending::Lookup(Box::pin(looking_up), Box::new(asked)));
+        let catching_up =
+            async move { tokio::time::timeout(CATCH_UP_PATIENCE, shared.hub.when_caught_up()).await.is_ok() };
+        self.pending = Some(Pending::Hub(Box::pin(catching_up), Box::new(asked)));
     }
 
     /// Goes on with what is waited for. Answers whether it came.
@@ -86,17 +76,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return true;
                 }
             },
-            Some(Pending::Lookup(mut looking_up, mut asked)) => match looking_up.as_mut().poll(cx) {
-                Poll::Pending => self.pending = Some(Pending::Lookup(looking_up, asked)),
-                Poll::Ready(Some(series)) => {
-                    self.enter(*asked, series);
-                    return true;
-                }
-                Poll::Ready(None) => {
-                    asked.from = None;
-                    self.cannot_resume("this gateway has just started and does not know yet what was missed");
-                    // Without a place to go on from nothing is waited for but the models' series.
-                    self.begin(*asked);
+            Some(Pending::Hub(mut catching_up, mut asked)) => match catching_up.as_mut().poll(cx) {
+                Poll::Pending => self.pending = Some(Pending::Hub(catching_up, asked)),
+                Poll::Ready(is_on_top) => {
+                    if !is_on_top {
+                        asked.from = None;
+                        self.cannot_resume(
+                            "this gateway has just started and does not know yet what was missed",
+                        );
+                    }
+                    self.enter(*asked);
                     return true;
                 }
             },
@@ -117,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Puts a subscription into the index, and answers.
-    fn enter(&mut self, asked: Asked, series: Vec<(Arc<str>, Arc<str>)>) {
+    fn enter(&mut self, asked: Asked) {
         let caller = self.caller.clone().expect("checked: there is a caller");
         let before = match asked.from {
             Some(_) => self.subscriptions.clone(),
@@ -125,14 +114,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let types = asked.types();
         let patterns = asked.patterns();
-        for pattern in &patterns {
-            self.subscriptions.entry(pattern.clone()).or_default().types |= types;
-        }
+        let with_aggregates = types & UpdateType::Aggregation.bit() != 0;
+        let found = if with_aggregates { (self.shared.series_of)(&patterns) } else { Vec::new() };
         let mut of_models = Vec::new();
-        for (model, series) in series {
-            if let Some(subscription) = self.subscriptions.get_mut(&Pattern::Exact(model)) {
-                subscription.series = Some(series.clone());
-                of_models.push(series);
+        for (at, pattern) in patterns.iter().enumerate() {
+            let subscription = self.subscriptions.entry(pattern.clone()).or_default();
+            subscription.types |= types;
+            for series in found.get(at).into_iter().flatten() {
+                // Those of models that are no more stay until the end: they are in the index.
+                if !subscription.series.contains(series) {
+                    subscription.series.push(series.clone());
+                }
+                of_models.push(series.clone());
             }
         }
         let hub = self.shared.hub.clone();

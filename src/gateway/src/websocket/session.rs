@@ -45,11 +45,9 @@ pub struct SessionLimits {
     pub messages_per_second_max: u32,
 }
 
-/// Finds the series (`<series>:<key>`) of a model, so that its aggregates come to who subscribes to the model.
-pub type SeriesLookup = Arc<dyn Fn(Vec<Arc<str>>) -> SeriesFound + Send + Sync>;
-
-/// Pairs of a model and its series, in time.
-pub type SeriesFound = Pin<Box<dyn Future<Output = Vec<(Arc<str>, Arc<str>)>> + Send>>;
+/// Finds the series (`<series>:<key>`) of the models that each pattern means, so that their aggregates come to who subscribes
+/// to the models.
+pub type SeriesLookup = Arc<dyn Fn(&[Pattern]) -> Vec<Vec<Pattern>> + Send + Sync>;
 
 /// Checks a token that comes in an `auth` message.
 pub type TokenCheck = Arc<dyn Fn(String) -> TokenChecked + Send + Sync>;
@@ -96,8 +94,8 @@ impl Waiting {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Subscription {
     pub(super) types: u8,
-    /// The model's own series, whose aggregates come with it.
-    pub(super) series: Option<Arc<str>>,
+    /// The models' own series, whose aggregates come with them.
+    pub(super) series: Vec<Pattern>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -368,9 +366,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
 
 impl<S> Drop for Session<S> {
     fn drop(&mut self) {
-        let series: Vec<Pattern> =
-            self.subscriptions.values().filter_map(|s| s.series.clone()).map(Pattern::Exact).collect();
-        self.shared.hub.leave(&self.outbox, self.subscriptions.keys().chain(&series));
+        let patterns =
+            self.subscriptions.iter().flat_map(|(pattern, s)| std::iter::once(pattern).chain(&s.series));
+        self.shared.hub.leave(&self.outbox, patterns);
     }
 }
 

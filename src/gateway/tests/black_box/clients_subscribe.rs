@@ -141,6 +141,40 @@ async fn aggregates_come_by_series_and_with_the_model_that_reads_it() {
 }
 
 #[tokio::test]
+async fn aggregates_come_with_all_models_that_a_pattern_means() {
+    let house = House::open().await;
+    for (id, series) in [("sales_1", "by_source:s1"), ("sales_by", "by_type:*"), ("cost", "by_source:s2")] {
+        let model = json!({"model_id": id, "model_type": "Theta", "series": series});
+        assert_eq!(house.post("/api/models", &model).await.0, 201);
+    }
+    let mut client = house.connect().await;
+    client.subscribe(&["sales_*"], &["aggregation"]).await;
+    client.subscribe(&["sales_by/t"], &["aggregation"]).await;
+    let publish = || {
+        for (series, key) in [("by_source", "s1"), ("by_source", "s2"), ("by_type", "t"), ("by_type", "u")] {
+            house.publish(OutputKind::Aggregate, &aggregate(series, key));
+        }
+    };
+    let keys = |messages: Vec<Value>| {
+        messages.iter().map(|m| m["data"]["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    publish();
+    assert_eq!(
+        keys(client.hear_until_quiet().await),
+        ["s1", "t", "u"],
+        "each once, new keys of a template too"
+    );
+    client.say(&json!({"type": "unsubscribe", "model_ids": ["sales_*"]})).await;
+    client.hear_type("unsubscribed").await;
+    publish();
+    assert_eq!(keys(client.hear_until_quiet().await), ["t"], "what the other name means stays");
+    client.say(&json!({"type": "unsubscribe"})).await;
+    client.hear_type("unsubscribed").await;
+    publish();
+    assert_eq!(client.hear_until_quiet().await, [] as [Value; 0]);
+}
+
+#[tokio::test]
 async fn fired_rules_and_metrics_have_types_of_their_own() {
     let house = House::open().await;
     let mut client = house.connect().await;

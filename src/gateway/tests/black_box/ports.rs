@@ -4,8 +4,8 @@ use crate::house::{PATIENCE, forecast};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use tidecast_config::{ModelSpec, RuleSpec};
 use tidecast_event::{Anomaly, ForecastMessage, Reason, Rejection};
 use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
@@ -230,6 +230,10 @@ fn change<T>(
 impl ControlPlane for Control {
     async fn models(&self, wanted: PageRequest) -> Result<Page<ModelView>, ControlError> {
         Ok(page(&self.models.lock().unwrap(), &wanted, view))
+    }
+
+    fn registered(&self) -> Vec<Arc<ModelSpec>> {
+        self.models.lock().unwrap().values().map(|(spec, _)| Arc::new(spec.clone())).collect()
     }
 
     async fn model(&self, id: &str) -> Result<ModelView, ControlError> {
