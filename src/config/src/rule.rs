@@ -24,12 +24,7 @@ pub(crate) const RULE_KEYS: &[Key] = &[
         None,
         "CEL over `data`, `model_id`, `priority`, `event_type`, `timestamp`, `metadata`; required",
     ),
-    Key::new(
-        "action",
-        Kind::Json,
-        None,
-        "a name, an object with `type`, or a list of these in order; required",
-    ),
+    Key::new("action", Kind::Json, None, "a name, an object with `type`, or a list of these; required"),
     Key::new("priority_filter", Kind::Choice(PRIORITIES), None, "only events of this priority"),
     Key::new("enabled", Kind::Flag, Some("true"), "whether it is evaluated"),
 ];
@@ -48,7 +43,7 @@ pub struct RuleSpec {
     pub event_type: String,
     /// CEL.
     pub condition: String,
-    /// A name, an object with `type`, or a list of these in order.
+    /// A name, an object with `type`, or a list of these.
     pub action: Json,
     /// Only events of this priority.
     pub priority_filter: Option<String>,

@@ -214,3 +214,22 @@ fn samples_of_a_dry_run_are_checked() {
         assert_eq!(read(json.clone()).expect_err(&json.to_string()).field, field);
     }
 }
+
+#[test]
+fn what_the_documentation_shows_is_taken() {
+    let text = std::fs::read_to_string("../../docs/rules.md").unwrap();
+    let blocks = |language: &str| -> Vec<String> {
+        let begins = format!("```{language}\n");
+        text.split(&begins).skip(1).map(|block| block.split("```").next().unwrap().to_owned()).collect()
+    };
+    let (rules, conditions) = (blocks("json"), blocks("cel"));
+    assert!(!rules.is_empty() && !conditions.is_empty());
+    for rule in rules {
+        Rule::from_json(&serde_json::from_str(&rule).unwrap())
+            .unwrap_or_else(|fault| panic!("{rule}: {fault:?}"));
+    }
+    for condition in conditions.iter().flat_map(|block| block.lines()) {
+        let rule = json!({"name": "r", "event_type": "*", "condition": condition, "action": "log"});
+        Rule::from_json(&rule).unwrap_or_else(|fault| panic!("{condition}: {fault:?}"));
+    }
+}

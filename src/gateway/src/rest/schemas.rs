@@ -208,7 +208,7 @@ pub struct Rule {
     /// CEL over `data`, `model_id`, `priority`, `event_type`, `timestamp`, `metadata`.
     #[schema(example = "data.get('predicted_value', 0) > 5000")]
     condition: String,
-    /// A name, an object with `type`, or a list of these in order.
+    /// A name, an object with `type`, or a list of these.
     #[schema(example = "log")]
     action: Value,
     /// Only events of this priority.
