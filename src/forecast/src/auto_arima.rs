@@ -11,12 +11,15 @@
 pub mod ocsb;
 pub mod unit_root;
 
-use crate::arima::{Arima, Effort, FittedArima, Found, Problem, is_stationary};
+use crate::arima::{Arima, Effort, FittedArima, Found, Problem, Shape, is_stationary};
 use crate::{Budget, Fit, FitError};
 use serde::{Deserialize, Serialize};
 
 /// Roots closer to the unit circle than this factor are refused.
 const CIRCLE: f64 = 1.01;
+/// The same for a seasonal autoregression, in seasons: nearer it is a second seasonal difference, with a moving average that
+/// undoes the first.
+const SEASONAL_CIRCLE: f64 = 1.02;
 /// Models tried at most.
 const TRIED: usize = 94;
 
@@ -220,7 +223,7 @@ impl<'a> Search<'a> {
         };
         let aicc = self.aicc(&model, &found);
         let best = self.best.as_ref().map_or(f64::INFINITY, |b| b.aicc);
-        if !(aicc < best) || !self.far_from_circle(orders, &found.natural) {
+        if !(aicc < best) || far_from_circle(&shape, &found.natural) != [true; 4] {
             return false;
         }
         self.best = Some(Trial { orders, aicc, found });
@@ -239,28 +242,6 @@ impl<'a> Search<'a> {
         -2.0 * found.loglik + 2.0 * k * n / (n - k - 1.0)
     }
 
-    /// No root of any polynomial, in the lag operator itself, within [`CIRCLE`].
-    fn far_from_circle(&self, of: Orders, natural: &[f64]) -> bool {
-        let mut at = 0;
-        [
-            (of.p, 1, 1.0),
-            (of.q, 1, -1.0),
-            (of.seasonal_p, self.season, 1.0),
-            (of.seasonal_q, self.season, -1.0),
-        ]
-        .into_iter()
-        .all(|(n, lag, sign)| {
-            let block = &natural[at..at + n];
-            at += n;
-            let grown: Vec<f64> = block
-                .iter()
-                .enumerate()
-                .map(|(i, x)| sign * x * CIRCLE.powi(((i + 1) * lag) as i32))
-                .collect();
-            is_stationary(&grown)
-        })
-    }
-
     /// The chosen model, fitted from every start; as it was found where those lead to a root near the circle.
     fn finish(&mut self, budget: &mut Budget) -> Result<FittedArima, FitError> {
         let none = || FitError::Numerical { family: "AutoARIMA", reason: "no model could be fitted".into() };
@@ -270,11 +251,28 @@ impl<'a> Search<'a> {
         let problem = self.problems[usize::from(best.orders.constant)].as_ref().ok_or_else(none)?;
         let again = problem.estimate(&shape, Some(&best.found.natural), Effort::Full, budget);
         let found = match again {
-            Ok(found) if self.far_from_circle(best.orders, &found.natural) => found,
+            Ok(found) if far_from_circle(&shape, &found.natural) == [true; 4] => found,
             _ => best.found,
         };
         FittedArima::assemble(&model, shape, found, self.y, &[], budget.exhausted).finite()
     }
+}
+
+/// Whether each polynomial has no root within its circle, in the lag operator that it is a polynomial of: in one observation
+/// the root of a season of `m` is the `m`-th root of that, and near the circle whatever the parameter.
+fn far_from_circle(shape: &Shape, natural: &[f64]) -> [bool; 4] {
+    let [ar, ma, seasonal_ar, seasonal_ma] = shape.split(natural);
+    let blocks = [
+        (ar, 1.0, CIRCLE),
+        (ma, -1.0, CIRCLE),
+        (seasonal_ar, 1.0, SEASONAL_CIRCLE),
+        (seasonal_ma, -1.0, CIRCLE),
+    ];
+    blocks.map(|(block, sign, circle)| {
+        let grown: Vec<f64> =
+            block.iter().enumerate().map(|(i, x)| sign * x * circle.powi(i as i32 + 1)).collect();
+        is_stationary(&grown)
+    })
 }
 
 /// The parameters of the best model so far as a start for other orders: what both have, and little for the rest.

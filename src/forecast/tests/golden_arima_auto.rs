@@ -2,6 +2,7 @@
 //! Athanasopoulos), the KPSS statistic of statsmodels 0.14.6, and series that have no good answer.
 
 use serde_json::Value;
+use tidecast_forecast::arima::Arima;
 use tidecast_forecast::auto_arima::{AutoArima, unit_root::kpss};
 use tidecast_forecast::{Budget, Fit, FitError, Predict};
 
@@ -34,14 +35,18 @@ fn kpss_statistics_are_those_of_statsmodels() {
     assert!((kpss(&change) - 0.011484728338723346).abs() < 1e-9, "{}", kpss(&change));
 }
 
-#[test]
-fn simulated_processes_are_recognised() {
-    let mut state = 7u64;
-    let mut uniform = || {
+/// Nearly normal, with a standard deviation of one.
+fn normal(mut state: u64) -> impl FnMut() -> f64 {
+    let mut uniform = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 11) as f64 / (1u64 << 53) as f64
     };
-    let mut noise = || (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
+    move || (0..12).map(|_| uniform()).sum::<f64>() - 6.0
+}
+
+#[test]
+fn simulated_processes_are_recognised() {
+    let mut noise = normal(7);
     let walk: Vec<f64> = (0..300)
         .scan(0.0, |level, _| {
             *level += noise();
@@ -57,6 +62,32 @@ fn simulated_processes_are_recognised() {
     let fitted = AutoArima::new(1).fit(&line, &mut Budget::default()).unwrap();
     let last = fitted.forecast(50, 0.95)[49].mean;
     assert!((last - 2.0 * 349.0).abs() < 10.0, "a line goes on to {last}: {:?}", fitted.summary());
+}
+
+/// Season by season, for a parameter of 0.9 is far from the circle in a polynomial of seasons, and its roots in one
+/// observation are at 1.0088 of it for a season of 12 and at 1.0006 for one of 168.
+#[test]
+fn a_seasonal_moving_average_is_no_root_near_the_circle() {
+    for (seed, season, years, big) in [(14, 12, 12, -0.9), (2, 24, 10, -0.8), (0, 168, 4, -0.5)] {
+        let (mut noise, small) = (normal(seed), -0.4);
+        let e: Vec<f64> = (0..season * (years + 1) + 1).map(|_| noise()).collect();
+        let mut y: Vec<f64> = (0..=season).map(|_| 3.0 * noise()).collect();
+        for t in season + 1..e.len() {
+            let change = e[t] + small * e[t - 1] + big * (e[t - season] + small * e[t - season - 1]);
+            y.push(y[t - 1] + y[t - season] - y[t - season - 1] + change);
+        }
+        let y = &y[season..];
+        let chosen = AutoArima::new(season).fit(y, &mut Budget::default()).unwrap().summary();
+        let airline = Arima::new(0, 1, 1).seasonal(0, 1, 1, season);
+        let airline = airline.fit(y, &mut Budget::default()).unwrap().summary();
+        assert!(
+            chosen.aicc.unwrap() <= airline.aicc.unwrap() + 0.01,
+            "season {season}: {} {:?} and {:?}",
+            chosen.model,
+            chosen.aicc,
+            airline.aicc
+        );
+    }
 }
 
 #[test]
