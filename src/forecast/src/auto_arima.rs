@@ -20,6 +20,8 @@ const CIRCLE: f64 = 1.01;
 /// The same for a seasonal autoregression, in seasons: nearer it is a second seasonal difference, with a moving average that
 /// undoes the first.
 const SEASONAL_CIRCLE: f64 = 1.02;
+/// What a criterion has to be better by to tell anything (Burnham and Anderson 2002, section 2.6).
+const SURE: f64 = 2.0;
 /// Models tried at most.
 const TRIED: usize = 94;
 
@@ -91,13 +93,38 @@ impl Fit for AutoArima {
             unit_root::ordinary_differences(&level.apply(&crate::decompose::interpolate(known)), self.max_d);
         let mut last = FitError::TooShort { family: "AutoARIMA", needed: self.needed(), got: n };
         for (d, seasonal_d) in [(d, seasonal_d), (d, 0), (0, 0)] {
-            let mut search = Search::new(self, y, n, (d, seasonal_d), season);
-            match search.run(budget) {
+            match self.fit_differenced(y, n, (d, seasonal_d), season, budget) {
                 Ok(fitted) => return Ok(fitted),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+}
+
+impl AutoArima {
+    /// The best model with so many differences, or with one less where the likelihood takes one back: a moving average with
+    /// its root on the circle is what a difference too many leaves, and all that the search may have instead is a long
+    /// autoregression. The test of level asks for one too many about once in twenty. Not below one difference, where a model
+    /// with one less has no slope.
+    fn fit_differenced(
+        &self,
+        y: &[f64],
+        observed: usize,
+        (d, seasonal_d): (usize, usize),
+        season: usize,
+        budget: &mut Budget,
+    ) -> Result<FittedArima, FitError> {
+        let mut search = Search::new(self, y, observed, (d, seasonal_d), season);
+        search.look_around(budget);
+        if d > 0 && d + seasonal_d > 1 && search.undoes_a_difference() {
+            let mut less = Search::new(self, y, observed, (d - 1, seasonal_d), season);
+            less.look_around(budget);
+            if let Ok(fitted) = less.finish(budget) {
+                return Ok(fitted);
+            }
+        }
+        search.finish(budget)
     }
 }
 
@@ -140,6 +167,8 @@ struct Search<'a> {
     problems: [Option<Problem>; 2],
     tried: Vec<Orders>,
     best: Option<Trial>,
+    /// Criterion of the best model left out for the root of its ordinary moving average.
+    undoing: f64,
 }
 
 impl<'a> Search<'a> {
@@ -162,6 +191,7 @@ impl<'a> Search<'a> {
             problems: [None, None],
             tried: Vec::new(),
             best: None,
+            undoing: f64::INFINITY,
         };
         for constant in [false, true] {
             if !constant || d + seasonal_d <= 1 {
@@ -182,7 +212,7 @@ impl<'a> Search<'a> {
         model
     }
 
-    fn run(&mut self, budget: &mut Budget) -> Result<FittedArima, FitError> {
+    fn look_around(&mut self, budget: &mut Budget) {
         let constant = self.problems[1].is_some();
         let begin = |p: usize, q: usize, seasonal_p: usize, seasonal_q: usize| Orders {
             p: p.min(self.max_order),
@@ -203,7 +233,11 @@ impl<'a> Search<'a> {
                 break;
             }
         }
-        self.finish(budget)
+    }
+
+    /// Whether a model that is better than the best was left out for a moving average that undoes a difference.
+    fn undoes_a_difference(&self) -> bool {
+        self.best.as_ref().is_none_or(|best| self.undoing < best.aicc - SURE) && self.undoing.is_finite()
     }
 
     /// Tries a model; true where it is the best so far.
@@ -223,7 +257,14 @@ impl<'a> Search<'a> {
         };
         let aicc = self.aicc(&model, &found);
         let best = self.best.as_ref().map_or(f64::INFINITY, |b| b.aicc);
-        if !(aicc < best) || far_from_circle(&shape, &found.natural) != [true; 4] {
+        if !(aicc < best) {
+            return false;
+        }
+        let [ar, ma, seasonal_ar, seasonal_ma] = far_from_circle(&shape, &found.natural);
+        if !(ar && ma && seasonal_ar && seasonal_ma) {
+            if ar && !ma && has_root_of_one(shape.split(&found.natural)[1]) {
+                self.undoing = self.undoing.min(aicc);
+            }
             return false;
         }
         self.best = Some(Trial { orders, aicc, found });
@@ -273,6 +314,12 @@ fn far_from_circle(shape: &Shape, natural: &[f64]) -> [bool; 4] {
             block.iter().enumerate().map(|(i, x)| sign * x * circle.powi(i as i32 + 1)).collect();
         is_stationary(&grown)
     })
+}
+
+/// Whether an invertible moving average has a root between one and [`CIRCLE`], that of a difference: it is 1 at 0, and has
+/// changed its sign there.
+fn has_root_of_one(ma: &[f64]) -> bool {
+    1.0 + ma.iter().enumerate().map(|(i, x)| x * CIRCLE.powi(i as i32 + 1)).sum::<f64>() <= 0.0
 }
 
 /// The parameters of the best model so far as a start for other orders: what both have, and little for the rest.
