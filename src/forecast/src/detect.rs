@@ -155,7 +155,8 @@ impl Detector {
         if let Some(distance) = self.nearest() {
             decades += self.stretch.rarity(distance);
         }
-        let news = self.news(decades);
+        // Whatever grows is farther than ever from where it was, and on a straight line that is nothing new.
+        let news = self.news(if self.is_straight() { 0.0 } else { decades });
         Some(news / (news + THRESHOLD_DECADES * (1.0 - THRESHOLD) / THRESHOLD))
     }
 
@@ -259,6 +260,18 @@ impl Detector {
             }
             _ => 0.0,
         }
+    }
+
+    /// Whether the newest stretch is on a straight line, up or down, within what rounding leaves.
+    fn is_straight(&self) -> bool {
+        let Some(from) = self.recent.len().checked_sub(STRETCH) else { return false };
+        let newest = &self.recent[from..];
+        // Halves, so that the difference of two huge values stays finite.
+        let half = |at: usize| 0.5 * newest[at];
+        let slope = (half(STRETCH - 1) - half(0)) / (STRETCH - 1) as f64;
+        let rounding = f64::EPSILON * newest.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
+        slope.abs() > rounding
+            && (0..STRETCH).all(|at| (half(at) - half(0) - slope * at as f64).abs() <= rounding)
     }
 
     /// Distance of the newest stretch from the [`NEAREST`]-th nearest one before it that shares no value with it.
@@ -382,6 +395,23 @@ mod tests {
             let values: Vec<f64> = (0..20_000).map(value).collect();
             let told = scores(&values, 300.0).iter().filter(|s| s.unwrap() >= THRESHOLD).count();
             assert!(told <= 40, "kind {kind}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_straight_line_has_no_anomaly_and_what_leaves_it_is_one() {
+        type Line = fn(f64) -> f64;
+        let lines: [Line; 5] =
+            [|t| t, |t| -0.37 * t - 1e4, |t| 1e6 + 0.1 * t, |t| 1e9 + t / 3.0, |t| 1e-9 * t];
+        for (nth, line) in lines.iter().enumerate() {
+            let mut values: Vec<f64> = (1..=2_000).map(|t| line(f64::from(t))).collect();
+            // Rows in a day: 24, 288, 1440, and one.
+            for step in [3_600.0, 300.0, 60.0, 86_400.0] {
+                let most = scores(&values, step).iter().map(|s| s.unwrap()).fold(0.0, f64::max);
+                assert!(most < THRESHOLD, "line {nth} in steps of {step} s: {most}");
+            }
+            values[1_700] += 500.0 * (line(2.0) - line(1.0)).abs();
+            assert!(scores(&values, 300.0)[1_700].unwrap() >= THRESHOLD, "line {nth}");
         }
     }
 
