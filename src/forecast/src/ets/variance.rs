@@ -86,20 +86,30 @@ fn relative(fitted: &FittedEts, level: f64, out: &mut [Step]) {
     }
 }
 
+/// Quantiles of drawn paths. Two thousand of them alone are up to 4 % off, so each path also has what its errors do to a
+/// model of the same smoothing in which everything adds, whose quantiles are known: the quantile taken is not the one at the
+/// level but at the share of paths that are below the known one, which is exact where nothing multiplies (a control variate
+/// for quantiles; Hesterberg and Nelson 1998, "Control variates for probability and quantile estimation").
 fn simulated(fitted: &FittedEts, level: f64, out: &mut [Step]) {
     let horizon = out.len();
     let mut noise = Noise(0x9E37_79B9_7F4A_7C15);
     let mut drawn = vec![0.0; horizon * PATHS];
     let sigma = fitted.sigma2.sqrt();
+    let mut known = known_quantiles(fitted, level, horizon);
+    let mut linear = Linear::new(fitted);
     for path in 0..PATHS {
         let mut states = fitted.states.clone();
+        linear.begin();
         for h in 0..horizon {
             let hat = recursion::one_step(&fitted.ets, &fitted.constants, &states);
-            let e = sigma * noise.next();
+            let z = noise.next();
+            let e = sigma * z;
             let v =
                 if fitted.ets.error == Error::Multiplicative { hat * (1.0 + e).max(1e-3) } else { hat + e };
             drawn[h * PATHS + path] = v;
             step_states(fitted, &mut states, v);
+            let beside = linear.next(z);
+            known[h].iter_mut().for_each(|place| place.take(beside));
         }
     }
     let mut means = fitted.path();
@@ -108,9 +118,92 @@ fn simulated(fitted: &FittedEts, level: f64, out: &mut [Step]) {
         let column = &mut drawn[h * PATHS..(h + 1) * PATHS];
         column.retain_finite_or(mean);
         column.sort_by(f64::total_cmp);
-        let lower = sorted_quantile(column, 0.5 - 0.5 * level);
-        let upper = sorted_quantile(column, 0.5 + 0.5 * level);
+        let [lower, upper] = known[h].each_ref().map(|place| sorted_quantile(column, place.share(PATHS)));
         *step = fitted.unscaled(mean, lower, upper);
+    }
+}
+
+/// Lower and upper quantile of the model in which everything adds, step by step, in standard deviations of an error.
+fn known_quantiles(fitted: &FittedEts, level: f64, horizon: usize) -> Vec<[Place; 2]> {
+    let (z, phi) = (interval_z(level), fitted.constants.phi);
+    let (mut variance, mut power, mut sum_phi) = (1.0_f64, 1.0, 0.0);
+    (1..=horizon)
+        .map(|h| {
+            let reach = z * variance.sqrt();
+            power *= phi;
+            sum_phi += power;
+            let c = response(fitted, h, sum_phi, true);
+            variance += c * c;
+            [Place::new(-reach), Place::new(reach)]
+        })
+        .collect()
+}
+
+/// Where a value is among others that come one by one.
+struct Place {
+    value: f64,
+    below: usize,
+    next_below: f64,
+    next_above: f64,
+}
+
+impl Place {
+    fn new(value: f64) -> Place {
+        Place { value, below: 0, next_below: f64::NEG_INFINITY, next_above: f64::INFINITY }
+    }
+
+    fn take(&mut self, other: f64) {
+        if other < self.value {
+            self.below += 1;
+            self.next_below = self.next_below.max(other);
+        } else {
+            self.next_above = self.next_above.min(other);
+        }
+    }
+
+    /// The share of `n` others below it, interpolated as [`sorted_quantile`] does.
+    fn share(&self, n: usize) -> f64 {
+        if self.below == 0 || self.below == n {
+            return self.below as f64 / n as f64;
+        }
+        let between = (self.value - self.next_below) / (self.next_above - self.next_below);
+        ((self.below - 1) as f64 + between) / (n - 1) as f64
+    }
+}
+
+/// What errors of standard deviation one do to a model in which everything adds.
+struct Linear<'a> {
+    fitted: &'a FittedEts,
+    level: f64,
+    growth: f64,
+    season: Vec<f64>,
+    next: usize,
+}
+
+impl Linear<'_> {
+    fn new(fitted: &FittedEts) -> Linear<'_> {
+        let season = vec![0.0; fitted.ets.season_len().max(1)];
+        Linear { fitted, level: 0.0, growth: 0.0, season, next: 0 }
+    }
+
+    fn begin(&mut self) {
+        (self.level, self.growth, self.next) = (0.0, 0.0, 0);
+        self.season.fill(0.0);
+    }
+
+    fn next(&mut self, z: f64) -> f64 {
+        let constants = &self.fitted.constants;
+        self.growth *= constants.phi;
+        self.level += self.growth;
+        let season = &mut self.season[self.next];
+        let value = self.level + *season + z;
+        if self.fitted.ets.seasonal != Component::None {
+            *season += constants.gamma * z;
+            self.next = (self.next + 1) % self.season.len();
+        }
+        self.level += constants.alpha * z;
+        self.growth += constants.beta * z;
+        value
     }
 }
 
@@ -160,5 +253,58 @@ impl FittedEts {
     /// A step in units of the series.
     fn unscaled(&self, mean: f64, lower: f64, upper: f64) -> Step {
         ordered_step(mean * self.scale, lower * self.scale, upper * self.scale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ets::Ets;
+    use crate::ets::tests::AIR;
+    use crate::{Budget, Fit};
+
+    fn width(step: &Step) -> f64 {
+        step.upper - step.lower
+    }
+
+    fn paths(fitted: &FittedEts) -> ([Step; 30], [Step; 30]) {
+        let nothing = [Step { mean: 0.0, lower: 0.0, upper: 0.0 }; 30];
+        let (mut drawn, mut formula) = (nothing, nothing);
+        simulated(fitted, 0.95, &mut drawn);
+        fill(fitted, 0.95, &mut formula);
+        (drawn, formula)
+    }
+
+    #[test]
+    fn intervals_by_simulation_are_those_of_the_formula_where_there_is_one() {
+        for (trend, damped, seasonal) in [
+            (Component::None, false, Component::None),
+            (Component::Additive, false, Component::None),
+            (Component::Additive, true, Component::Additive),
+        ] {
+            let ets = Ets { trend, damped, seasonal, ..Ets::additive(12) };
+            let fitted = ets.fit(&AIR, &mut Budget::default()).unwrap();
+            let (drawn, formula) = paths(&fitted);
+            for (h, (a, b)) in drawn.iter().zip(&formula).enumerate() {
+                let ratio = width(a) / width(b);
+                assert!((ratio - 1.0).abs() < 0.005, "{} at {}: {ratio}", ets.name(), h + 1);
+            }
+        }
+    }
+
+    /// Where errors and season multiply the variance is known (with a season for its first round) and the shape is not: as
+    /// good as normal on a high level.
+    #[test]
+    fn intervals_by_simulation_are_near_the_approximation_where_something_multiplies() {
+        for seasonal in [Component::None, Component::Multiplicative] {
+            let ets = Ets { error: Error::Multiplicative, damped: true, seasonal, ..Ets::additive(12) };
+            let fitted = ets.fit(&AIR.map(|v| 2_000.0 + v), &mut Budget::default()).unwrap();
+            let (drawn, formula) = paths(&fitted);
+            let known = if seasonal == Component::None { 30 } else { 12 };
+            for (h, (a, b)) in drawn.iter().zip(&formula).take(known).enumerate() {
+                let ratio = width(a) / width(b);
+                assert!((ratio - 1.0).abs() < 0.01, "{} at {}: {ratio}", ets.name(), h + 1);
+            }
+        }
     }
 }
