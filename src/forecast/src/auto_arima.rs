@@ -89,8 +89,7 @@ impl Fit for AutoArima {
             _ => self.seasonal_test.differences(known, season),
         };
         let level = crate::difference::Differencing { d: 0, seasonal_d, season };
-        let d =
-            unit_root::ordinary_differences(&level.apply(&crate::decompose::interpolate(known)), self.max_d);
+        let d = unit_root::further_differences(known, level, self.max_d);
         let mut last = FitError::TooShort { family: "AutoARIMA", needed: self.needed(), got: n };
         for (d, seasonal_d) in [(d, seasonal_d), (d, 0), (0, 0)] {
             match self.fit_differenced(y, n, (d, seasonal_d), season, budget) {

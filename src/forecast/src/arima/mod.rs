@@ -259,10 +259,24 @@ impl Problem {
         if of.drift {
             deterministic.push((1..=y.len()).map(|t| t as f64).collect());
         }
+        // Where a mean or a difference takes it away, the place of the series is taken off first: what is left is exact, and
+        // a part of a large level would be rounded to as much as the series moves.
+        let is_shifted = of.has_mean() || differencing.lost() > 0;
+        let place = if is_shifted { y.iter().copied().find(|v| !v.is_nan()).unwrap_or(0.0) } else { 0.0 };
         // Sizes first: the difference of two values near the largest double is no double.
-        let largest = y.iter().filter(|v| !v.is_nan()).fold(0.0f64, |m, v| m.max(v.abs()));
-        let unit = if largest > 0.0 { largest } else { 1.0 };
-        let mut series = differencing.apply(&y.iter().map(|v| v / unit).collect::<Vec<_>>());
+        let size = |moved: &dyn Fn(f64) -> f64| {
+            y.iter().filter(|v| !v.is_nan()).fold(0.0f64, |m, v| m.max(moved(*v).abs()))
+        };
+        let (largest, half) = (size(&|v| v), size(&|v| 0.5 * v - 0.5 * place));
+        let unit = if half > 0.5 * f64::MAX {
+            largest
+        } else if half > 0.0 {
+            2.0 * half
+        } else {
+            1.0
+        };
+        let moved = |v: f64| if half > 0.5 * f64::MAX { v / unit - place / unit } else { (v - place) / unit };
+        let mut series = differencing.apply(&y.iter().map(|v| moved(*v)).collect::<Vec<_>>());
         let mut regressor_scale = Vec::new();
         let mut columns = Vec::new();
         for x in deterministic.iter().chain(regressors) {
@@ -293,18 +307,24 @@ impl Problem {
             }
         }
         let left = series.iter().filter(|v| !v.is_nan()).fold(0.0f64, |m, v| m.max(v.abs()));
-        // What rounding leaves of values of size one is nothing: every difference doubles it, and a regression on more than a
-        // mean leaves some of its own.
-        let rounding = if columns.len() > usize::from(of.has_mean()) {
-            1e-13
-        } else {
-            4e-15 * f64::from(1 << (of.order.1 + of.seasonal_order.1))
+        // What rounding leaves is nothing: that of the values themselves, which every difference doubles, and that of a
+        // regression on more than a mean.
+        let differences = (of.order.1 + of.seasonal_order.1) as i32;
+        let of_values = f64::EPSILON * 2f64.powi(differences) * (largest / unit);
+        let of_regression = match columns.len() > usize::from(of.has_mean()) {
+            true if regressors.is_empty() => 1e-13,
+            true => 1e-13 * (largest / unit).max(1.0),
+            false => 4e-15 * 2f64.powi(differences),
         };
+        let rounding = of_values.max(of_regression);
         let left = if left < rounding { 0.0 } else { left };
         if left > 0.0 {
             series.iter_mut().for_each(|w| *w /= left);
         }
-        let offset = offset.iter().map(|b| b * unit).collect();
+        let mut offset: Vec<f64> = offset.iter().map(|b| b * unit).collect();
+        if of.has_mean() {
+            offset[0] += place;
+        }
         Ok(Problem { columns: Columns::new(series, columns), scale: left * unit, offset, regressor_scale })
     }
 

@@ -12,11 +12,23 @@ const SEASONAL_WINDOW: usize = 11;
 
 /// The KPSS statistic of stationarity around a level, with `3 sqrt(n) / 13` lags; 0 where the series does not vary.
 pub fn kpss(y: &[f64]) -> f64 {
+    kpss_beyond(y, rounding(y))
+}
+
+/// What rounding may have made of values: no series varies that moves less.
+fn rounding(y: &[f64]) -> f64 {
+    2.0 * f64::EPSILON * y.iter().fold(0.0f64, |most, v| most.max(v.abs()))
+}
+
+/// As [`kpss`], 0 where the series stays within `rounding` of its mean.
+fn kpss_beyond(y: &[f64], rounding: f64) -> f64 {
     let n = y.len();
-    let mean = y.iter().sum::<f64>() / n as f64;
-    let e: Vec<f64> = y.iter().map(|v| v - mean).collect();
+    // A sum of large levels would lose what they move by.
+    let place = y.first().copied().unwrap_or(0.0);
+    let mean = y.iter().map(|v| (v - place) / n as f64).sum::<f64>();
+    let e: Vec<f64> = y.iter().map(|v| v - place - mean).collect();
     let size = e.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-    if !(size > 1e-12 * mean.abs()) || !size.is_finite() {
+    if !(size > rounding) || !size.is_finite() {
         return 0.0;
     }
     let covariance =
@@ -37,12 +49,23 @@ pub fn kpss(y: &[f64]) -> f64 {
 
 /// Ordinary differences until the KPSS test no longer rejects at 5 %, at most `most`.
 pub fn ordinary_differences(y: &[f64], most: usize) -> usize {
+    differences_beyond(y, most, rounding(y))
+}
+
+/// The same, of a series that has been differenced by `by` already.
+pub(super) fn further_differences(y: &[f64], by: Differencing, most: usize) -> usize {
+    let doubled = 2f64.powi((by.d + by.seasonal_d) as i32);
+    differences_beyond(&by.apply(&interpolate(y)), most, doubled * rounding(&interpolate(y)))
+}
+
+fn differences_beyond(y: &[f64], most: usize, mut rounding: f64) -> usize {
     let mut y = interpolate(y);
     for d in 0..most {
-        if y.len() < 8 || kpss(&y) <= KPSS_5_PERCENT {
+        if y.len() < 8 || kpss_beyond(&y, rounding) <= KPSS_5_PERCENT {
             return d;
         }
         y = Differencing { d: 1, seasonal_d: 0, season: 1 }.apply(&y);
+        rounding *= 2.0;
     }
     most
 }
@@ -54,16 +77,17 @@ pub fn seasonal_strength(y: &[f64], m: usize) -> f64 {
         return 0.0;
     }
     let y = interpolate(y);
-    let size = y.iter().fold(0.0f64, |s, v| s.max(v.abs()));
+    let (place, rounding) = (y[0], rounding(&y));
+    let size = y.iter().fold(0.0f64, |s, v| s.max((v - place).abs()));
     if !(size > 0.0) || !size.is_finite() {
         return 0.0;
     }
-    let y: Vec<f64> = y.iter().map(|v| v / size).collect();
+    let y: Vec<f64> = y.iter().map(|v| (v - place) / size).collect();
     let (season, trend) = stl(&y, m, SEASONAL_WINDOW);
     let left: Vec<f64> = y.iter().zip(&season).zip(&trend).map(|((y, s), t)| y - s - t).collect();
     let both: Vec<f64> = left.iter().zip(&season).map(|(r, s)| r + s).collect();
     let (left, both) = (variance(&left), variance(&both));
-    if both > 1e-24 { (1.0 - left / both).clamp(0.0, 1.0) } else { 0.0 }
+    if both > (rounding / size).powi(2).max(1e-24) { (1.0 - left / both).clamp(0.0, 1.0) } else { 0.0 }
 }
 
 /// Whether the season `m` asks for a seasonal difference.
