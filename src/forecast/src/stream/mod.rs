@@ -1,7 +1,7 @@
 //! A model's life on a stream: warm-up, fit, an update for each observation, refits, calibrated intervals, scores.
 //!
 //! Everything here is a pure function of the observations and the configuration. A fit is work that the caller may do
-//! elsewhere ([`FitJob`] is `Send` and owns its bounded history), but it takes effect before one fixed observation,
+//! elsewhere ([`FitJob`] is `Send` and owns its bounded history), but it takes effect at one fixed observation,
 //! so whoever replays the observations gets the same bits however long the fit took. [`StreamModel::observe`] keeps
 //! that even if the caller never installs an outcome: it then runs the fit itself, late and in place.
 //!
@@ -11,6 +11,7 @@
 mod codec;
 mod exogenous;
 mod fit_job;
+mod refit;
 mod track;
 
 pub use codec::DecodeError;
@@ -19,8 +20,9 @@ pub use fit_job::{FitJob, FitOutcome};
 use crate::anomaly::{self, AnomalyScore};
 use crate::conformal::{self, Conformal, ONE_SIGMA, claims_no_error, standardised, unit_of};
 use crate::grain::Grain;
-use crate::{Fit, FitError, Fitted, Predict, Spec, Step, Summary};
+use crate::{Fit, Fitted, Predict, Spec, Step, Summary};
 use exogenous::Exogenous;
+use refit::Asked;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use track::{Accuracy, Before, Change, Cusum};
@@ -115,13 +117,6 @@ pub struct StreamModel {
     failure: Option<String>,
 }
 
-/// A fit under way: asked after so many observations, effective before observation `effective_at` is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Asked {
-    after: u64,
-    effective_at: u64,
-}
-
 impl StreamModel {
     /// A model that has seen `config.history`. A family that is cheap to fit is live at once if that suffices; for
     /// another, [`StreamModel::take_fit`] gives the job of its first fit.
@@ -169,7 +164,7 @@ impl StreamModel {
         model.refit_at = model.spec.needed() as u64;
         model.ask_if_due();
         if model.spec.is_cheap() {
-            model.activate_due();
+            model.begin_if_due();
         }
         model
     }
@@ -197,7 +192,11 @@ impl StreamModel {
     /// that is missing keeps its last value. The forecast that `y` is judged against was made without them.
     pub fn observe_with(&mut self, y: f64, exogenous: &[f64]) -> Observed {
         let y = if y.is_finite() { y } else { f64::NAN };
-        self.activate_due();
+        // Before a first fit no forecast was made, so that it may still be of this observation.
+        if self.fitted.is_none() {
+            self.begin_if_due();
+        }
+        let due = self.take_due();
         let index = self.observations;
         let predicted = self.next.map(|step| step.mean);
         let expected = self.next.map(|step| self.expected(&step));
@@ -210,8 +209,11 @@ impl StreamModel {
         self.recent.push_back(y);
         self.grain.observe(y);
         self.exogenous.push(exogenous, self.kept());
-        if self.fitted.is_some() {
-            self.advance(y, true);
+        let path = if self.fitted.is_some() { self.advance(y) } else { Vec::new() };
+        // A refit comes after it: what is judged is the forecast that was made, by the model that made it.
+        let replaced = due.is_some_and(|(asked, outcome)| self.activate(asked, outcome));
+        if !replaced {
+            self.conformal.expect(&path);
         }
         let fit = if self.ask_if_due() { self.take_fit() } else { None };
         Observed { index, predicted, expected, score, fit }
@@ -241,7 +243,7 @@ impl StreamModel {
             self.waiting = Some(Box::new(outcome));
             // A first fit is asked for with nothing to wait for: forecasts may start before the next observation.
             if self.fitted.is_none() {
-                self.activate_due();
+                self.begin_if_due();
             }
         }
     }
@@ -363,37 +365,37 @@ impl StreamModel {
         self.recent.iter().filter(|known| **known == y).count() > self.recent.len() / 2
     }
 
-    /// Moves the fitted model past `y` and makes the forecasts of what comes next. `learn`: the forecast of `y` was
-    /// really made before `y` was seen, so it says something about the model.
-    fn advance(&mut self, y: f64, learn: bool) {
-        if learn {
-            let judged = self.next.filter(|_| y.is_finite());
-            if let Some(step) = &judged {
-                self.before.follow(&self.cusum, &self.conformal, unit_of(step));
+    /// Learns from the forecast of `y`, moves the fitted model past it and forecasts what comes next.
+    fn advance(&mut self, y: f64) -> Vec<Step> {
+        let judged = self.next.filter(|_| y.is_finite());
+        if let Some(step) = &judged {
+            self.before.follow(&self.cusum, &self.conformal, unit_of(step));
+        }
+        self.conformal.observe(y);
+        if let Some(step) = judged {
+            self.accuracy.observe(y, step.mean);
+            let changed = self.cusum.observe(standardised(y, step.mean, unit_of(&step)));
+            if changed == Some(Change::Level) {
+                self.before.shifted();
             }
-            self.conformal.observe(y);
-            if let Some(step) = judged {
-                self.accuracy.observe(y, step.mean);
-                let changed = self.cusum.observe(standardised(y, step.mean, unit_of(&step)));
-                if changed == Some(Change::Level) {
-                    self.before.shifted();
-                }
-                // A change asks for a refit once some observations have come from after it.
-                if changed.is_some() && self.asked.is_none() {
-                    self.refit_at = self.refit_at.min(self.observations + self.settle());
-                }
+            // A change asks for a refit once some observations have come from after it.
+            if changed.is_some() && self.asked.is_none() {
+                self.refit_at = self.refit_at.min(self.observations + self.settle());
             }
         }
-        let Some(fitted) = &mut self.fitted else { return };
-        fitted.update_with(y, &self.exogenous.for_fit(self.recent.len() - 1));
+        let at = self.recent.len() - 1;
+        if let Some(fitted) = &mut self.fitted {
+            fitted.update_with(y, &self.exogenous.for_fit(at));
+        }
         let before = self.next;
-        self.look_ahead(learn);
+        let path = self.look_ahead();
         // Rounding goes with the level, and no forecast is surer than the grain once that is known.
         if let (Some(old), Some(new)) = (before, self.next)
             && claims_no_error(&old)
         {
             self.conformal.rescale(unit_of(&old), unit_of(&new));
         }
+        path
     }
 
     /// Its forecast of the next observation, one standard deviation to each side.
@@ -404,94 +406,18 @@ impl StreamModel {
         path[0]
     }
 
-    fn look_ahead(&mut self, learn: bool) {
-        let Some(fitted) = &self.fitted else { return };
+    /// The path from here in steps of one standard deviation, the first of which the next observation is judged by.
+    fn look_ahead(&mut self) -> Vec<Step> {
+        let Some(fitted) = &self.fitted else { return Vec::new() };
         let mut path = fitted.forecast(self.horizon, ONE_SIGMA);
         conformal::add_variance(&mut path, self.grain.variance());
         self.next = path.first().copied();
-        if learn {
-            self.conformal.expect(&path);
-        }
+        path
     }
 
     /// Observations to wait after a change before it is worth fitting to.
     fn settle(&self) -> u64 {
         (self.spec.needed() as u64 / 2).clamp(16, 64)
-    }
-
-    /// Asks for a new fit of what is known now, to be in place before the next observation is judged. Without effect where
-    /// one is under way, or where the first is still to come.
-    pub fn refit(&mut self) {
-        if self.fitted.is_some() && self.asked.is_none() {
-            self.asked = Some(Asked { after: self.observations, effective_at: self.observations });
-        }
-    }
-
-    /// Asks for a fit if its count has come. True if it did.
-    fn ask_if_due(&mut self) -> bool {
-        if self.asked.is_some() || self.observations < self.refit_at {
-            return false;
-        }
-        let lag = if self.fitted.is_some() { REFIT_LAG } else { 0 };
-        self.asked = Some(Asked { after: self.observations, effective_at: self.observations + lag });
-        true
-    }
-
-    /// Puts a due outcome in place, running the fit here if nobody has brought it.
-    fn activate_due(&mut self) {
-        let Some(asked) = self.asked.filter(|asked| asked.effective_at <= self.observations) else { return };
-        let outcome = match self.waiting.take() {
-            Some(outcome) => *outcome,
-            None => match self.take_fit() {
-                Some(job) => job.run(),
-                None => return,
-            },
-        };
-        self.asked = None;
-        let history = self.observations.min(self.history_max() as u64);
-        self.refit_at = self.observations + (history / 2).max(self.spec.season() as u64).max(16);
-        match outcome.fitted {
-            Err(error) => {
-                // Too many of the observations are missing: it is still warming up.
-                self.failure = match error {
-                    FitError::TooShort { .. } => None,
-                    other => Some(other.to_string()),
-                };
-                if self.fitted.is_none() {
-                    self.refit_at = self.observations + (self.spec.needed() as u64 / 4).clamp(4, 64);
-                }
-            }
-            Ok(mut fitted) => {
-                self.failure = None;
-                self.exogenous.set_used(outcome.used);
-                let since = (self.observations - asked.after) as usize;
-                let mut errors = Vec::with_capacity(since);
-                for at in self.recent.len() - since..self.recent.len() {
-                    let y = self.recent[at];
-                    let step = self.one_step(&fitted);
-                    if y.is_finite() {
-                        errors.push(standardised(y, step.mean, unit_of(&step)));
-                    }
-                    fitted.update_with(y, &self.exogenous.for_fit(at));
-                }
-                let first = self.fitted.replace(fitted).is_none();
-                if first && let Some(calibration) = outcome.calibration {
-                    self.conformal = calibration;
-                }
-                // Both models' standard deviations of the same observation: that of a model may move with its level.
-                let before = self.next;
-                self.look_ahead(first);
-                if let (false, Some(old), Some(new)) = (first, before, self.next) {
-                    if claims_no_error(&old) && !claims_no_error(&new) {
-                        self.before = Before::default();
-                        self.conformal.begin_anew(&errors);
-                    } else if !self.before.settle(&mut self.conformal, unit_of(&new), &errors) {
-                        self.conformal.rescale(unit_of(&old), unit_of(&new));
-                    }
-                }
-                self.cusum = Cusum::default();
-            }
-        }
     }
 }
 

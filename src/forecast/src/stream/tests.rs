@@ -330,3 +330,24 @@ fn intervals_cover_and_spikes_are_told_however_high_the_level() {
         }
     }
 }
+
+/// What is published after each observation is what the next one is judged by, also where another model takes over.
+#[test]
+fn every_observation_is_judged_by_the_forecast_that_was_published() {
+    for spec in ["ETS", "ARIMA(1,0,0)"] {
+        let mut model = StreamModel::new(config(spec, 40));
+        model.install(model.take_fit().unwrap().run());
+        let (mut refits, mut accuracy) = (0, Accuracy::default());
+        for t in 40..400 {
+            let published = model.forecast(1, 0.95).unwrap()[0];
+            let parameters = model.summary().unwrap().params;
+            let observed = model.observe(value(t));
+            assert_eq!(observed.predicted, Some(published.mean), "{spec} at {t}");
+            assert_eq!(observed.expected, Some([published.lower, published.upper]), "{spec} at {t}");
+            accuracy.observe(value(t), published.mean);
+            assert_eq!(model.accuracy(), accuracy.value(), "{spec} at {t}");
+            refits += usize::from(model.summary().unwrap().params != parameters);
+        }
+        assert!(refits >= 3, "{spec}: {refits}");
+    }
+}
