@@ -41,6 +41,7 @@ pub fn run(options: &BacktestOptions) -> anyhow::Result<ExitCode> {
         })
         .collect();
     notes.extend(fewer_windows(&backtest, &series));
+    notes.extend(series::left_out(&series));
     let mut out = print::out();
     match options.format {
         Format::Json => write_json(&mut out, &reports, &notes)?,
@@ -209,7 +210,11 @@ mod tests {
         use crate::files::{series::History, timeline::Timeline};
         let series = |id: &str, length: usize| Series {
             id: id.to_owned(),
-            history: Ok(History { values: vec![1.0; length], timeline: Timeline::of(&[], length) }),
+            history: Ok(History {
+                values: vec![1.0; length],
+                left_out: 0,
+                timeline: Timeline::of(&[], length),
+            }),
         };
         let with =
             |windows: usize| Backtest { horizon: 3, season: 1, windows, level: 0.95, conformal: false };

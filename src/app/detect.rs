@@ -10,9 +10,47 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
 use tidecast_forecast::detect::Detector;
+use tidecast_forecast::quantile::median;
 
 /// Rows between two looks at the progress, and in a piece of a table.
 const PIECE: usize = 1_000;
+
+/// Steps that say how long one is.
+const STEPS: usize = 8;
+/// Most steps without a row that are counted, for each row that there is.
+const LEFT_OUT_MAX: usize = 10;
+
+/// Steps between rows that no row has, as far as the times tell: a season that is counted goes on through them.
+#[derive(Default)]
+struct Steps {
+    last: Option<f64>,
+    first: Vec<f64>,
+    left_out: usize,
+}
+
+impl Steps {
+    /// How many were left out before a row of that time, the `rows`-th. Months are about as long as one another.
+    fn before(&mut self, time: Option<f64>, rows: usize) -> usize {
+        let Some(now) = time else { return 0 };
+        let since = self.last.replace(now).map_or(0.0, |last| now - last);
+        if since <= 0.0 {
+            return 0;
+        }
+        if self.first.len() < STEPS {
+            self.first.push(since);
+            return 0;
+        }
+        let steps = since / median(self.first.iter().copied());
+        let left_out = (steps.round() as usize).saturating_sub(1);
+        let is_even = (steps - steps.round()).abs() < 0.1;
+        // Past that a time is wrong, or they are in no even steps.
+        if !is_even || self.left_out.saturating_add(left_out) > LEFT_OUT_MAX * rows {
+            return 0;
+        }
+        self.left_out += left_out;
+        left_out
+    }
+}
 
 /// Scores the file.
 pub fn run(options: &DetectOptions) -> anyhow::Result<ExitCode> {
@@ -54,6 +92,7 @@ fn header(options: &DetectOptions, records: &mut Records) -> anyhow::Result<(usi
 fn score(options: &DetectOptions, records: &mut Records, out: &mut impl Write) -> anyhow::Result<usize> {
     let (time_at, value_at, width) = header(options, records)?;
     let mut detector = options.season.map_or_else(Detector::new, |s| Detector::with_season(s as usize));
+    let mut steps = Steps::default();
     let bar = crate::workers::rows("scoring");
     let mut table: Vec<Vec<String>> = Vec::new();
     let heads = ["timestamp", "value", "anomaly_score", "is_anomaly"];
@@ -82,6 +121,12 @@ fn score(options: &DetectOptions, records: &mut Records, out: &mut impl Write) -
             skipped += 1;
         }
         let time = Stamp::parse(&timestamp).map(|stamp| stamp.value());
+        // Without a season of rows the time of day tells where in it a row is.
+        if options.season.is_some() {
+            (0..steps.before(time, rows + 1)).for_each(|_| {
+                detector.observe(None, f64::NAN);
+            });
+        }
         let score =
             detector.observe(time, value.unwrap_or(f64::NAN)).map(|score| (score * 1e6).round() / 1e6);
         let is_anomaly = score.is_some_and(|score| score >= options.threshold);
@@ -124,6 +169,12 @@ fn score(options: &DetectOptions, records: &mut Records, out: &mut impl Write) -
     }
     bar.suspend(|| columns(out, &table))?;
     bar.finish_and_clear();
+    if steps.left_out > 0 {
+        eprintln!(
+            "tidecast: {} steps are not in the file and count in the season as missing",
+            steps.left_out
+        );
+    }
     if let Some((line, text)) = unusable.filter(|_| scored > 0) {
         eprintln!(
             "tidecast: {skipped} of {rows} rows have no score: {text:?} in line {line} is no finite number"
@@ -176,6 +227,29 @@ mod tests {
             error.contains("\"value\"") && error.contains("time,cpu") && error.contains("--value"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_season_goes_on_through_days_that_no_row_has() {
+        let day = |t: i32| chrono::NaiveDate::from_num_days_from_ce_opt(738_000 + t).unwrap();
+        let value = |t: i32| f64::from((t * 7919) % 101) / 101.0 + if t % 7 == 2 { 40.0 } else { 0.0 };
+        let is_left_out = |t: i32| (300..303).contains(&t) || t == 350;
+        let (mut whole, mut short) = ("timestamp,value\n".to_owned(), "timestamp,value\n".to_owned());
+        for t in 0..500 {
+            let row = if is_left_out(t) { String::new() } else { value(t).to_string() };
+            whole += &format!("{},{row}\n", day(t));
+            if !is_left_out(t) {
+                short += &format!("{},{row}\n", day(t));
+            }
+        }
+        let kept = |out: String| -> Vec<String> {
+            out.lines().filter(|line| !line.contains(",,")).map(str::to_owned).collect()
+        };
+        let with = |text: &str| kept(scored(text, &["--season", "7"]).unwrap());
+        assert_eq!(with(&whole), with(&short));
+        // A year that is wrong by a thousand is not counted out.
+        let wrong = short.clone() + "3020-01-01,0.5\n";
+        assert_eq!(with(&wrong)[..with(&short).len()], with(&short));
     }
 
     #[test]

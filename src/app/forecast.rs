@@ -64,6 +64,11 @@ pub fn run(options: &ForecastOptions) -> anyhow::Result<ExitCode> {
     )?;
     bar.finish_and_clear();
     out.flush()?;
+    if failed < series.len()
+        && let Some(note) = series::left_out(&series)
+    {
+        eprintln!("tidecast: {note}");
+    }
     match first {
         Some(first) if series.len() == 1 => bail!("{first}"),
         Some(first) if failed == series.len() => bail!("none of {failed} series could be forecast; {first}"),
@@ -255,7 +260,7 @@ mod tests {
 
     fn series(values: Vec<f64>) -> Series {
         let timeline = Timeline::of(&[], values.len());
-        Series { id: "s".into(), history: Ok(History { values, timeline }) }
+        Series { id: "s".into(), history: Ok(History { values, left_out: 0, timeline }) }
     }
 
     #[test]

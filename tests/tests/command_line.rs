@@ -125,6 +125,38 @@ fn missing_observations_are_taken_by_every_family() {
     }
 }
 
+/// A season counts steps of the calendar and not rows: with months left out, the same file with empty cells in their places.
+#[test]
+fn steps_that_no_row_has_are_missing_observations_and_told() {
+    let mut rows = long("air");
+    for gap in [20, 21, 70] {
+        let whole = rows[gap].strip_suffix(&AIR[gap].to_string()).unwrap().to_owned();
+        rows[gap] = whole;
+    }
+    let empty = with_header(&rows);
+    for gap in [70, 21, 20] {
+        rows.remove(gap);
+    }
+    let left_out = with_header(&rows);
+    let told = "tidecast: 3 steps of \"air\" are not in the file and taken as missing\n";
+    for command in [
+        &["forecast", "x.csv", "--model", "ARIMA(0,1,1)(0,1,1)12", "--format", "csv"][..],
+        &["backtest", "x.csv", "--models", "Theta", "--season", "12", "--format", "csv"],
+    ] {
+        let (whole, short) = (on("x.csv", &empty, command), on("x.csv", &left_out, command));
+        assert_eq!((short.code, short.err.as_str()), (Some(0), told));
+        let figures = |out: &str| -> Vec<String> {
+            // The seconds of a backtest are of the clock.
+            out.lines().map(|line| line.split(',').take(6).collect::<Vec<_>>().join(",")).collect()
+        };
+        assert_eq!(figures(whole.well()), figures(&short.out));
+    }
+    let far = b"ds,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n2204-01-04,4\n";
+    let ended = on("x.csv", far, &["forecast", "x.csv"]);
+    let why = ended.refused(1);
+    assert!(why.contains("2204-01-04") && why.contains("steps more than the 4 rows"), "{why}");
+}
+
 #[test]
 fn one_series_that_fails_says_why_and_the_others_go_on() {
     let mut rows = long("good");

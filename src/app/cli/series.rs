@@ -18,7 +18,7 @@ pub enum Format {
 
 const FORECAST_HELP: &str = "\
 FILE has the columns unique_id, ds and y (others are left aside), or is one column of numbers, with a header or \
-without. An empty cell or NaN is a missing observation.
+without. An empty cell or NaN is a missing observation, and so is a step of ds that no row has.
 
   tidecast forecast passengers.csv --model 'ARIMA(0,1,1)(0,1,1)12' --log --horizon 24
   tidecast forecast sales.csv --model AutoETS --season 7 --horizon 28 --format json

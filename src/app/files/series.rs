@@ -18,11 +18,16 @@ pub struct Series {
     pub history: Result<History, String>,
 }
 
+/// Most steps without a row that are taken as missing, for each row that there is.
+const LEFT_OUT_MAX: usize = 10;
+
 /// Observations in order of time.
 #[derive(Debug)]
 pub struct History {
     /// Values, NaN where missing.
     pub values: Vec<f64>,
+    /// How many of them are missing because no row has their time.
+    pub left_out: usize,
     /// When the next ones are.
     pub timeline: Timeline,
 }
@@ -181,8 +186,45 @@ impl Rows {
             self.stamps = order.iter().map(|&at| self.stamps[at]).collect();
         }
         let timeline = Timeline::of(&self.stamps, self.values.len());
-        Ok(History { values: self.values, timeline })
+        let left_out = self.fill(&timeline)?;
+        Ok(History { values: self.values, left_out, timeline })
     }
+
+    /// Puts a missing value at every step between the rows that none of them has, and says how many. A season counts steps,
+    /// not rows. Times in no even steps stay as they are.
+    fn fill(&mut self, timeline: &Timeline) -> Result<usize, String> {
+        let places = timeline.places(&self.stamps).unwrap_or_default();
+        let (rows, Some(last)) = (self.values.len(), places.last()) else { return Ok(0) };
+        let left_out = last + 1 - rows as u64;
+        if left_out > (LEFT_OUT_MAX * rows) as u64 {
+            let ends = [&self.stamps[0], &self.stamps[rows - 1]].map(Stamp::text);
+            return Err(format!(
+                "ds goes from {} to {}, which is {left_out} steps more than the {rows} rows: mend a time that is wrong, or \
+                 leave out the column ds if the order alone counts",
+                ends[0], ends[1]
+            ));
+        }
+        if left_out > 0 {
+            let mut values = vec![f64::NAN; rows + left_out as usize];
+            places.iter().zip(&self.values).for_each(|(place, value)| values[*place as usize] = *value);
+            self.values = values;
+        }
+        Ok(left_out as usize)
+    }
+}
+
+/// What is to be said of steps that no row has.
+pub fn left_out(series: &[Series]) -> Option<String> {
+    let with = || series.iter().filter_map(|one| Some((one, one.history.as_ref().ok()?.left_out)));
+    let gaps = || with().filter(|(_, left_out)| *left_out > 0);
+    let (first, of_first) = gaps().next()?;
+    let all: usize = gaps().map(|(_, left_out)| left_out).sum();
+    let others = match gaps().count() {
+        1 => String::new(),
+        several => format!(", and in all {all} of {several} series"),
+    };
+    let (steps, are) = if of_first == 1 { ("step", "is") } else { ("steps", "are") };
+    Some(format!("{of_first} {steps} of {:?}{others} {are} not in the file and taken as missing", first.id))
 }
 
 #[cfg(test)]
@@ -232,6 +274,32 @@ mod tests {
         assert_eq!((series[0].id.as_str(), values(&series[0])), ("file", vec![10.0, 20.0, 30.0]));
         let series = parsed("unique_id,ds,y\na,,3\nb,,4\na,,1\n");
         assert_eq!(values(&series[0]), [3.0, 1.0]);
+    }
+
+    #[test]
+    fn steps_that_no_row_has_are_missing_values_up_to_ten_for_a_row() {
+        let series = parsed(
+            "unique_id,ds,y\nday,2024-02-27,1\nday,2024-02-28,2\nday,2024-03-02,5\nday,2024-03-03,6\n\
+             month,2023-11,1\nmonth,2023-12,2\nmonth,2024-02,4\nwhole,1,1\nwhole,2,2\nuneven,1,1\nuneven,3,2\nuneven,6,3\n",
+        );
+        assert_eq!(values(&series[0]), [1.0, 2.0, -1.0, -1.0, 5.0, 6.0]);
+        assert_eq!(values(&series[1]), [1.0, 2.0, -1.0, 4.0]);
+        assert_eq!((values(&series[2]), values(&series[3])), (vec![1.0, 2.0], vec![1.0, 2.0, 3.0]));
+        let told = left_out(&series).unwrap();
+        assert_eq!(
+            told,
+            "2 steps of \"day\", and in all 3 of 2 series are not in the file and taken as missing"
+        );
+        let told = left_out(&series[1..]).unwrap();
+        assert_eq!(told, "1 step of \"month\" is not in the file and taken as missing");
+        assert_eq!(left_out(&series[2..]), None);
+        let far = |last: u32| {
+            let text: &'static str = format!("ds,y\n1,1\n2,2\n3,3\n{last},4\n").leak();
+            parsed(text).remove(0).history
+        };
+        assert_eq!(far(44).unwrap().values.len(), 44);
+        let error = far(45).unwrap_err();
+        assert!(error.contains("from 1 to 45") && error.contains("41 steps more than the 4 rows"), "{error}");
     }
 
     #[test]

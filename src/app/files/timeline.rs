@@ -1,4 +1,4 @@
-//! What comes after the last time of a series: the spacing, as the times before it show it.
+//! What comes after the last time of a series, and what was left out before it: the spacing, as the times show it.
 
 use super::stamp::{Form, Moment, Stamp};
 use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
@@ -91,6 +91,54 @@ impl Timeline {
     }
 }
 
+impl Timeline {
+    /// How many steps each of the times it was made of, in order, is after the first; `None` where they are in no even steps.
+    pub fn places(&self, stamps: &[Stamp]) -> Option<Vec<u64>> {
+        let first = stamps.first()?;
+        let apart = |number: i64, first: i64, step: i64| {
+            let apart = u64::try_from(number.checked_sub(first)?).ok()?;
+            let step = u64::try_from(step).ok().filter(|step| *step > 0)?;
+            apart.is_multiple_of(step).then_some(apart / step)
+        };
+        let place = |stamp: &Stamp| match (self.step, first, stamp) {
+            (Step::Whole(step), Stamp::Whole(first), Stamp::Whole(whole)) => apart(*whole, *first, step),
+            (Step::Decimal(step), ..) => {
+                let steps = (stamp.value() - first.value()) / step;
+                // As near as decimals of a few digits come.
+                ((steps - steps.round()).abs() < 0.01 && (0.0..1e15).contains(&steps.round()))
+                    .then_some(steps.round() as u64)
+            }
+            (Step::Months(months, _), Stamp::Time(first), Stamp::Time(moment)) => {
+                apart(month_number(moment.local.date()), month_number(first.local.date()), months.into())
+            }
+            (Step::Weekdays, Stamp::Time(first), Stamp::Time(moment)) => {
+                apart(weekday_number(moment.local.date()), weekday_number(first.local.date()), 1)
+            }
+            (Step::Nanos(step), Stamp::Time(first), Stamp::Time(moment)) => {
+                apart(nanos(moment), nanos(first), step)
+            }
+            _ => None,
+        };
+        stamps.iter().map(place).collect()
+    }
+}
+
+fn month_number(date: NaiveDate) -> i64 {
+    i64::from(date.year()) * 12 + i64::from(date.month0())
+}
+
+/// Mondays to Fridays since the year 1, which began on a Monday.
+fn weekday_number(date: NaiveDate) -> i64 {
+    let days = i64::from(date.num_days_from_ce()) - 1;
+    days.div_euclid(7) * 5 + days.rem_euclid(7).min(4)
+}
+
+fn nanos(moment: &Moment) -> i64 {
+    let utc = moment.utc().and_utc();
+    // Past the years that nanoseconds reach, whole days are near enough.
+    utc.timestamp_nanos_opt().unwrap_or_else(|| utc.timestamp().saturating_mul(1_000_000_000))
+}
+
 impl Day {
     fn of_month(self, first: NaiveDate) -> Option<NaiveDate> {
         let last = last_day(first)?;
@@ -149,11 +197,6 @@ fn calendar(moments: &[Moment]) -> Step {
             return Step::Weekdays;
         }
     }
-    let nanos = |m: &Moment| {
-        let utc = m.utc().and_utc();
-        // Past the years that nanoseconds reach, whole days are near enough.
-        utc.timestamp_nanos_opt().unwrap_or_else(|| utc.timestamp().saturating_mul(1_000_000_000))
-    };
     Step::Nanos(usual(differences(&moments.iter().map(nanos).collect::<Vec<_>>())).unwrap_or(DAY))
 }
 
@@ -162,7 +205,7 @@ fn months(dates: &[NaiveDate], days: &[i64]) -> Option<Step> {
     if days.iter().min().is_none_or(|shortest| *shortest < 28) {
         return None;
     }
-    let number: Vec<i64> = dates.iter().map(|d| i64::from(d.year()) * 12 + i64::from(d.month0())).collect();
+    let number: Vec<i64> = dates.iter().map(|d| month_number(*d)).collect();
     let between = differences(&number);
     let step = u32::try_from(usual(between.clone())?).ok()?;
     if between.contains(&0) {
@@ -247,6 +290,32 @@ mod tests {
         );
         assert_eq!(ahead(&["2020-01-01", "2020-01-01 12:00"], 2), ["2020-01-02 00:00", "2020-01-02 12:00"]);
         assert_eq!(ahead(&["2020-01-01T00:00:00.5", "2020-01-01T00:00:01.0"], 1), ["2020-01-01T00:00:01.5"]);
+    }
+
+    #[test]
+    fn times_have_places_where_steps_are_even() {
+        let places = |times: &[&str]| -> Option<Vec<u64>> {
+            let stamps: Vec<Stamp> = times.iter().map(|t| Stamp::parse(t).unwrap()).collect();
+            Timeline::of(&stamps, stamps.len()).places(&stamps)
+        };
+        let even: [(&[&str], &[u64]); 10] = [
+            (&["1", "2", "5", "6"], &[0, 1, 4, 5]),
+            (&["1949", "1951", "1953", "1957"], &[0, 1, 2, 4]),
+            (&["0.1", "0.2", "0.3", "0.7"], &[0, 1, 2, 6]),
+            (&["2020-01-31", "2020-02-29", "2020-03-31", "2020-05-31"], &[0, 1, 2, 4]),
+            (&["1960-11", "1960-12", "1961-02"], &[0, 1, 3]),
+            (&["2019Q4", "2020Q1", "2020Q2", "2021Q2"], &[0, 1, 2, 6]),
+            (&["2010-01-01", "2011-01-01", "2012-01-01", "2015-01-01"], &[0, 1, 2, 5]),
+            (&["2020-02-25", "2020-02-26", "2020-03-01", "2020-03-02"], &[0, 1, 5, 6]),
+            // Thursday, Friday, Monday, Tuesday, Thursday.
+            (&["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09", "2024-01-11"], &[0, 1, 2, 3, 5]),
+            (&["2020-02-28T22:00Z", "2020-02-28T23:00Z", "2020-02-29T02:00Z"], &[0, 1, 4]),
+        ];
+        for (times, expected) in even {
+            assert_eq!(places(times).as_deref(), Some(expected), "{times:?}");
+        }
+        assert_eq!(places(&["1", "3", "6", "10", "11"]), None);
+        assert_eq!(places(&["2020-01-01 00:00", "2020-01-01 01:00", "2020-01-01 02:30"]), None);
     }
 
     #[test]
