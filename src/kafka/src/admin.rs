@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 const HIDDEN: &str = "is there, and this user may not see it; grant Describe, Read and Write on it";
 /// How long a look at the cluster may take.
 const LOOK: Duration = Duration::from_secs(10);
-/// Offsets of so many partitions are asked for in one listing; the rest are listed without.
-const OFFSETS_OF_PARTITIONS: usize = 1_000;
 
 /// A topic that must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,18 +173,14 @@ impl KafkaAdmin {
         let (client, servers) = (Arc::clone(&self.looker), self.cluster.bootstrap_servers());
         blocking(move || {
             let mut view = look(&client, &servers, LOOK)?;
-            let partitions = view.topics.values_mut().flat_map(|topic| {
-                let name = topic.name.clone();
-                topic.partitions.iter_mut().map(move |partition| (name.clone(), partition))
-            });
-            let deadline = Instant::now() + LOOK;
-            for (topic, partition) in partitions.take(OFFSETS_OF_PARTITIONS) {
-                if Instant::now() >= deadline {
-                    break;
-                }
-                let watermarks = client.fetch_watermarks(&topic, partition.partition, Duration::from_secs(2));
-                if let Ok((low, high)) = watermarks {
-                    (partition.low, partition.high) = (Some(low), Some(high));
+            let (lows, highs) = (ends(&client, &view, Offset::Beginning), ends(&client, &view, Offset::End));
+            for topic in view.topics.values_mut() {
+                for partition in &mut topic.partitions {
+                    let found = |ends: &TopicPartitionList| {
+                        let found = ends.find_partition(&topic.name, partition.partition)?.offset();
+                        if let Offset::Offset(offset) = found { Some(offset) } else { None }
+                    };
+                    (partition.low, partition.high) = (found(&lows), found(&highs));
                 }
             }
             Ok(view)
@@ -350,6 +344,21 @@ impl KafkaAdmin {
 fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
     let topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(spec.replication));
     spec.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+}
+
+/// Where all partitions of a cluster begin or end, in one question to each broker; those without an answer are left out.
+fn ends(client: &BaseConsumer<QuietContext>, view: &ClusterView, end: Offset) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for topic in view.topics.values() {
+        for partition in topic.partitions.iter().filter(|partition| partition.leader >= 0) {
+            // The ends are asked for as times are: each has a number of its own for one (KIP-79). Ends are valid offsets here.
+            let _ = list.add_partition_offset(&topic.name, partition.partition, end);
+        }
+    }
+    if list.count() == 0 {
+        return list;
+    }
+    client.offsets_for_times(list, LOOK).unwrap_or_default()
 }
 
 /// Asks for a committed offset, which a group that is forbidden does not get.
