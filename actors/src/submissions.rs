@@ -67,7 +67,7 @@ impl Submissions {
         let spec = ModelSpec::external(model_id).map_err(|fault| {
             IngestError::Rejected(Rejection::new(Reason::WrongType, format!("model_id: {fault}")))
         })?;
-        let value = wire::json(&Registered::new(Some(spec), Registrar::Api, 1));
+        let value = wire::json(&Registered::new(Some(spec), Registrar::Api, crate::wall_clock_ms()));
         self.models.put(model_id, value).await.map_err(IngestError::Unavailable)
     }
 

@@ -58,6 +58,7 @@ pub async fn serve(listeners: Listeners, services: Services, shutdown: impl Futu
         services,
         gate: gate.clone(),
         replays,
+        silencing: tokio::sync::Mutex::default(),
         websocket_address,
         tasks: TaskTracker::new(),
         stopping: CancellationToken::new(),

@@ -70,6 +70,8 @@ pub(crate) struct App {
     /// What every request passes.
     pub(crate) gate: Arc<Gate>,
     pub(crate) replays: Arc<Replays>,
+    /// Held while a silence is made: one at a time.
+    pub(crate) silencing: tokio::sync::Mutex<()>,
     /// Where the WebSocket listener is bound.
     pub(crate) websocket_address: SocketAddr,
     /// Tasks that outlive their request (WebSockets); waited for at the end.

@@ -17,9 +17,9 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tidecast_event::decode::Decoder;
-use tidecast_event::{EventTime, Rejection};
+use tidecast_event::{EventTime, Reason, Rejection};
 use tidecast_ports::ingest::Acknowledged;
-use tidecast_ports::{EventIngest, IngestError};
+use tidecast_ports::{EventIngest, IngestError, OutputRecord};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// What a record costs beside its bytes.
@@ -146,6 +146,8 @@ struct Inner {
     room_bytes: u32,
     max_future_micros: i64,
     log_payload: bool,
+    /// The largest record that the producer takes.
+    record_bytes_max: usize,
     /// Batches of the events with an id that came in lately.
     seen: Option<SeenEvents<Arc<Batch>>>,
 }
@@ -242,6 +244,7 @@ impl Ingest {
             room_bytes,
             max_future_micros,
             log_payload,
+            record_bytes_max: cluster.options().producer.max_request_bytes,
             seen: None,
         })))
     }
@@ -301,6 +304,14 @@ impl Ingest {
         DECODER.with_borrow_mut(|decoder| {
             let arrival = EventTime::from_millis(arrival_ms);
             let decoded = decoder.decode(event, arrival, self.0.max_future_micros)?;
+            let (bytes, most) =
+                (OutputRecord::OVERHEAD + event.len() + decoded.source().len(), self.0.record_bytes_max);
+            if bytes > most {
+                // Sent with others it would fail them all, and every time.
+                let detail =
+                    format!("the event takes {bytes} bytes; allowed are {most} (kafka.max_request_size)");
+                return Err(Rejection::new(Reason::WrongType, detail));
+            }
             let known = match (&self.0.seen, decoded.id()) {
                 (Some(seen), Some(id)) => {
                     let now = std::time::Instant::now();

@@ -55,13 +55,13 @@ impl Http {
     ) -> Result<(), OrderError> {
         let alert = event.alert(rule);
         let mut body = serde_json::json!({
-            "text": format!("{}: {}", alert.rule, alert.message),
+            "text": escaped(&format!("{}: {}", alert.rule, alert.message)),
             "attachments": [{
                 "color": color(event.priority),
                 "fields": [
                     {"title": "Event", "value": event.kind.as_str(), "short": true},
                     {"title": "Priority", "value": event.priority.as_str(), "short": true},
-                    {"title": "Model", "value": event.model_id.as_deref().unwrap_or("-"), "short": true},
+                    {"title": "Model", "value": escaped(event.model_id.as_deref().unwrap_or("-")), "short": true},
                     {"title": "Time", "value": alert.timestamp, "short": true},
                 ],
                 "ts": event.timestamp.0.div_euclid(1_000_000),
@@ -113,6 +113,11 @@ impl Http {
             _ => Ok(()),
         }
     }
+}
+
+/// As Slack asks for text: what it would take for a link, or for a call to a whole channel, is shown as it stands.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn color(priority: Priority) -> &'static str {

@@ -363,6 +363,20 @@ impl Fields<'_> {
             !name.is_empty()
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
         };
+        // Where a message begins and ends, and whom it is for, is the address's and the sender's to say.
+        let framing = [
+            "content-length",
+            "transfer-encoding",
+            "host",
+            "connection",
+            "upgrade",
+            "te",
+            "trailer",
+            "expect",
+        ];
+        if let Some(name) = object.keys().find(|name| framing.contains(&&*name.to_ascii_lowercase())) {
+            return Err(refuse(&format!("\"{name}\", which is not for a rule to set")));
+        }
         let header = |(name, value): (&String, &Json)| match value.as_str() {
             Some(text) if legal_name(name) && !text.contains(|c: char| c.is_control()) => {
                 Ok((name.clone(), HiddenText(text.to_owned())))

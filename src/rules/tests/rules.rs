@@ -141,6 +141,11 @@ fn a_wrong_action_names_its_field() {
         (json!({"type": "webhook", "url": "https:///canary"}), "action.url"),
         (json!({"type": "webhook", "url": "https://h", "headers": {"a b": "canary"}}), "action.headers"),
         (
+            json!({"type": "webhook", "url": "https://h", "headers": {"Content-Length": "5"}}),
+            "action.headers",
+        ),
+        (json!({"type": "webhook", "url": "https://h", "headers": {"host": "canary"}}), "action.headers"),
+        (
             json!({"type": "webhook", "url": "https://h", "headers": {"a": "canary\r\nb: c"}}),
             "action.headers",
         ),

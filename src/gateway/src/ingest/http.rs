@@ -227,6 +227,28 @@ fn check_common(
     Ok(())
 }
 
+/// The path of a forecast, where it has one: what pages draw.
+fn check_path(prefix: &str, path: Option<&Value>) -> Result<(), Problem> {
+    let Some(path) = path.filter(|path| !path.is_null()) else { return Ok(()) };
+    let is_step = |step: &Value| {
+        let number = |name: &str| step[name].as_f64();
+        let time = step["timestamp"].as_str().map(chrono::DateTime::parse_from_rfc3339);
+        matches!((number("lower"), number("mean"), number("upper")), (Some(l), Some(_), Some(u)) if l <= u)
+            && time.is_some_and(|time| time.is_ok())
+    };
+    let wrong = match path.as_array() {
+        Some(steps) => steps.iter().position(|step| !is_step(step)).map(|at| format!("[{at}]")),
+        None => Some(String::new()),
+    };
+    match wrong {
+        None => Ok(()),
+        Some(at) => {
+            let allowed = "a list of {\"timestamp\" (RFC 3339), \"mean\", \"lower\", \"upper\"}, a step each, lower first";
+            Err(Problem::field(format!("{prefix}metadata.path{at}"), allowed))
+        }
+    }
+}
+
 /// A model that the token does not name is as one that does not exist.
 fn check_seen(caller: &Caller, prefix: &str, model_id: &str) -> Result<(), Problem> {
     match caller.may_see_model(model_id) {
@@ -283,6 +305,7 @@ pub(crate) async fn forecasts(
         if message.forecast_horizon == 0 {
             return Err(Problem::field(format!("{prefix}forecast_horizon"), "found 0; allowed: 1 or more"));
         }
+        check_path(&prefix, message.metadata.get("path"))?;
     }
     app.services.outputs.forecasts(messages.clone()).await.map_err(output_problem)?;
     Ok(made(messages, many))

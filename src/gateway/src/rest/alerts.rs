@@ -3,17 +3,18 @@
 use super::extract::{Name, PageQuery, Params, Who, Whole, checked_limit, page_of};
 use super::schemas;
 use crate::access::Caller;
-use crate::audit::{AuditEntry, CHANGES, ENTRIES};
+use crate::audit::{Asked, AuditEntry, CHANGES, ENTRIES};
 use crate::live::alerts::AlertItem;
 use crate::live::index::Pattern;
 use crate::problem::Problem;
 use crate::services::App;
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidecast_ports::notes::{SILENCES, Silence};
@@ -74,10 +75,13 @@ pub(super) fn may_see(app: &App, caller: &Caller, item: &AlertItem) -> bool {
         && item.model_id.as_deref().is_none_or(|model| caller.may_see_model(model))
 }
 
-fn check_alert(app: &App, caller: &Caller, id: &str) -> Result<(), Problem> {
+/// An alert that the caller may see: what it is about, for the audit log.
+fn check_alert(app: &App, caller: &Caller, id: &str) -> Result<Asked, Problem> {
     let (found, _) = app.services.hub.alerts(None, 1, |item| item.id == id);
     match found.first() {
-        Some((_, item)) if may_see(app, caller, item) => Ok(()),
+        Some((_, item)) if may_see(app, caller, item) => {
+            Ok(Asked(json!({"model_id": item.model_id, "topic": app.settings().topics.alerts})))
+        }
         _ => Err(Problem::not_found(format!("there is no alert \"{id}\" among the newest"))),
     }
 }
@@ -106,7 +110,7 @@ pub(crate) async fn acknowledge(
     body: Whole,
 ) -> Result<Response, Problem> {
     let remark: Remark = body.json_or_default()?;
-    check_alert(&app, &caller, &id)?;
+    let about = check_alert(&app, &caller, &id)?;
     let acknowledgement = Acknowledgement {
         by: caller.subject.as_deref().map(str::to_owned),
         at: Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
@@ -122,7 +126,7 @@ pub(crate) async fn acknowledge(
     for (_, id) in known.iter().take(known.len().saturating_sub(ACKNOWLEDGED_MAX)) {
         let _ = notes.delete(&format!("{ACKNOWLEDGED}{id}")).await;
     }
-    Ok((StatusCode::CREATED, Json(acknowledgement)).into_response())
+    Ok((StatusCode::CREATED, Extension(about), Json(acknowledgement)).into_response())
 }
 
 /// Takes an acknowledgement back.
@@ -135,14 +139,14 @@ pub(crate) async fn unacknowledge(
     State(app): State<Arc<App>>,
     Who(caller): Who,
     Name(id): Name,
-) -> Result<StatusCode, Problem> {
-    check_alert(&app, &caller, &id)?;
+) -> Result<Response, Problem> {
+    let about = check_alert(&app, &caller, &id)?;
     let key = format!("{ACKNOWLEDGED}{id}");
     if app.services.notes.get(&key).is_none() {
         return Err(Problem::not_found(format!("nobody has acknowledged the alert \"{id}\"")));
     }
     app.services.notes.delete(&key).await.map_err(unavailable)?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok((StatusCode::NO_CONTENT, Extension(about)).into_response())
 }
 
 /// A silence as it is asked for.
@@ -216,7 +220,7 @@ pub(crate) async fn create_silence(
     Who(caller): Who,
     body: Whole,
 ) -> Result<Response, Problem> {
-    let NewSilence { name, model_id, rule, until, reason } = body.json()?;
+    let NewSilence { name, model_id, rule, until, reason } = body.object()?;
     // In an address the two go up or nowhere.
     let goes_nowhere = matches!(&*name, "." | "..");
     if name.is_empty()
@@ -237,13 +241,14 @@ pub(crate) async fn create_silence(
             format!("found {until}, which is over; allowed: a time to come"),
         ));
     }
+    // Between the look and the note nobody else makes one here.
+    let _alone = app.silencing.lock().await;
     let known = silences(&app);
     let is_open = |silence: &&Silence| silence.until_ms > now.timestamp_millis();
-    if known.iter().any(|silence| silence.name == name && is_open(&silence)) {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            format!("there is a silence \"{name}\"; remove it first"),
-        ));
+    if let Some(there) = known.iter().find(|silence| silence.name == name && is_open(silence)) {
+        let hidden = !caller.may_see_some_of(&covered(there.model_id.as_deref()));
+        let next = if hidden { "choose another name" } else { "remove it first" };
+        return Err(Problem::new(StatusCode::CONFLICT, format!("there is a silence \"{name}\"; {next}")));
     }
     // Those that are over are cleared away when another is made.
     for past in known.iter().filter(|silence| !is_open(silence)) {

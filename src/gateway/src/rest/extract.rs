@@ -191,7 +191,17 @@ impl Whole {
     /// As [`Whole::json`], where nothing and `null` stand for all that is usual.
     pub(crate) fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
         let is_empty = self.bytes.is_empty() || self.bytes.trim_ascii() == b"null";
-        if is_empty { Ok(T::default()) } else { self.json() }
+        if is_empty { Ok(T::default()) } else { self.object() }
+    }
+
+    /// A body that is one object. Of a list the fields would be taken by their places.
+    pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        match self.bytes.trim_ascii_start().first() {
+            Some(b'[') => {
+                Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "found a list; allowed: an object"))
+            }
+            _ => self.json(),
+        }
     }
 }
 

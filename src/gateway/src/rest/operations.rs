@@ -351,7 +351,7 @@ pub(crate) async fn send(
     Who(caller): Who,
     body: Whole,
 ) -> Result<Response, Problem> {
-    let Send { topic, key, message } = body.json()?;
+    let Send { topic, key, message } = body.object()?;
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if topic.is_empty() || topic.len() > 249 || !topic.bytes().all(legal) || topic == "." || topic == ".." {
         return Err(Problem::field("topic", "1 to 249 letters, digits, dots, underscores and hyphens"));
@@ -359,6 +359,7 @@ pub(crate) async fn send(
     if !caller.may_see_topic(&topic) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token's topics do not include this name"));
     }
+    visible::check_target(app.settings(), &topic)?;
     let place = app.services.kafka.send(&topic, key.as_deref(), &message).await?;
     let asked = json!({"topic": topic, "key": key, "message": message});
     Ok((StatusCode::CREATED, Extension(Asked(asked)), Json(place)).into_response())

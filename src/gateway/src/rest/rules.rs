@@ -1,7 +1,7 @@
 //! `/api/rules/**`.
 
-use super::extract::{Name, PageQuery, Params, Whole, etag, if_match};
-use super::schemas;
+use super::extract::{Name, PageQuery, Params, Who, Whole, etag, if_match};
+use super::{schemas, visible};
 use crate::problem::Problem;
 use crate::services::App;
 use axum::Json;
@@ -63,8 +63,14 @@ pub(crate) async fn list(
     (status = 409, description = "There is one of that name", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn create(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Problem> {
-    let view = app.services.control.create_rule(spec_of(body.json()?, None)?).await?;
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Who(caller): Who,
+    body: Whole,
+) -> Result<Response, Problem> {
+    let spec = spec_of(body.json()?, None)?;
+    visible::check_rule(&caller, app.settings(), &spec.action)?;
+    let view = app.services.control.create_rule(spec).await?;
     let location = format!("/api/rules/{}", segment(&view.spec.name));
     Ok(([(header::LOCATION, location)], shown(StatusCode::CREATED, view)).into_response())
 }
@@ -90,6 +96,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>, Name(name): Name) -> Result
 ))]
 pub(crate) async fn replace(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     Name(name): Name,
     headers: HeaderMap,
     body: Whole,
@@ -98,7 +105,9 @@ pub(crate) async fn replace(
     let control = &app.services.control;
     // Whether it is there goes before what is wrong with the body.
     control.rule(&name).await?;
-    let replaced = control.replace_rule(&name, spec_of(body.json()?, Some(&name))?, version.as_deref()).await;
+    let spec = spec_of(body.json()?, Some(&name))?;
+    visible::check_rule(&caller, app.settings(), &spec.action)?;
+    let replaced = control.replace_rule(&name, spec, version.as_deref()).await;
     Ok(shown(StatusCode::OK, replaced?))
 }
 
@@ -112,9 +121,11 @@ pub(crate) async fn replace(
 ))]
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
+    Who(caller): Who,
     Name(name): Name,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
+    visible::check_rule(&caller, app.settings(), &Value::Null)?;
     let version = if_match(&headers);
     let deleted = app.services.control.delete_rule(&name, version.as_deref()).await;
     deleted?;

@@ -1,9 +1,11 @@
 //! Which records of a topic a caller is shown: topics are read as they are, and hold more than one model's, and secrets.
 
 use crate::access::{Caller, Right};
+use crate::live::index::Pattern;
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use serde_json::Value;
 use std::borrow::Cow;
 use tidecast_config::{GroupTable, Settings};
 use tidecast_ports::operations::TopicRecord;
@@ -47,6 +49,61 @@ pub(super) fn check_topic(caller: &Caller, settings: &Settings, topic: &str) -> 
     Err(Problem::new(StatusCode::FORBIDDEN, detail))
 }
 
+/// Refuses a topic to write to that a group keeps for itself: models, rules and the audit log stand there, and each has its own
+/// way to be changed, that is checked and written down.
+pub(super) fn check_target(settings: &Settings, topic: &str) -> Result<(), Problem> {
+    let topics = &settings.topics;
+    let named = [&topics.events, &topics.aggregates, &topics.predictions, &topics.alerts, &topics.metrics];
+    let is_ours = named.into_iter().any(|name| name == topic);
+    match GroupTable::looks_like(topic).filter(|_| !is_ours) {
+        None => Ok(()),
+        Some(_) => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            format!(
+                "\"{topic}\" is named like a topic that a group keeps for itself: nothing is sent there by hand or by rule"
+            ),
+        )),
+    }
+}
+
+/// Whether a caller may change what rules do: a rule looks at every model's events and may send them anywhere, so it is for those
+/// who may see them all, and where it sends them.
+pub(super) fn check_rule(caller: &Caller, settings: &Settings, action: &Value) -> Result<(), Problem> {
+    let refuse = |what: String| Err(Problem::new(StatusCode::FORBIDDEN, what));
+    if !caller.may_see_all_of(&Pattern::all()) {
+        return refuse("rules look at every model, and the token's models are some".to_owned());
+    }
+    let topics = &settings.topics;
+    let mut seen = [&topics.predictions, &topics.alerts, &topics.aggregates].into_iter();
+    if let Some(hidden) = seen.find(|topic| !caller.may_see_topic(topic)) {
+        return refuse(format!(
+            "rules look at what goes to \"{hidden}\", which the token's topics do not include"
+        ));
+    }
+    for topic in targets(action) {
+        if !caller.may_see_topic(topic) {
+            return refuse(format!(
+                "the token's topics do not include \"{topic}\", where the rule would publish"
+            ));
+        }
+        check_target(settings, topic)?;
+    }
+    Ok(())
+}
+
+/// The topics that an action, or a list of them, publishes to.
+fn targets(action: &Value) -> Vec<&str> {
+    match action {
+        Value::Array(items) => items.iter().flat_map(targets).collect(),
+        Value::Object(fields) => {
+            let inner = fields.get("actions").map(targets).unwrap_or_default();
+            let own = fields.get("topic").and_then(Value::as_str);
+            own.into_iter().chain(inner).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What of a record says which model it is about.
 #[derive(Deserialize)]
 struct About<'a> {
@@ -82,7 +139,6 @@ pub(super) fn may_show(caller: &Caller, settings: &Settings, topic: &str, record
 mod tests {
     use super::*;
     use crate::access::Role;
-    use crate::live::index::Pattern;
     use serde_json::json;
     use tidecast_config::Sources;
 

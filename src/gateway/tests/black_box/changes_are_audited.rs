@@ -105,6 +105,11 @@ async fn somebody_sees_to_an_alert() {
     assert_eq!((status, &made["by"], &made["note"]), (201, &json!("anna"), &json!("a known outage")));
     let (_, page) = call(&house, "GET", "/api/alerts", &viewer, None).await;
     assert_eq!(page["items"][0]["acknowledged"], made);
+    let entries = async |token: &str| {
+        call(&house, "GET", "/api/audit", token, None).await.1["items"].as_array().unwrap().len()
+    };
+    let (of_a, of_b) = (narrow("admin", json!(["a"])), narrow("admin", json!(["b"])));
+    assert_eq!((entries(&of_a).await, entries(&of_b).await), (1, 0), "it is about a model");
     assert_eq!(call(&house, "DELETE", &path, &anna, None).await.0, 204);
     assert_eq!(call(&house, "DELETE", &path, &anna, None).await.0, 404);
     assert_eq!(call(&house, "POST", "/api/alerts/a0-99/acknowledge", &anna, None).await.0, 404);
@@ -179,6 +184,49 @@ async fn whoever_is_shown_some_models_silences_those_alone() {
             call(&house, "POST", "/api/silences", &all, Some(silence(name, json!("a")))).await;
         assert_eq!((status, &problem["field"]), (422, &json!("name")), "an address cannot name it");
     }
+}
+
+#[tokio::test]
+async fn of_silences_of_one_name_that_come_at_once_one_is_made() {
+    let house = House::open().await;
+    let silence = json!({"name": "night", "until": "2100-01-01T00:00:00Z"});
+    let calls = (0..16).map(|_| house.post("/api/silences", &silence));
+    let mut statuses: Vec<u16> = futures::future::join_all(calls).await.into_iter().map(|(s, _)| s).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [vec![201], vec![409; 15]].concat());
+    let by_place = json!(["arr", null, null, "2100-01-01T00:00:00Z", null]);
+    assert_eq!(house.post("/api/silences", &by_place).await.0, 422, "a list has no fields");
+}
+
+#[tokio::test]
+async fn rules_are_changed_by_those_who_may_see_all_that_rules_see() {
+    let house = House::with(&[&format!("auth.hs256_secret={SECRET}")]).await;
+    let rule = |name: &str, action: Value| json!({"name": name, "event_type": "ANOMALY_DETECTED", "condition": "true", "action": action});
+    let with_topics = |topics: Value| {
+        let claims = json!({"sub": "n", "exp": 4_000_000_000u64, "roles": ["operator"], "topics": topics});
+        encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+    };
+    let (all, some) = (token("anna", "operator"), narrow("operator", json!(["pub/*"])));
+    let outputs = json!(["ml-*", "streaming-*"]);
+    let to = |topic: &str| json!([{"type": "chain", "actions": [{"type": "publish", "topic": topic}]}]);
+    for (token, name, action, status) in [
+        (&some, "a", json!("log"), 403),
+        (&with_topics(json!(["streaming-alerts"])), "a", json!("log"), 403),
+        (&with_topics(outputs.clone()), "a", to("hidden"), 403),
+        (&with_topics(outputs.clone()), "a", to("streaming-mine"), 201),
+        (&all, "audit/1", to("tidecast-notes"), 403),
+        (&all, "m", to("theirs-models"), 403),
+        (&all, "b", to("anywhere"), 201),
+    ] {
+        let (got, answer) = call(&house, "POST", "/api/rules", token, Some(rule(name, action))).await;
+        assert_eq!(got, status, "{answer}");
+    }
+    assert_eq!(call(&house, "PUT", "/api/rules/b", &all, Some(rule("b", to("tidecast-rules")))).await.0, 403);
+    assert_eq!(call(&house, "PUT", "/api/rules/b", &some, Some(rule("b", json!("log")))).await.0, 403);
+    assert_eq!(call(&house, "DELETE", "/api/rules/b", &some, None).await.0, 403);
+    let root = token("root", "admin");
+    let forged = json!({"topic": "tidecast-notes", "key": "audit/1", "message": ""});
+    assert_eq!(call(&house, "POST", "/api/kafka/send", &root, Some(forged)).await.0, 403);
 }
 
 #[tokio::test]

@@ -106,6 +106,15 @@ async fn forecasts_and_anomalies_of_others_are_checked_and_passed_on() {
     );
     assert_eq!(fault("/api/forecasts", of("predicted_value", json!("5"))).await, "predicted_value");
     assert_eq!(fault("/api/forecasts", of("surprise", json!(1))).await, "surprise");
+    let step = json!({"timestamp": "2026-01-20T10:30:00Z", "mean": 1.5, "lower": 1, "upper": 2});
+    let path = |path: Value| of("metadata", json!({"path": path}));
+    assert_eq!(house.post("/api/forecasts", &path(json!([step.clone()]))).await.0, 201);
+    assert_eq!(fault("/api/forecasts", path(json!("x"))).await, "metadata.path");
+    assert_eq!(fault("/api/forecasts", path(json!([step.clone(), null]))).await, "metadata.path[1]");
+    for (name, wrong) in [("lower", json!(3)), ("mean", Value::Null), ("timestamp", json!("soon"))] {
+        let broken = json!([changed(step.clone(), name, wrong)]);
+        assert_eq!(fault("/api/forecasts", path(broken)).await, "metadata.path[0]", "{name}");
+    }
     assert_eq!(
         fault("/api/forecasts", json!([forecast("m", 1.0), of("forecast_horizon", json!(0))])).await,
         "[1].forecast_horizon"

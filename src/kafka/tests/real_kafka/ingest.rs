@@ -68,6 +68,30 @@ fn what_cannot_be_used_is_refused_alone() {
 }
 
 #[test]
+fn what_is_larger_than_a_request_is_refused_alone() {
+    let topic = broker::topic("large", 1);
+    let mut options = ClusterOptions::plaintext(broker::bootstrap(), "large");
+    options.producer.max_request_bytes = 10_000;
+    let ingest =
+        Ingest::to_topic(&Cluster::new(options), &topic, DAY_MICROS, false, Publishing::default()).unwrap();
+    let large = |bytes: usize| {
+        let text = "x".repeat(bytes);
+        Bytes::from(format!(r#"{{"source":"s","type":"t","data":{{"text":"{text}"}}}}"#))
+    };
+    broker::runtime().block_on(async {
+        let (results, acknowledged) =
+            ingest.ingest_batch(vec![event(1, 1), large(20_000), event(2, 2), large(9_800)], NOW_MS);
+        acknowledged.await.unwrap();
+        let refused: Vec<bool> = results.iter().map(Result::is_err).collect();
+        assert_eq!(refused, [false, true, false, false]);
+        let refused = results[1].as_ref().unwrap_err();
+        assert_eq!(refused.reason, Reason::WrongType);
+        assert!(refused.detail.contains("allowed are 10000 (kafka.max_request_size)"), "{}", refused.detail);
+    });
+    assert_eq!(broker::read_committed(&topic).len(), 3);
+}
+
+#[test]
 fn a_small_buffer_slows_the_sender_and_loses_nothing() {
     let topic = broker::topic("small", 1);
     let mut options = ClusterOptions::plaintext(broker::bootstrap(), "small");
