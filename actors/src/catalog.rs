@@ -6,7 +6,7 @@ use crate::by_series::BySeries;
 use crate::wire;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tidecast_config::{ModelSpec, ModelType, Regressor, RuleSpec};
 use tidecast_event::OutputId;
@@ -59,6 +59,7 @@ pub struct Catalog {
     generation: AtomicU64,
     models: RwLock<Arc<Table<ModelSpec>>>,
     rules: RwLock<Arc<Table<RuleSpec>>>,
+    is_read: AtomicBool,
 }
 
 impl Catalog {
@@ -75,6 +76,17 @@ impl Catalog {
     /// The rules as they are now.
     pub fn rules(&self) -> Arc<Table<RuleSpec>> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything that was registered has been read, and what the configuration names is among it: who asks now is told no
+    /// half-truth.
+    pub fn set_read(&self) {
+        self.is_read.store(true, Ordering::Release);
+    }
+
+    /// Whether everything that was registered has been read.
+    pub fn is_read(&self) -> bool {
+        self.is_read.load(Ordering::Acquire)
     }
 
     /// Sets or removes a model, as the topic says.

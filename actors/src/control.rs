@@ -229,7 +229,8 @@ impl Control {
         let rules = self.catalog.rules();
         let registered = rules.get(name)?;
         let spec = registered.spec.as_ref()?;
-        let fared = self.book.fared(name);
+        let mut fared = self.book.fared(name);
+        self.elsewhere.add_fared(name, &mut fared);
         Some(RuleView {
             spec: spec.redacted(),
             built_in: registered.by == Registrar::BuiltIn,

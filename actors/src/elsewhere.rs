@@ -6,10 +6,11 @@
 
 use crate::catalog::Catalog;
 use crate::registry::{HISTORY_MIN, HISTORY_ROWS, Registry, Row};
+use crate::rule_book::Fared;
 use dashmap::DashMap;
 use serde::Deserialize;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidecast_event::{EventTime, ForecastMessage};
 use tidecast_ports::control::HistoryPoint;
@@ -48,8 +49,15 @@ struct Kept {
     history: VecDeque<Row>,
 }
 
-/// Figures of one process, and when they were written.
-type Figures = (i64, WorkerStats);
+/// Figures of one process.
+#[derive(Debug)]
+struct Figures {
+    /// When they were written, epoch milliseconds.
+    at_ms: i64,
+    stats: WorkerStats,
+    /// How rules fared there, by name.
+    rules: BTreeMap<String, Fared>,
+}
 
 /// The models and figures of other processes.
 #[derive(Debug)]
@@ -70,6 +78,8 @@ pub struct Elsewhere {
 struct Report {
     instance: String,
     stats: WorkerStats,
+    #[serde(default)]
+    rules: BTreeMap<String, Fared>,
 }
 
 impl Elsewhere {
@@ -126,18 +136,29 @@ impl Elsewhere {
             let partitions = stats.processor.more.get("partitions");
             partitions.and_then(serde_json::Value::as_u64).is_some_and(|partitions| partitions > 0)
         };
-        figures.values().map(|(_, stats)| stats).filter(works).count() as u64
+        figures.values().map(|figures| &figures.stats).filter(works).count() as u64
     }
 
     /// Adds the figures that other processes told lately.
     pub fn add_figures(&self, stats: &mut WorkerStats) {
+        for other in self.fresh_figures().values() {
+            stats.add(&other.stats);
+        }
+    }
+
+    /// Adds how a rule fared in other processes, as they told lately.
+    pub fn add_fared(&self, rule: &str, fared: &mut Fared) {
+        for other in self.fresh_figures().values().filter_map(|other| other.rules.get(rule)) {
+            fared.add(other);
+        }
+    }
+
+    fn fresh_figures(&self) -> MutexGuard<'_, BTreeMap<String, Figures>> {
         let now = i64::try_from(crate::wall_clock_ms()).unwrap_or(i64::MAX);
         let fresh = i64::try_from(self.fresh.as_millis()).unwrap_or(i64::MAX);
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        figures.retain(|_, (at, _)| now.saturating_sub(*at) < fresh);
-        for (_, other) in figures.values() {
-            stats.add(other);
-        }
+        figures.retain(|_, told| now.saturating_sub(told.at_ms) < fresh);
+        figures
     }
 
     fn forecast(&self, record: &LiveRecord) {
@@ -170,13 +191,13 @@ impl Elsewhere {
     }
 
     fn report(&self, record: &LiveRecord) {
-        let Ok(Report { instance, stats }) = serde_json::from_slice(&record.value) else { return };
+        let Ok(Report { instance, stats, rules }) = serde_json::from_slice(&record.value) else { return };
         if instance == self.instance {
             return;
         }
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         if figures.len() < INSTANCES_MAX || figures.contains_key(&instance) {
-            figures.insert(instance, (record.timestamp_ms, stats));
+            figures.insert(instance, Figures { at_ms: record.timestamp_ms, stats, rules });
         }
     }
 }
@@ -303,8 +324,12 @@ mod tests {
         let elsewhere = elsewhere();
         let mut stats = WorkerStats::default();
         stats.processor.total_events = 5;
-        for (instance, age_ms) in [("here", 0), ("there", 0), ("gone", 60_000)] {
-            let report = json!({"instance": instance, "timestamp": "t", "stats": stats});
+        for (instance, age_ms) in [("here", 0), ("there", 0), ("gone", 60_000), ("older", 0)] {
+            let mut report = json!({"instance": instance, "timestamp": "t", "stats": stats,
+                "rules": {"r": {"fired": 3, "errors": 1, "last_fired": "2026-01-01T00:00:00Z"}}});
+            if instance == "older" {
+                report.as_object_mut().expect("an object").remove("rules");
+            }
             let mut record = record(OutputKind::Metrics, instance, &report, None);
             record.timestamp_ms -= age_ms;
             elsewhere.report(&record);
@@ -312,6 +337,12 @@ mod tests {
         let mut own = WorkerStats::default();
         own.processor.total_events = 2;
         elsewhere.add_figures(&mut own);
-        assert_eq!(own.processor.total_events, 7);
+        assert_eq!(own.processor.total_events, 12);
+        let (mut known, mut other) = (Fared { fired: 1, ..Fared::default() }, Fared::default());
+        elsewhere.add_fared("r", &mut known);
+        elsewhere.add_fared("another", &mut other);
+        assert_eq!((known.fired, known.errors), (4, 1));
+        assert_eq!(known.last_fired.as_deref(), Some("2026-01-01T00:00:00Z"));
+        assert_eq!(other, Fared::default());
     }
 }

@@ -24,6 +24,7 @@ pub fn start(house: &Arc<House>, stats: Arc<Stats>) {
     let settings = &house.settings;
     let instance = instance(settings);
     let scales = settings.monitoring.enable_auto_scaling;
+    let book = house.book.clone();
     let (publisher, every) = (house.publisher.clone(), settings.monitoring.metrics_interval);
     let stats: Weak<Stats> = {
         let weak = Arc::downgrade(&stats);
@@ -40,7 +41,8 @@ pub fn start(house: &Arc<House>, stats: Arc<Stats>) {
             let Some(stats) = stats.upgrade() else { return };
             let now = EventTime::from_millis(crate::wall_clock_ms() as i64).to_rfc3339();
             let figures = stats.own();
-            let mut report = json!({"instance": instance, "timestamp": now, "stats": figures});
+            let mut report =
+                json!({"instance": instance, "timestamp": now, "stats": figures, "rules": book.all_fared()});
             if scales {
                 report["scaling"] = stats.scaling();
             }

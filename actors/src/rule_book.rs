@@ -1,8 +1,9 @@
 //! The compiled rules, shared by all evaluators; and what REST asks of rules without running them.
 
 use crate::catalog::Registrar;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tidecast_config::RuleSpec;
@@ -11,8 +12,12 @@ use tidecast_ports::ControlError;
 use tidecast_ports::control::{RuleTest, RuleTestResult};
 use tidecast_rules::{EventFilter, Rule, RuleEvent, RuleFault, RuleSet};
 
+/// Rules that a process tells the others of.
+const TOLD_MAX: usize = 1_000;
+
 /// How a rule has fared since the process started.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Fared {
     /// Times it fired.
     pub fired: u64,
@@ -20,6 +25,16 @@ pub struct Fared {
     pub errors: u64,
     /// Event time of the newest event it fired on, RFC 3339.
     pub last_fired: Option<String>,
+}
+
+impl Fared {
+    /// Takes in how it fared in another process.
+    pub fn add(&mut self, other: &Fared) {
+        self.fired = self.fired.saturating_add(other.fired);
+        self.errors = self.errors.saturating_add(other.errors);
+        // RFC 3339 in UTC: the order of the texts is that of the times.
+        self.last_fired = self.last_fired.take().max(other.last_fired.clone());
+    }
 }
 
 /// The rules as compiled, and which of them are the house's own.
@@ -72,14 +87,25 @@ impl RuleBook {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How a rule has fared.
+    /// How a rule has fared here.
     pub fn fared(&self, name: &str) -> Fared {
         let rules = self.rules();
-        rules.set.get(name).map_or_else(Fared::default, |rule| Fared {
-            fired: rule.counts.fired(),
-            errors: rule.counts.errors(),
-            last_fired: rule.counts.last_fired().map(EventTime::to_rfc3339),
-        })
+        rules.set.get(name).map_or_else(Fared::default, |rule| fared(rule))
+    }
+
+    /// How those have fared that did anything, by name; a thousand at most.
+    pub fn all_fared(&self) -> BTreeMap<String, Fared> {
+        let rules = self.rules();
+        let all = rules.set.iter().map(|rule| (rule.name.to_string(), fared(rule)));
+        all.filter(|(_, fared)| *fared != Fared::default()).take(TOLD_MAX).collect()
+    }
+}
+
+fn fared(rule: &Rule) -> Fared {
+    Fared {
+        fired: rule.counts.fired(),
+        errors: rule.counts.errors(),
+        last_fired: rule.counts.last_fired().map(EventTime::to_rfc3339),
     }
 }
 

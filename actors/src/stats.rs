@@ -383,6 +383,9 @@ impl Health for Stats {
         if self.house.partitions.get().is_none() {
             return ill("waiting for Kafka and the topics");
         }
+        if !self.house.catalog.is_read() {
+            return ill("waiting for the registered models and rules to be read");
+        }
         if self.topology.is_some() && !state.assigned_once {
             return ill("waiting for partitions to be assigned");
         }

@@ -108,6 +108,7 @@ async fn readiness_names_the_stage_until_it_adds_up_again() {
     };
     let (aggregator, _) = Actor::spawn(None, Aggregator, arguments).await.expect("the aggregator starts");
     let aggregator = Mailbox::new(aggregator, Capacity { messages: 4, meter: meters.of("aggregator") });
+    house.catalog.set_read();
     for (is_wrong, ready) in [(false, true), (true, false), (false, true)] {
         wrong.store(is_wrong, SeqCst);
         aggregator.send(AggregatorMessage::Snapshot).await.expect("the aggregator lives");

@@ -286,6 +286,7 @@ impl Start {
             );
             tokio::time::sleep(RETRY).await;
         }
+        self.tables.are_read();
         match (self.live.take(), self.far.take()) {
             (Some(live), far) => {
                 let hears = far.map_or(live, |far| Arc::new(far) as Arc<dyn LiveSink>);

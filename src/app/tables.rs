@@ -167,6 +167,11 @@ impl Tables {
         }
     }
 
+    /// They are open, and sown.
+    pub fn are_read(&self) {
+        self.catalog.set_read();
+    }
+
     /// Sows what the configuration file names and what is built in. What REST changed since stays as it is.
     pub async fn sow(&self, settings: &Settings) -> Result<(), String> {
         let (models, rules) = (self.catalog.models(), self.catalog.rules());

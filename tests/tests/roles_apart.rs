@@ -30,6 +30,12 @@ field = "value.avg"
 horizon = 4
 season = 4
 metadata = { region = "North" }
+
+[[rules]]
+name = "each"
+event_type = "FORECAST_GENERATED"
+condition = "data.predicted_value >= 0.0"
+action = "log"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,4 +127,11 @@ async fn a_gateway_answers_for_models_that_workers_run() {
     assert_eq!(stats["processor"]["ledger"]["in"], 80);
     assert_eq!(stats["processor"]["ledgers"].as_array().map(Vec::len), Some(2));
     assert_eq!(stats["distribution"]["t"], 80);
+    let made = &stats["service"]["forecast_count"];
+    assert!(made.as_u64().expect("a count") > 0, "{stats}");
+    eventually("the gateway says how often a rule fired in all workers", WAIT, async || {
+        let rule = gateway.get("/api/rules/each").await.expect(200);
+        (rule["fired"] == *made && rule["last_fired"].is_string()).then_some(())
+    })
+    .await;
 }

@@ -148,7 +148,7 @@ pub struct RuleView {
     pub spec: RuleSpec,
     /// Present from the start.
     pub built_in: bool,
-    /// Times it fired.
+    /// Times it fired, in all processes of the group since each was started.
     pub fired: u64,
     /// Evaluations that failed.
     pub errors: u64,

@@ -3,6 +3,7 @@
 use crate::live::index::Pattern;
 use crate::live::update::UpdateType;
 use axum::http::Method;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tidecast_config::Topics;
@@ -27,7 +28,8 @@ pub enum Right {
 }
 
 /// A role of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// May view.
     Viewer,

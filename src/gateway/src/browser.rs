@@ -151,7 +151,7 @@ pub fn preflight(headers: &mut HeaderMap) {
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE"),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, content-encoding, if-match, last-event-id",
+            "authorization, content-type, content-encoding, if-match, if-none-match, last-event-id",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ];

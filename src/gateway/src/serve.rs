@@ -51,6 +51,9 @@ const END_PATIENCE: Duration = Duration::from_millis(2_500);
 /// requests under way finished, all within three seconds.
 pub async fn serve(listeners: Listeners, services: Services, shutdown: impl Future<Output = ()> + Send) {
     let gate = Arc::new(Gate::new(&services.settings, &services.authenticator, &services.hub.metrics));
+    if services.authenticator.is_required() {
+        services.authenticator.tickets.share(services.notes.clone());
+    }
     let replays = Replays::new(services.history.clone(), services.settings.limits.resume_records);
     let websocket_address =
         listeners.websocket.socket.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
@@ -85,7 +88,13 @@ pub async fn serve(listeners: Listeners, services: Services, shutdown: impl Futu
         let certificates = [&listeners.app, &listeners.websocket, &listeners.admin].map(|l| l.tls.clone());
         async move {
             let certificates = certificates.iter().flatten().map(|tls| tls.keep_fresh());
-            tokio::join!(app.authenticator().keep_fresh(), futures::future::join_all(certificates));
+            let authenticator = app.authenticator();
+            let cleaning = async {
+                if authenticator.is_required() {
+                    authenticator.tickets.keep_clean().await;
+                }
+            };
+            tokio::join!(authenticator.keep_fresh(), cleaning, futures::future::join_all(certificates));
         }
     });
     let flushing = tokio::spawn({

@@ -135,7 +135,7 @@ impl Authenticator {
         }
         match parameter("ticket").filter(|_| is_websocket) {
             Some(ticket) => {
-                let caller = self.tickets.take(ticket, Instant::now()).ok_or(Refusal::NoToken)?;
+                let caller = self.tickets.take(ticket, Instant::now()).await.ok_or(Refusal::NoToken)?;
                 if caller.has_expired(SystemTime::now()) { Err(Refusal::NoToken) } else { Ok(Some(caller)) }
             }
             None => Ok(None),

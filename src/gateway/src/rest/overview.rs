@@ -124,7 +124,7 @@ pub(crate) async fn alerts(
     (status = 503, description = "Too many are out", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn ticket(State(app): State<Arc<App>>, Who(caller): Who) -> Result<Response, Problem> {
-    let given = app.authenticator().tickets.give(caller, std::time::Instant::now());
+    let given = app.authenticator().tickets.give(caller, std::time::Instant::now()).await;
     let ticket = given.ok_or_else(|| {
         let detail = "too many tickets are out; try again in a minute";
         Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "60")
