@@ -1,5 +1,6 @@
 //! Tidecast: the binary. Reads the command line, hands over to the command, turns its end into an exit status.
 
+mod allocator;
 mod backtest;
 mod check;
 mod cli;
@@ -28,11 +29,8 @@ mod workers;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Small allocations of many threads, freed on others: mimalloc keeps the resident memory flat.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::set_up();
     let cli = cli::Cli::parse();
     match dispatch(cli.command) {
         Ok(code) => code,
