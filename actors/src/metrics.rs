@@ -49,6 +49,8 @@ pub struct PipelineMetrics {
     pub ledger: [IntCounterVec; 5],
     /// `values_left_out_total` by series.
     pub values_left_out: IntCounterVec,
+    /// `events_expired_total` by series.
+    pub expired: IntCounterVec,
     /// `windows_closed_total` by series.
     pub windows: IntCounterVec,
     /// `commits_total`.
@@ -161,6 +163,11 @@ impl PipelineMetrics {
             values_left_out: counters(
                 "values_left_out_total",
                 "Numeric values that are in no window, for their series has too many fields.",
+                &["series"],
+            )?,
+            expired: counters(
+                "events_expired_total",
+                "Events that a partition took, and that are in no window of a repartitioned series: theirs were forgotten.",
                 &["series"],
             )?,
             windows: counters("windows_closed_total", "Windows closed or corrected.", &["series"])?,

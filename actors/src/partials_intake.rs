@@ -31,6 +31,8 @@ pub struct PartialsIntake {
     taking: i64,
     /// It has more windows to close, after so many.
     midway: Option<u64>,
+    /// Parts whose windows were forgotten.
+    expired: u64,
     /// Offsets of records that are not looked at: they made this code panic.
     set_apart: BTreeSet<i64>,
 }
@@ -64,6 +66,7 @@ impl PartialsIntake {
             letters: Letters::new(&house.settings, partition),
             taking: 0,
             midway: None,
+            expired: 0,
             set_apart: BTreeSet::new(),
         })
     }
@@ -86,9 +89,19 @@ impl Intake for PartialsIntake {
         } else {
             match UpstreamMessage::decode(bytes) {
                 Ok(message) => {
-                    if self.merger.observe(message, &mut room, &mut sink) == Merged::Expired {
-                        tracing::warn!(partition = %self.partition, offset = record.offset, "a part came for a window that is \
-                            forgotten: a repeat of long ago, or what a partition had before it was known of");
+                    let merged = self.merger.observe(message, &mut room, &mut sink);
+                    if let Merged::Expired { events } = merged
+                        && !output.silent
+                    {
+                        let expired = self.metrics.expired.with_label_values(&[&self.merger.spec().name]);
+                        expired.inc_by(events);
+                        self.expired += 1;
+                        // There may be one for each window of days.
+                        if self.expired.is_power_of_two() {
+                            tracing::warn!(partition = %self.partition, offset = record.offset, parts = self.expired,
+                                "what a partition has to say of windows that are forgotten came too late: its events are in no \
+                                 window (events_expired_total); it was away for long, or is new");
+                        }
                     }
                 }
                 // The topic is ours alone: what cannot be read was written by another version or another program.

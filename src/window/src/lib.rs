@@ -29,7 +29,7 @@ mod windows;
 pub use closed::{Closed, Outcome, Sink};
 pub use fields::MAX_FIELDS;
 pub use group::{Group, Interned};
-pub use merger::{IDLE_RETENTION_MICROS, Merged, Merger};
+pub use merger::{IDLE_RETENTION_MICROS, Merged, Merger, RETAINED_BYTES};
 pub use panes::EMPTY_WINDOWS_UNTIL_FORGOTTEN;
 pub use partial::{Mark, Partial, UpstreamMessage};
 pub use series::MAX_LATE_KEYS;

@@ -6,13 +6,15 @@
 //!
 //! Bounds: a window is kept until every upstream partition has passed its end + grace, and while there are few, for
 //! [`NEW_RETENTION_MICROS`] longer: a partition that the input topic got meanwhile may have parts for it. Idle partitions
-//! that lag behind hold it for [`IDLE_RETENTION_MICROS`] at most, measured by the others' watermark; a part that comes later
-//! still is told as [`Merged::Expired`].
+//! that lag behind hold it for [`IDLE_RETENTION_MICROS`], measured by the others' watermark. However that may be, the newest
+//! windows are kept as long as all of them take [`RETAINED_BYTES`] at most: for a partition that was away for days. A part that
+//! comes later still is told as [`Merged::Expired`].
 //!
 //! A session is announced by its partition when it begins, and what it touches waits here until it has closed there. A
 //! part that joins what was emitted already makes a longer session that supersedes it, with the next revision.
 
 mod stored;
+mod windows;
 
 use crate::cells::Portable;
 use crate::closed::{Closed, Sink};
@@ -26,6 +28,7 @@ use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidecast_event::{EventTime, FieldStats};
+use windows::{Part, Window, window_at};
 
 /// How long, in event time, windows are kept for idle upstream partitions that have not passed them.
 pub const IDLE_RETENTION_MICROS: i64 = 3_600_000_000;
@@ -37,6 +40,9 @@ pub const NEW_RETENTION_MICROS: i64 = 60_000_000;
 /// With more windows than these none is kept for a partition that may never be.
 pub const RETAINED_WINDOWS_MAX: usize = 10_000;
 
+/// What windows may take beyond what has to be kept.
+pub const RETAINED_BYTES: usize = 4 << 20;
+
 /// Windows looked at between two looks at the order.
 const AT_ONCE: usize = 256;
 
@@ -47,44 +53,12 @@ pub enum Merged {
     Applied,
     /// It, or a newer one, was there already.
     Repeated,
-    /// Its window is no longer kept: a repeat of long ago, a partition that was idle for longer than windows are kept for
-    /// it, or one that is new.
-    Expired,
-}
-
-/// One upstream partition's part.
-#[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
-struct Part {
-    upstream: u32,
-    start: i64,
-    end: i64,
-    revision: u32,
-    count: u64,
-    event_type: Option<String>,
-    mixed: bool,
-    open: bool,
-    fields: Vec<(String, Portable)>,
-}
-
-/// A window of one key.
-#[derive(Debug, Clone, bincode::Encode, bincode::Decode)]
-struct Window {
-    start: i64,
-    end: i64,
-    emissions: u32,
-    /// In the order of upstream partitions (and of their starts, in a session).
-    parts: Vec<Part>,
-}
-
-impl Window {
-    /// Not emitted yet, and nothing of it is still to come.
-    fn is_ready(&self) -> bool {
-        self.emissions == 0 && !self.is_open()
-    }
-
-    fn is_open(&self) -> bool {
-        self.parts.iter().any(|part| part.open)
-    }
+    /// Its window is no longer kept, for its partition was idle for too long, or is new: so many events are in no window. They
+    /// are in the `late_count` of the key's next.
+    Expired {
+        /// Events.
+        events: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, bincode::Encode, bincode::Decode)]
@@ -108,6 +82,8 @@ pub struct Merger {
     windows: HashMap<Arc<str>, Vec<Window>, foldhash::fast::FixedState>,
     /// (end, key, start) of every window.
     order: BTreeSet<(i64, Arc<str>, i64)>,
+    /// What all windows take.
+    weight: usize,
     late: HashMap<Arc<str>, u64, foldhash::fast::FixedState>,
     /// With `empty_windows`: number of the first and the last window with an event of each key.
     known: BTreeMap<Arc<str>, (i64, i64)>,
@@ -140,6 +116,7 @@ impl Merger {
             watermark: i64::MIN,
             windows: HashMap::default(),
             order: BTreeSet::new(),
+            weight: 0,
             late: HashMap::default(),
             known: BTreeMap::new(),
             gather: Gather::default(),
@@ -203,12 +180,18 @@ impl Merger {
             Some((key, _)) => key.clone(),
             None => partial.key.as_str().into(),
         };
-        if self.is_expired(end) {
-            if partial.upstream as usize >= self.upstreams.len() {
-                // No repeat: this partition was never heard of.
-                self.count_late(&key, partial.count + partial.late_count);
+        let past = end.saturating_add(self.spec.grace_micros);
+        if past <= self.forgotten {
+            let told =
+                self.upstreams.get(partial.upstream as usize).map_or(i64::MIN, |upstream| upstream.told);
+            if partial.open || past <= told {
+                // What a partition has passed it has said before.
+                return Merged::Repeated;
             }
-            return Merged::Expired;
+            // A correction has the events of what it corrects; one of them is new.
+            let events = if partial.revision == 0 { partial.count } else { 1 };
+            self.count_late(&key, events + partial.late_count);
+            return Merged::Expired { events };
         }
         let session = matches!(self.spec.window, WindowKind::Session { .. });
         let windows = self.windows.entry(key.clone()).or_default();
@@ -228,6 +211,7 @@ impl Merger {
         }
         let mut joined = Window { start, end, emissions: 0, parts: Vec::new() };
         for window in windows.extract_if(.., |window| joins(window)) {
+            self.weight -= window.weight();
             self.order.remove(&(window.end, key.clone(), window.start));
             joined.start = joined.start.min(window.start);
             joined.end = joined.end.max(window.end);
@@ -254,6 +238,7 @@ impl Merger {
         let at = windows.partition_point(|window| window.start < joined.start);
         let (start, end) = (joined.start, joined.end);
         let now = !partial.open && (joined.emissions > 0 || (end <= self.watermark && !joined.is_open()));
+        self.weight += joined.weight();
         windows.insert(at, joined);
         self.count_late(&key, late);
         self.know(&key, start);
@@ -368,7 +353,9 @@ impl Merger {
                 let windows = self.windows.entry(key.clone()).or_default();
                 if window_at(windows, start).is_none() {
                     let at = windows.partition_point(|window| window.start < start);
-                    windows.insert(at, Window { start, end, emissions: 0, parts: Vec::new() });
+                    let empty = Window { start, end, emissions: 0, parts: Vec::new() };
+                    self.weight += empty.weight();
+                    windows.insert(at, empty);
                     self.order.insert((end, key, start));
                 }
             }
@@ -403,28 +390,28 @@ impl Merger {
         self.upstreams.iter().map(|upstream| upstream.watermark).min().unwrap_or(i64::MIN)
     }
 
-    fn is_expired(&self, end: i64) -> bool {
-        let past = end.saturating_add(self.spec.grace_micros);
-        past <= self.forgotten || past.saturating_add(IDLE_RETENTION_MICROS) <= self.watermark
-    }
-
-    /// Forgets the windows that no part can come for.
+    /// Forgets the oldest windows, where no part can come for them or they take too much.
     fn purge(&mut self) {
         let few = self.order.len() <= RETAINED_WINDOWS_MAX;
         let kept = if few { NEW_RETENTION_MICROS } else { 0 };
-        self.forgotten = self.forgotten.max(self.passed_by_all().saturating_sub(kept));
-        let expired: Vec<_> = self
-            .order
-            .iter()
-            .take_while(|(end, ..)| *end <= self.watermark && self.is_expired(*end))
-            .cloned()
-            .collect();
-        for (end, key, start) in expired {
-            let window = self.windows.get(&key).and_then(|windows| window_at(windows, start));
+        let passed = self.passed_by_all().saturating_sub(kept);
+        let mut forgotten = Vec::new();
+        for (end, key, start) in &self.order {
+            let past = end.saturating_add(self.spec.grace_micros);
+            let is_old = past.saturating_add(IDLE_RETENTION_MICROS) <= self.watermark;
+            if *end > self.watermark || self.weight <= RETAINED_BYTES || (past > passed && !is_old) {
+                break;
+            }
+            let window = self.windows.get(key).and_then(|windows| window_at(windows, *start));
             let waits = window.is_some_and(Window::is_open);
             if waits && end.saturating_add(IDLE_RETENTION_MICROS) > self.watermark {
                 continue;
             }
+            self.forgotten = self.forgotten.max(past);
+            self.weight -= window.map_or(0, Window::weight);
+            forgotten.push((*end, key.clone(), *start));
+        }
+        for (end, key, start) in forgotten {
             self.order.remove(&(end, key.clone(), start));
             if let Some(windows) = self.windows.get_mut(&key) {
                 windows.retain(|window| window.start != start);
@@ -488,8 +475,4 @@ impl Merger {
 /// Before all windows with that end.
 fn bound(end: i64) -> (i64, Arc<str>, i64) {
     (end, "".into(), i64::MIN)
-}
-
-fn window_at(windows: &[Window], start: i64) -> Option<&Window> {
-    windows.binary_search_by_key(&start, |window| window.start).ok().map(|at| &windows[at])
 }

@@ -125,12 +125,18 @@ fn a_partition_that_begins_again_is_as_idle_as_it_was() {
     assert_eq!(flow.taken(), ["a 0-10 2/6 r0"]);
 }
 
-/// The input topic gets a partition that has an event of the first second, and others have come to `newest` seconds meanwhile.
-fn grown(newest: i64) -> Flow {
+/// The input topic gets a partition that has an event of the first second, and others have come to `newest` seconds meanwhile,
+/// with `keys` keys in each.
+fn grown(newest: i64, keys: usize) -> Flow {
     let mut flow = Flow::new(tumbling(1), 1);
     flow.event(0, "a", true, SECOND / 2, Some(1.0));
+    for at in 1..newest {
+        for key in 0..keys {
+            flow.event(0, &format!("k{key}"), true, at * SECOND, Some(1.0));
+        }
+    }
     flow.event(0, "a", true, newest * SECOND, Some(2.0));
-    assert_eq!(flow.taken(), ["a 0-1 1/1 r0"]);
+    assert_eq!(flow.taken()[0], "a 0-1 1/1 r0");
     let spec = flow.spec.clone();
     flow.groups.push(Group::partial(vec![spec]).unwrap());
     flow.newest.push(EventTime::MIN);
@@ -142,24 +148,49 @@ fn grown(newest: i64) -> Flow {
 
 #[test]
 fn a_new_partition_corrects_what_was_closed_before_it_was_known() {
-    let mut flow = grown(60);
+    let mut flow = grown(100_000, 0);
     assert_eq!(flow.taken(), ["a 0-1 2/6 r1"], "the first is corrected, the second waits for partition 0");
     flow.restart();
-    flow.event(0, "a", true, 120 * SECOND, Some(2.0));
-    assert_eq!(flow.taken(), ["a 60-61 2/9 r0"]);
+    flow.event(0, "a", true, 100_060 * SECOND, Some(2.0));
+    assert_eq!(flow.taken(), ["a 100000-100001 2/9 r0"]);
 }
 
 #[test]
 fn a_new_partition_tells_no_forgotten_window_a_second_time() {
-    let mut flow = grown(62);
-    assert_eq!(
-        flow.taken(),
-        Vec::<String>::new(),
-        "the first is not told again, the second waits for partition 0"
-    );
+    let mut flow = grown(1_500, 10);
+    let none = Vec::<String>::new();
+    assert_eq!(flow.taken(), none, "the first is not told again, the second waits for partition 0");
     flow.restart();
-    flow.event(0, "a", true, 122 * SECOND, Some(2.0));
-    assert_eq!(flow.taken(), ["a 62-63 2/9 r0"]);
+    flow.event(0, "a", true, 1_560 * SECOND, Some(2.0));
+    assert_eq!(flow.taken(), ["a 1500-1501 2/9 r0 late 1"], "what the first lost is told");
+}
+
+#[test]
+fn a_partition_that_was_away_for_a_day_is_in_every_window() {
+    let mut flow = Flow::new(tumbling(60), 2);
+    let ten_minutes = 600;
+    for at in 0..ten_minutes {
+        flow.event(0, "a", true, at * SECOND, Some(1.0));
+        flow.event(1, "a", true, at * SECOND, Some(1.0));
+    }
+    flow.idle(1);
+    let day = 86_400;
+    for at in (ten_minutes..day).step_by(10) {
+        flow.event(0, "a", true, at * SECOND, Some(1.0));
+    }
+    flow.restart();
+    // It comes back with its own day, in order: nothing of it is late there.
+    for at in (ten_minutes..day).step_by(10) {
+        assert_eq!(flow.event(1, "a", true, at * SECOND, Some(1.0)), Outcome::Taken);
+    }
+    flow.event(0, "b", true, (day + 60) * SECOND, None);
+    flow.event(1, "b", true, (day + 60) * SECOND, None);
+    let mut last: BTreeMap<i64, u64> = BTreeMap::new();
+    for closed in &flow.closed {
+        last.insert(closed.window_start.0, closed.event_count);
+    }
+    let sent = 2 * (ten_minutes + (day - ten_minutes) / 10);
+    assert_eq!(last.values().sum::<u64>(), sent as u64);
 }
 
 #[test]
@@ -217,18 +248,34 @@ fn empty_windows_are_emitted_downstream() {
 
 #[test]
 fn state_is_bounded_while_a_partition_is_idle() {
-    let mut flow = Flow::new(tumbling(10), 2);
+    let mut flow = Flow::new(tumbling(1), 2);
+    flow.event(1, "a", true, 0, Some(1.0));
+    flow.event(1, "a", true, SECOND, Some(1.0));
     flow.idle(1);
     for at in 0..20_000 {
         flow.event(0, "a", true, at * SECOND, Some(1.0));
     }
-    assert!(flow.merger.window_count() <= 361, "{}", flow.merger.window_count());
-    // What the idle partition says of times long gone is told as expired.
-    let first = flow.sent[1..]
+    let windows = flow.merger.window_count();
+    assert!((5_000..15_000).contains(&windows), "{windows}");
+    let mut state = Vec::new();
+    flow.merger.encode(&mut state);
+    assert!(state.len() < tidecast_window::RETAINED_BYTES, "{}", state.len());
+    // A repeat of what was said long ago is one.
+    let mut parts = flow
+        .sent
         .iter()
-        .find(|bytes| matches!(UpstreamMessage::decode(bytes), Ok(UpstreamMessage::Partial(_))));
-    let first = first.unwrap().clone();
-    assert_eq!(flow.deliver(&first), Merged::Expired);
+        .filter(|bytes| matches!(UpstreamMessage::decode(bytes), Ok(UpstreamMessage::Partial(_))));
+    let first = parts.next().unwrap().clone();
+    flow.closed.clear();
+    assert_eq!(flow.deliver(&first), Merged::Repeated);
+    // What the idle partition says of times long gone is told as expired, and counted with the next window.
+    for _ in 0..3 {
+        assert_eq!(flow.event(1, "a", true, 2 * SECOND, Some(1.0)), Outcome::Taken);
+    }
+    flow.event(1, "a", true, 20_000 * SECOND, None);
+    assert!(flow.taken().is_empty());
+    flow.event(0, "b", true, 20_000 * SECOND, None);
+    assert_eq!(flow.taken(), ["a 19999-20000 1/1 r0 late 3"]);
 }
 
 #[test]

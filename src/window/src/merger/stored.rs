@@ -1,11 +1,12 @@
 //! The state of a merger.
 
-use super::{Merger, Upstream, Window, window_at};
+use super::windows::{Window, window_at};
+use super::{IDLE_RETENTION_MICROS, Merger, Upstream};
 use crate::spec::SeriesSpec;
 use crate::state::{StateError, get, put};
 use std::sync::Arc;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 impl Merger {
     /// Appends the whole state.
@@ -51,11 +52,16 @@ impl Merger {
             }
             _ => get::<Vec<Upstream>>(bytes, &mut at)?,
         };
-        let watermark = get(bytes, &mut at)?;
+        let watermark: i64 = get(bytes, &mut at)?;
         let forgotten = match bytes[0] {
             // Windows were forgotten as soon as all had passed them.
             1 | 2 => stored.iter().map(|upstream: &Upstream| upstream.watermark).min().unwrap_or(i64::MIN),
             _ => get(bytes, &mut at)?,
+        };
+        let forgotten = match bytes[0] {
+            // So old ones were forgotten whatever they took.
+            1..=3 => forgotten.max(watermark.saturating_sub(IDLE_RETENTION_MICROS)),
+            _ => forgotten,
         };
         // What was forgotten under a shorter grace is forgotten: an event for it would open it a second time.
         merger.forgotten = forgotten.saturating_add(longer_grace);
@@ -71,6 +77,7 @@ impl Merger {
                 None => key.into(),
             };
             merger.order.insert((window.end, key.clone(), window.start));
+            merger.weight += window.weight();
             let of_key = merger.windows.entry(key).or_default();
             of_key.insert(of_key.partition_point(|other| other.start < window.start), window);
         }
