@@ -23,7 +23,7 @@ use tidecast_actors::rule_book::RuleBook;
 use tidecast_actors::snapshots::SnapshotQueue;
 use tidecast_actors::topology::{Failover, Topology};
 use tidecast_actors::workplace::Workplace;
-use tidecast_config::{Role, Settings};
+use tidecast_config::{GroupTable, Role, Settings};
 use tidecast_kafka::{
     Cluster, Guarantee, KafkaAdmin, KafkaPublisher, OutputTopics, Publishing, Source, SourceControl,
     SourceOptions, TopicSpec,
@@ -118,6 +118,8 @@ impl Engine {
         options.traceparent = settings.telemetry.otlp_endpoint.is_some();
         options.begin_ms = begin_ms;
         options.hold = true;
+        let [_, _, notes] = GroupTable::topics(&settings.kafka.group_id);
+        options.spare_topic = Some(notes);
         if settings.state.standby {
             options.heartbeat = EAGER_HEARTBEAT;
         }

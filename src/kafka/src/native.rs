@@ -401,6 +401,21 @@ pub(crate) fn generation<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Opti
     }
 }
 
+/// What the brokers call this member of its group, `None` outside any.
+pub(crate) fn member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<String> {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the consumer is alive; the text is copied, and freed as the library asks.
+    unsafe {
+        let id = native::rd_kafka_memberid(client);
+        if id.is_null() {
+            return None;
+        }
+        let copy = std::ffi::CStr::from_ptr(id).to_str().ok().map(str::to_owned);
+        native::rd_kafka_mem_free(client, id.cast());
+        copy.filter(|id| !id.is_empty())
+    }
+}
+
 /// Ends the three seconds that a mock cluster waits for more members of a new group: there will be one.
 pub(crate) fn join_groups_at_once<C: ClientContext>(host: &Client<C>) {
     // SAFETY: the client is alive, and so is its mock cluster, if it has one.

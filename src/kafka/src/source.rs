@@ -10,6 +10,7 @@ mod assignment;
 mod context;
 mod follow;
 mod lookup;
+mod ownerless;
 mod partition;
 mod thread;
 mod trouble;
@@ -59,6 +60,9 @@ pub struct SourceOptions {
     pub pool: BatchPool,
     /// Records older than this, by the log's own time, are not read: epoch milliseconds by topic.
     pub begin_ms: BTreeMap<String, i64>,
+    /// A topic of the group's own that is there and is not read: subscribing to it for a moment makes the group share out anew,
+    /// where it left partitions to nobody. Without it nobody looks for such partitions.
+    pub spare_topic: Option<String>,
     /// Join the group, and read nothing before [`SourceControl::let_read`].
     pub hold: bool,
     /// Join no group: read what [`SourceControl::follow`] names, and tell what the group commits there.
@@ -83,6 +87,7 @@ impl SourceOptions {
             retry: Duration::from_secs(1),
             pool: BatchPool::new(16),
             begin_ms: BTreeMap::new(),
+            spare_topic: None,
             hold: false,
             follows: false,
             clock,
@@ -290,6 +295,7 @@ pub struct Source {
     control: SourceControl,
     instance: Option<String>,
     settler: Option<Settler>,
+    group_id: String,
 }
 
 /// A running source's thread.
@@ -355,7 +361,8 @@ impl Source {
             consumer: Arc::downgrade(&consumer),
         };
         let settler = options.transactional_id.as_ref().map(|own| Settler::new(cluster, own));
-        Ok(Source { consumer, options, wakeup, shared, control, instance, settler })
+        let group_id = cluster.options().group_id.clone();
+        Ok(Source { consumer, options, wakeup, shared, control, instance, settler, group_id })
     }
 
     /// A handle on it, good before and after the start.

@@ -19,7 +19,9 @@ use tidecast_ports::source::Assigned;
 const HELD: Duration = Duration::from_millis(5);
 
 impl SourceLoop {
-    pub(super) fn assigned(&mut self, partitions: Vec<TopicPartition>) {
+    pub(super) fn assigned(&mut self, mut partitions: Vec<TopicPartition>) {
+        self.watch.changed(Instant::now());
+        self.keep_input(&mut partitions);
         if self.trouble.as_ref().is_some_and(|trouble| trouble.kind == Kind::Group) {
             self.well_again();
         }
@@ -58,7 +60,14 @@ impl SourceLoop {
         }
     }
 
-    pub(super) fn revoked(&mut self, partitions: Vec<TopicPartition>) {
+    /// Leaves out what came only with a subscription that was another for a moment.
+    fn keep_input(&self, partitions: &mut Vec<TopicPartition>) {
+        partitions.retain(|partition| self.options.topics.iter().any(|topic| **topic == *partition.topic));
+    }
+
+    pub(super) fn revoked(&mut self, mut partitions: Vec<TopicPartition>) {
+        self.watch.changed(Instant::now());
+        self.keep_input(&mut partitions);
         let lost = self.consumer.assignment_lost();
         let reading: Vec<TopicPartition> = partitions
             .iter()

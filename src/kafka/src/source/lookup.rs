@@ -2,6 +2,7 @@
 //! partition never holds up the others.
 
 use super::context::SourceContext;
+use super::ownerless::{Shares, shares};
 use crate::cluster::explain;
 use crate::native::{TopicIds, topic_ids};
 use crate::owner::{Settler, Signed};
@@ -32,6 +33,8 @@ pub(crate) enum Answer {
     Well(Result<(), String>),
     /// Which topics there are by their names, as far as the brokers tell.
     Topics(TopicIds),
+    /// How the group has shared out, where that is known.
+    Shares(Option<Shares>),
 }
 
 /// Questions not yet asked: asking again replaces, so that there are never more than partitions.
@@ -41,12 +44,15 @@ struct Waiting {
     committed: Vec<TopicPartition>,
     well: Option<Vec<String>>,
     topics: Option<Vec<String>>,
+    /// The group, and the topics.
+    shares: Option<(String, Vec<String>)>,
     ended: bool,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.wheres.is_empty() && self.committed.is_empty() && self.well.is_none() && self.topics.is_none()
+        let Waiting { wheres, committed, well, topics, shares, ended: _ } = self;
+        wheres.is_empty() && committed.is_empty() && well.is_none() && topics.is_none() && shares.is_none()
     }
 }
 
@@ -123,6 +129,12 @@ impl Lookup {
         self.0.asked.notify_one();
     }
 
+    /// How has the group shared out these topics?
+    pub fn ask_shares(&self, group: String, topics: Vec<String>) {
+        self.0.waiting().shares = Some((group, topics));
+        self.0.asked.notify_one();
+    }
+
     /// What was answered since the last call.
     pub fn answers(&self) -> Vec<Answer> {
         std::mem::take(&mut *self.0.answers.lock().unwrap_or_else(PoisonError::into_inner))
@@ -135,7 +147,7 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
         wakeup.wake();
     };
     loop {
-        let Waiting { wheres, committed: followed, well, topics, .. } = {
+        let Waiting { wheres, committed: followed, well, topics, shares: group, .. } = {
             let mut waiting = desk.waiting();
             while waiting.is_empty() && !waiting.ended {
                 waiting = desk.asked.wait(waiting).unwrap_or_else(PoisonError::into_inner);
@@ -183,6 +195,9 @@ fn serve(consumer: &Weak<BaseConsumer<SourceContext>>, desk: &Desk, wakeup: &Wak
         }
         if let Some(topics) = topics {
             tell(Answer::Topics(topic_ids(consumer.client(), &topics, ASK_TOPICS)));
+        }
+        if let Some((group, topics)) = group {
+            tell(Answer::Shares(shares(&consumer, &group, &topics, ASK_TOPICS)));
         }
         if let Some(topics) = well {
             tell(Answer::Well(topics.iter().try_for_each(|topic| topic_is_well(&consumer, topic))));

@@ -3,6 +3,7 @@
 
 use super::context::{Change, SourceContext};
 use super::lookup::{About, Answer, Lookup};
+use super::ownerless::Watch;
 use super::partition::{Partition, State, Step};
 use super::{Shared, Source, SourceError, SourceOptions};
 use crate::cluster::explain;
@@ -56,6 +57,9 @@ pub(super) struct SourceLoop {
     pub(super) ask_committed_at: Option<Instant>,
     /// When the brokers are asked next which topics there are.
     pub(super) ask_topics_at: Instant,
+    pub(super) group_id: String,
+    /// Partitions that nobody has.
+    pub(super) watch: Watch,
     /// Partitions whose place is not in the log: it may be that of another topic.
     pub(super) out_of_range: Vec<(TopicPartition, i64, String)>,
 }
@@ -90,6 +94,8 @@ impl SourceLoop {
             taken: 0,
             ask_committed_at: None,
             ask_topics_at: Instant::now(),
+            group_id: source.group_id,
+            watch: Watch::new(Instant::now()),
             out_of_range: Vec::new(),
         }
     }
@@ -124,6 +130,7 @@ impl SourceLoop {
             self.serve_retries(now);
             self.ask_committed(now);
             self.ask_topics(now);
+            self.ask_shares(now);
             match self.serve_partitions(now) {
                 Step::Moved => {}
                 step => {
@@ -137,7 +144,7 @@ impl SourceLoop {
         }
     }
 
-    fn subscribe(&self) -> Result<(), SourceError> {
+    pub(super) fn subscribe(&self) -> Result<(), SourceError> {
         let topics: Vec<&str> = self.options.topics.iter().map(String::as_str).collect();
         self.consumer.subscribe(&topics).map_err(|error| SourceError::Client(explain(&error)))
     }
@@ -232,6 +239,7 @@ impl SourceLoop {
                 }
                 Answer::Committed(committed) => self.tell_committed(committed),
                 Answer::Topics(ids) => self.compare_topics(&ids),
+                Answer::Shares(found) => self.shares_told(found),
                 Answer::Well(Ok(())) => {
                     if self.trouble.as_ref().is_some_and(|trouble| trouble.kind != Kind::Group) {
                         self.well_again();

@@ -5,6 +5,7 @@ mod dead_letters;
 mod ingest;
 mod live;
 mod operations;
+mod ownerless;
 mod publisher;
 mod recorder;
 mod source;
