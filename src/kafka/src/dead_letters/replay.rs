@@ -8,7 +8,7 @@ use crate::delivery::DeliveryContext;
 use crate::native::ReportingProducer;
 use crate::publishing::Publishing;
 use crate::topic_reader::TopicReader;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
@@ -35,6 +35,8 @@ struct Running<'r> {
     /// Ids of letters that went back already.
     gone: HashSet<String>,
     payload: Option<Vec<u8>>,
+    /// Partitions of each input topic, where they are known.
+    partitions: HashMap<String, i32>,
     result: ReplayResult,
 }
 
@@ -52,11 +54,17 @@ impl Replay<'_> {
             BaseProducer::from_config_and_context(&config, context).map_err(|error| fault(&error))?;
         // From here on nobody else's replay commits: what is marked now is all that went.
         producer.init_transactions(COMMIT).map_err(|error| fault(&error))?;
+        let counted = |topic: &String| {
+            let partitions = reader.bounds(topic).ok()?.len();
+            Some((topic.clone(), i32::try_from(partitions).ok()?))
+        };
+        let partitions = self.inputs.iter().filter_map(counted).collect();
         let mut running = Running {
             replay: self,
             producer: ReportingProducer::new(producer),
             gone: self.marked(reader)?,
             payload: request.payload.as_ref().map(payload_bytes),
+            partitions,
             result: ReplayResult { replayed: 0, skipped: 0 },
         };
         let bounds = bounds(reader, self.topic)?;
@@ -154,9 +162,10 @@ impl Running<'_> {
         // An event without a time of its own has the record's: it is no newer than it was.
         record.timestamp = letter.origin_timestamp_ms;
         record.payload = self.payload.as_deref().or(letter.payload.as_deref());
-        if record.key.is_none() && letter.origin_partition >= 0 {
-            record.partition = Some(letter.origin_partition);
-        }
+        // Back to where it came from: clients place keys by hashes of their own, and in another partition it would be of another
+        // watermark, and in windows of their own.
+        let partitions = self.partitions.get(&letter.origin_topic).copied().unwrap_or(0);
+        record.partition = Some(letter.origin_partition).filter(|origin| (0..partitions).contains(origin));
         self.enqueue(record)?;
         self.enqueue(BaseRecord::to(self.replay.markers).key(id.as_bytes()).payload(&b"replayed"[..]))
     }

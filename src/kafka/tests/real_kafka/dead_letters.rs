@@ -30,12 +30,13 @@ fn bench(letters: usize) -> Bench {
         }
         let offset = n.to_string();
         let reason = if n % 5 == 0 { "late" } else { "invalid_json" };
+        let partition = (n % 2).to_string();
         let mut headers = OwnedHeaders::new();
         for (key, value) in [
             ("reason", reason),
             ("detail", "why"),
             ("topic", &input),
-            ("partition", "1"),
+            ("partition", &partition),
             ("offset", &offset),
         ] {
             headers = headers.insert(Header { key, value: Some(value) });
@@ -127,8 +128,17 @@ fn a_letter_goes_back_once_whoever_asks() {
         let unknown = bench.letters.replay(by_id("2-9999")).await.unwrap();
         assert_eq!((unknown.replayed, unknown.skipped), (0, 1));
     });
-    let mut back: Vec<String> =
-        broker::read_committed(&bench.input).into_iter().map(|seen| seen.3.unwrap()).collect();
+    let seen = broker::read_committed(&bench.input);
+    for (partition, _, _, payload, _) in &seen {
+        if let Some(number) = payload.as_ref().and_then(|payload| payload.strip_prefix("payload ")) {
+            assert_eq!(
+                number.parse::<i32>().unwrap() % 2,
+                *partition,
+                "a letter goes back to where it came from"
+            );
+        }
+    }
+    let mut back: Vec<String> = seen.into_iter().map(|seen| seen.3.unwrap()).collect();
     back.sort();
     let mut expected: Vec<String> =
         (0..30).filter(|n| ![1, 2].contains(n)).map(|n| format!("payload {n}")).collect();
