@@ -246,7 +246,11 @@ impl Inner {
             Some(ready) => ready,
             None => self.parts.prepare(partition, broker),
         };
-        let Restored { start, committed, decisions, intake, models, from } = state?;
+        let restored = state.inspect_err(|why| {
+            let why = format!("it cannot be restored, and is tried again: {why}");
+            self.known().state.quarantined.insert(partition.clone(), why);
+        });
+        let Restored { start, committed, decisions, intake, models, from } = restored?;
         let running = self.known().trees.remove(partition);
         if let Some(tree) = running {
             // A restart that was asked for before the partition went and came back: what runs may have outputs on the way

@@ -256,6 +256,10 @@ impl Decoder {
     }
 }
 
+/// The end of the year 9999, the last that RFC 3339 can write: past it lies what was sent in another unit, and one such event would
+/// make all that come after it late.
+const LAST_TIME: EventTime = EventTime(253_402_300_799_999_999);
+
 fn missing(name: &str) -> Rejection {
     Rejection::new(Reason::MissingField, format!("{name} is missing"))
 }
@@ -291,6 +295,11 @@ fn event_time(
         Stamp::Missing if record_time.0 < 0 => {
             return Err(invalid("timestamp is missing and the record has none of its own"));
         }
+        Stamp::Missing if record_time > LAST_TIME => {
+            return Err(invalid(
+                "timestamp is missing and the record's own is past the year 9999; check the sender's unit (milliseconds)",
+            ));
+        }
         Stamp::Missing => return Ok(record_time),
         Stamp::Wrong => return Err(invalid("timestamp must be a number, an RFC 3339 date-time or null")),
         Stamp::Number(number) => timestamp::from_number(number),
@@ -302,6 +311,9 @@ fn event_time(
         let detail =
             format!("timestamp is {ahead} s ahead of the record's own; check the sender's clock and unit");
         return Err(Rejection::new(Reason::FutureTimestamp, detail));
+    }
+    if time > LAST_TIME {
+        return Err(invalid("timestamp is past the year 9999; check the sender's unit"));
     }
     Ok(time)
 }

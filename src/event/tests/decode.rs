@@ -87,6 +87,22 @@ fn what_one_event_reports_is_bounded() {
 }
 
 #[test]
+fn a_time_past_the_year_9999_is_refused_wherever_it_stands() {
+    let mut decoder = Decoder::new();
+    let mut reason = |bytes: &[u8], record_ms: i64| {
+        decoder.decode(bytes, EventTime::from_millis(record_ms), i64::MAX).err().map(|refused| refused.reason)
+    };
+    let without = br#"{"source":"s","type":"t","data":{}}"#;
+    // Nanoseconds and microseconds where milliseconds belong.
+    for record_ms in [1_795_414_444_000_000_000, 1_795_414_444_000_000, i64::MAX, 253_402_300_800_000] {
+        assert_eq!(reason(without, record_ms), Some(Reason::InvalidTimestamp), "{record_ms}");
+    }
+    assert_eq!(reason(without, 253_402_300_799_999), None);
+    let with = br#"{"source":"s","type":"t","timestamp":1795414444000000000,"data":{}}"#;
+    assert_eq!(reason(with, 1_795_414_444_000), Some(Reason::InvalidTimestamp));
+}
+
+#[test]
 fn one_decoder_serves_good_and_bad_events_in_turn() {
     let mut decoder = Decoder::new();
     for _ in 0..3 {
