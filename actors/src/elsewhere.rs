@@ -9,6 +9,7 @@ use crate::registry::{HISTORY_MIN, HISTORY_ROWS, Registry, Row};
 use crate::rule_book::Fared;
 use dashmap::DashMap;
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,10 @@ use tidecast_ports::{LiveRecord, LiveSink, OutputKind};
 const MODELS_MIN: usize = 20_000;
 /// Rows of history of one model.
 const HISTORY_MAX: usize = 512;
+/// Partitions whose ledgers are kept.
+const LEDGERS_MAX: usize = 100_000;
+/// What a ledger counts.
+const LEDGER: [&str; 5] = ["in", "windowed", "late", "dead_lettered", "filtered"];
 /// Processes whose figures are kept.
 const INSTANCES_MAX: usize = 1_000;
 
@@ -72,7 +77,13 @@ pub struct Elsewhere {
     fresh: Duration,
     models: DashMap<String, Kept>,
     figures: Mutex<BTreeMap<String, Figures>>,
+    /// The ledger of each partition as it was told last, and when (epoch milliseconds). It goes on with whoever has the partition:
+    /// what a process told that is gone, or gave it up, holds until the next one tells.
+    ledgers: Mutex<BTreeMap<Place, (i64, Value)>>,
 }
+
+/// Topic and partition.
+type Place = (String, i64);
 
 #[derive(Deserialize)]
 struct Report {
@@ -100,6 +111,7 @@ impl Elsewhere {
             fresh: every * 3 + Duration::from_secs(2),
             models: DashMap::new(),
             figures: Mutex::default(),
+            ledgers: Mutex::default(),
         }
     }
 
@@ -141,9 +153,24 @@ impl Elsewhere {
 
     /// Adds the figures that other processes told lately.
     pub fn add_figures(&self, stats: &mut WorkerStats) {
+        let own = ledgers_of(stats);
         for other in self.fresh_figures().values() {
             stats.add(&other.stats);
         }
+        // Each partition once, whoever told of it; of those that are here, as they stand now.
+        let known = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = known.iter().map(|(place, (_, row))| (place.clone(), row.clone()));
+        let rows: BTreeMap<Place, Value> = told.chain(own).collect();
+        if rows.is_empty() {
+            return;
+        }
+        let sum = |name: &str| rows.values().filter_map(|row| row[name].as_u64()).sum::<u64>();
+        let processor = &mut stats.processor;
+        processor.total_events = sum("windowed") + sum("late") + sum("filtered");
+        processor.errors = sum("dead_lettered");
+        let whole = LEDGER.map(|name| (name.to_owned(), Value::from(sum(name))));
+        processor.more.insert("ledger".to_owned(), Value::Object(whole.into_iter().collect()));
+        processor.more.insert("ledgers".to_owned(), rows.into_values().collect());
     }
 
     /// Adds how a rule fared in other processes, as they told lately.
@@ -192,6 +219,7 @@ impl Elsewhere {
 
     fn report(&self, record: &LiveRecord) {
         let Ok(Report { instance, stats, rules }) = serde_json::from_slice(&record.value) else { return };
+        self.keep_ledgers(&stats, record.timestamp_ms);
         if instance == self.instance {
             return;
         }
@@ -200,6 +228,26 @@ impl Elsewhere {
             figures.insert(instance, Figures { at_ms: record.timestamp_ms, stats, rules });
         }
     }
+}
+
+impl Elsewhere {
+    fn keep_ledgers(&self, stats: &WorkerStats, at_ms: i64) {
+        let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, row) in ledgers_of(stats) {
+            let is_newer =
+                ledgers.get(&place).map_or(ledgers.len() < LEDGERS_MAX, |(told, _)| *told <= at_ms);
+            if is_newer {
+                ledgers.insert(place, (at_ms, row));
+            }
+        }
+    }
+}
+
+/// The ledgers of single partitions that a process tells.
+fn ledgers_of(stats: &WorkerStats) -> Vec<(Place, Value)> {
+    let rows = stats.processor.more.get("ledgers").and_then(Value::as_array);
+    let place = |row: &Value| Some((row["topic"].as_str()?.to_owned(), row["partition"].as_i64()?));
+    rows.into_iter().flatten().filter_map(|row| Some((place(row)?, row.clone()))).collect()
 }
 
 /// The reader's records on their way to live delivery.
@@ -252,7 +300,7 @@ mod tests {
     use super::*;
     use crate::catalog::{Registered, Registrar};
     use bytes::Bytes;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use tidecast_config::ModelSpec;
 
     fn elsewhere() -> Elsewhere {
@@ -344,5 +392,41 @@ mod tests {
         assert_eq!((known.fired, known.errors), (4, 1));
         assert_eq!(known.last_fired.as_deref(), Some("2026-01-01T00:00:00Z"));
         assert_eq!(other, Fared::default());
+    }
+
+    #[test]
+    fn a_partition_that_moves_is_counted_once() {
+        let elsewhere = elsewhere();
+        let row = |partition: i32, count: u64| {
+            json!({"topic": "t", "partition": partition, "in": count + 2, "windowed": count, "late": 1,
+                "dead_lettered": 1, "filtered": 0})
+        };
+        let of = |rows: Vec<Value>| {
+            let mut stats = WorkerStats::default();
+            stats.processor.total_events = 7;
+            stats.processor.more.insert("ledgers".to_owned(), rows.into());
+            stats
+        };
+        let tell = |instance: &str, rows: Vec<Value>, later_ms: i64| {
+            let report = json!({"instance": instance, "timestamp": "t", "stats": of(rows)});
+            let mut record = record(OutputKind::Metrics, instance, &report, None);
+            record.timestamp_ms += later_ms;
+            elsewhere.report(&record);
+        };
+        let total = |rows: Vec<Value>| {
+            let mut own = of(rows);
+            elsewhere.add_figures(&mut own);
+            (own.processor.total_events, own.processor.errors, own.processor.more["ledger"]["in"].clone())
+        };
+        tell("there", vec![row(0, 10), row(1, 20)], 0);
+        assert_eq!(total(vec![row(2, 100)]), (133, 3, json!(136)));
+        // One comes here and goes on.
+        assert_eq!(total(vec![row(2, 100), row(1, 25)]), (138, 3, json!(141)));
+        tell("here", vec![row(2, 100), row(1, 25)], 1);
+        // It goes to a third, which has not told anything yet, then has; what the first says late is old.
+        assert_eq!(total(vec![row(2, 100)]), (138, 3, json!(141)));
+        tell("third", vec![row(1, 30)], 2);
+        tell("there", vec![row(0, 10), row(1, 20)], -1);
+        assert_eq!(total(vec![row(2, 100)]), (143, 3, json!(146)));
     }
 }
