@@ -241,7 +241,7 @@ impl Stats {
         let load = flow::Load {
             workers,
             partitions: partitions.max(0) as u64,
-            lag: all.processor.lag,
+            lag: all.processor.lag.unwrap_or(0),
             seconds_to_clear,
             rate: all.processor.events_per_second,
             utilization: all.buffer.utilization,
@@ -305,7 +305,7 @@ impl Stats {
                 processing_time_ms,
                 p99_latency_ms,
                 errors: dead_lettered,
-                lag: self.lag(),
+                lag: (!trouble && !state.running.is_empty()).then(|| self.lag()),
                 more,
             },
             buffer: fullest.map_or_else(BufferStats::default, |reading| BufferStats {

@@ -16,8 +16,8 @@ pub struct ProcessorStats {
     pub p99_latency_ms: f64,
     /// Dead-lettered.
     pub errors: u64,
-    /// Records behind the newest.
-    pub lag: u64,
+    /// Records behind the newest; none while no partition is read, or the brokers do not say.
+    pub lag: Option<u64>,
     /// The ledger and the stages: `ledger`, `stages` and more.
     #[serde(flatten)]
     pub more: Map<String, Value>,
@@ -115,7 +115,10 @@ impl WorkerStats {
         processor.events_per_second += other.processor.events_per_second;
         processor.total_events += other.processor.total_events;
         processor.errors += other.processor.errors;
-        processor.lag += other.processor.lag;
+        processor.lag = match (processor.lag, other.processor.lag) {
+            (Some(own), Some(others)) => Some(own + others),
+            (own, others) => own.or(others),
+        };
         for (name, value) in &other.processor.more {
             let own = processor.more.entry(name.clone()).or_insert(Value::Null);
             merge(name, own, value);
