@@ -126,7 +126,8 @@ impl Kind {
             }
             (Kind::Texts | Kind::Choices(_), _) => texts(node).err().unwrap_or_else(|| node.outline()),
             (Kind::Servers, _) => servers(node).err().unwrap_or_else(|| node.outline()),
-            (Kind::Object | Kind::Json | Kind::Tables, _) => node.outline(),
+            (Kind::Object | Kind::Json, _) => node.beyond_json("").unwrap_or_else(|| node.outline()),
+            (Kind::Tables, _) => node.outline(),
             (_, raw) => raw.to_string(),
         }
     }

@@ -131,6 +131,22 @@ impl Node {
         })
     }
 
+    /// What of the value JSON cannot say, and where: a date, a number that is not finite.
+    pub fn beyond_json(&self, path: &str) -> Option<String> {
+        let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        match &self.raw {
+            Raw::Other(what) => {
+                let place = if path.is_empty() { String::new() } else { format!("{path} = ") };
+                Some(format!("{place}{what}, which JSON does not have; a text in quotes would do"))
+            }
+            Raw::List(items) => {
+                items.iter().enumerate().find_map(|(n, item)| item.beyond_json(&at(&n.to_string())))
+            }
+            Raw::Map(entries) => entries.iter().find_map(|(name, node)| node.beyond_json(&at(name))),
+            _ => None,
+        }
+    }
+
     /// What a message calls the value where a table, a list or JSON should be. Anything may stand in a text there, a
     /// password too, so of one that should be JSON no more is told than where it ceases to be.
     pub fn outline(&self) -> String {
