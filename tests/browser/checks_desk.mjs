@@ -360,9 +360,9 @@ async function viewerIsOfferedNothing({ page }) {
   });
   const claims = Buffer.from(JSON.stringify({ sub: "vera", roles: ["viewer"] })).toString("base64url");
   await page.addInitScript((text) => sessionStorage.setItem("tidecast.token", text), `e30.${claims}.c2ln`);
-  for (const [address, offered] of [["/kafka", /Send a message|Try a connection/], ["/models", /New model/], ["/alerts", /^(Acknowledge|Silence|New silence)/], ["/rules", /New rule/], ["/rules/new", /Create|Try it/]]) {
+  for (const [address, offered] of [["/kafka", /Send a message|Try a connection/], ["/models", /New model/], ["/alerts", /^(Acknowledge|Silence|New silence)/], ["/rules", /New rule/], ["/rules?create=1", /Create|Try it/]]) {
     await page.goto(address);
-    await page.locator(".kafka .facts, .vtable-body .vrow, .alerts .alert, .rule, #condition, main > .panel .state:not(.loading)").first().waitFor();
+    await page.locator(".kafka .facts, .vtable-body .vrow, .alerts .alert, .rule, #condition, main > div > .panel .state:not(.loading)").first().waitFor();
     assert.equal(await page.getByRole("button", { name: offered }).count(), 0, address);
     assert.equal(await page.getByRole("main").getByRole("link", { name: offered }).count(), 0, address);
   }

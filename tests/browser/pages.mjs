@@ -26,7 +26,7 @@ export const pages = (model) => [
   },
   { name: "alerts", address: "/alerts", ready: (page) => visible(page, ".alerts .alert, main .state:not(.loading)") },
   { name: "rules", address: "/rules", ready: (page) => visible(page, ".rule") },
-  { name: "rule-new", address: "/rules/new", ready: (page) => visible(page, "#condition") },
+  { name: "rule-new", address: "/rules?create=1", ready: (page) => visible(page, "#condition") },
   { name: "dlq", address: "/dlq", ready: (page) => visible(page, ".letters .letter, main .state:not(.loading)") },
   {
     name: "kafka",

@@ -61,6 +61,7 @@ test("odd is judged by the worst, and counted by kind", () => {
 
 test("behind is told in seconds, else in records, else not at all", () => {
   assert.equal(howFarBehind(stats(), null).headline, "Up to date");
+  assert.equal(howFarBehind(stats(), "no answer").level, "unknown");
   const late = howFarBehind(stats((s) => Object.assign(s.processor, { lag: 20_000, lag_seconds: 75 })), null);
   assert.deepEqual([late.level, late.headline], ["bad", "1 min 15 s behind"]);
   const counted = howFarBehind(stats((s) => Object.assign(s.processor, { lag: 11_000, lag_seconds: null, events_per_second: 0 })), null);

@@ -97,7 +97,9 @@ export function whatIsOdd(alerts: AlertItem[] | undefined): Answer {
 
 /** How far behind? */
 export function howFarBehind(stats: Stats | undefined, unreachable: string | null): Answer {
-  if (!stats) return { level: "unknown", headline: unreachable ? "Unknown" : "Asking…", details: [] };
+  // What was known before says nothing of now.
+  if (unreachable) return { level: "unknown", headline: "Unknown", details: [] };
+  if (!stats) return { level: "unknown", headline: "Asking…", details: [] };
   const { lag, events_per_second } = stats.processor;
   // Where the server does not say how long, the present rate does.
   const lag_seconds =

@@ -12,7 +12,7 @@ import { PipelinePage } from "./pages/pipeline_page.tsx";
 import { RulePage } from "./pages/rule.tsx";
 import { Rules } from "./pages/rules.tsx";
 import { Sessions } from "./pages/sessions.tsx";
-import { decoded, path } from "./router.ts";
+import { decoded, path, query } from "./router.ts";
 import { loginWanted } from "./session.ts";
 import { Header } from "./shell.tsx";
 import { Empty } from "./ui/panel.tsx";
@@ -23,6 +23,9 @@ export function App() {
   const first = useRef(true);
   const { title, page } = route(here);
   const wanted = loginWanted.value !== null;
+  // A page that is there stays, under the login: what was typed in it is not lost with a token's life.
+  const begun = useRef(false);
+  if (!wanted) begun.current = true;
 
   useEffect(() => {
     document.title = wanted ? "Log in · Tidecast" : `${title} · Tidecast`;
@@ -38,7 +41,8 @@ export function App() {
       </a>
       <Header />
       <main id="main" ref={main} tabIndex={-1}>
-        {wanted ? <Login /> : page}
+        {wanted && <Login />}
+        {begun.current && <div hidden={wanted}>{page}</div>}
       </main>
     </>
   );
@@ -54,6 +58,7 @@ function route(here: string) {
       : { title: name, page: <ModelPage key={name} id={name} /> };
   }
   if (first === "rules") {
+    if (name === undefined && query.value.get("create") === "1") return { title: "New rule", page: <RulePage key="" name={null} /> };
     return name === undefined
       ? { title: "Rules", page: <Rules /> }
       : { title: name, page: <RulePage key={name} name={name} /> };

@@ -1,7 +1,7 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { Problem } from "./api.ts";
-import { token } from "./session.ts";
+import { loginWanted, token } from "./session.ts";
 
 /** Something fetched, and perhaps fetched again and again. Old data stays while an error stands beside it. */
 export interface Resource<T> {
@@ -41,6 +41,8 @@ function make<T>(load: (signal: AbortSignal) => Promise<T>, every_ms?: number) {
 
     const once = async () => {
       clearTimeout(timer);
+      // Under the login there is nothing to ask; a token asks again.
+      if (loginWanted.peek() !== null && data.peek() !== undefined) return;
       aborter?.abort();
       const mine = (aborter = new AbortController());
       try {

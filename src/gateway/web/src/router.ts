@@ -12,8 +12,13 @@ function read() {
 
 addEventListener("popstate", read);
 
+/** Something on this page was typed and is not saved. */
+export const unsaved = signal(false);
+
 /** Goes to `address`, a path with or without a query. */
 export function navigate(address: string, how: "push" | "replace" = "push"): void {
+  const leaves = new URL(address, location.href).pathname !== here.value.path || address.split("?")[0] !== here.value.path;
+  if (unsaved.value && leaves && !confirm("What you have changed here is not saved. Leave all the same?")) return;
   if (how === "push") history.pushState(null, "", address);
   else history.replaceState(null, "", address);
   const moved = location.pathname !== here.value.path;

@@ -11,17 +11,27 @@ export const token = signal<string | null>(sessionStorage.getItem(KEY));
 /** Set when a call was answered 401: the pages then ask for a token. The text says why, when the server said so. */
 export const loginWanted = signal<string | null>(null);
 
+/** Whose data this page may hold. */
+let subject = bearer(token.value);
+
 export function logIn(text: string): void {
   sessionStorage.setItem(KEY, text);
+  const whose = bearer(text);
+  if (subject !== null && whose !== subject) {
+    // Nothing of another's is left in a page that begins anew: no stream, no list, no chart.
+    location.reload();
+    return;
+  }
+  subject = whose;
   // In this order: who hears of the token may ask at once.
   loginWanted.value = null;
   token.value = text;
 }
 
+/** Ends all that this page holds and hears: it begins anew, without a token. */
 export function logOut(): void {
   sessionStorage.removeItem(KEY);
-  loginWanted.value = "You have logged out.";
-  token.value = null;
+  location.reload();
 }
 
 /** What the token says of its bearer. For display only: the server is the one that judges it. */

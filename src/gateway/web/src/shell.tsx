@@ -88,7 +88,7 @@ function LiveLight() {
   switch (state.kind) {
     case "open": {
       const rate = `${format.rate(updatesPerSecond.value)} updates/s.`;
-      const stream = streamState.value === "open" ? "" : " The metrics stream is reconnecting.";
+      const stream = streamState.value === "open" || streamState.value === "refused" ? "" : " The metrics stream is reconnecting.";
       return <Light kind={stream ? "wait" : "good"} text="Live" title={`${rate}${stream}${gaps}`} />;
     }
     case "waiting": {

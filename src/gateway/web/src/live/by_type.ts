@@ -13,7 +13,7 @@ const WINDOWS_MAX = 90;
 /** Types are few; a stream with a type per event must not fill the page's memory. */
 const TYPES_MAX = 200;
 
-export type StreamState = "connecting" | "open" | "waiting";
+export type StreamState = "connecting" | "open" | "waiting" | "refused";
 export const streamState = signal<StreamState>("connecting");
 /** Windows by event type; a new map object with each batch, so that readers see it change. */
 export const byType = signal<ReadonlyMap<string, TypeHistory>>(new Map());
@@ -35,6 +35,17 @@ async function read(attempt: number): Promise<void> {
     if (token.value) headers["authorization"] = `Bearer ${token.value}`;
     const response = await fetch("/stream/metrics", { headers, cache: "no-store" });
     if (response.status === 401) loginWanted.value ??= "";
+    if (response.status === 403 || response.status === 404) {
+      // That stays so until there is another token, and then the page begins anew, or until the service has such a series.
+      streamState.value = "refused";
+      const asked = token.value;
+      const stop = token.subscribe((given) => {
+        if (given === asked) return;
+        queueMicrotask(() => stop());
+        void read(0);
+      });
+      return;
+    }
     if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
     streamState.value = "open";
     next = 0;

@@ -43,6 +43,13 @@ test("a window that comes meets the forecast that was made for it", () => {
   assert.equal(start.items.length, 3, "what was there is not changed in place");
 });
 
+test("a window that comes after the forecast made with it meets the one before", () => {
+  const after = advance(start, [forecast(4, [13, 14]), forecast(5, [15, 16]), closed(4, 20)], feed, 100);
+  assert.deepEqual(after.items.at(-1), item(4, 20, { predicted: 13, lower: 12, upper: 14 }));
+  const apart = advance(advance(start, [forecast(4, [13, 14]), forecast(5, [15, 16])], feed, 100), [closed(4, 20)], feed, 100);
+  assert.deepEqual(apart.items.at(-1), item(4, 20, { predicted: 13, lower: 12, upper: 14 }));
+});
+
 test("frames of others change nothing", () => {
   const others = [closed(4, 20, { key: "LGA" }), { ...forecast(4, [1]), model_id: "other" } as ServerMessage];
   assert.equal(advance(start, others, feed, 100), start);

@@ -8,6 +8,8 @@ export interface Timeline {
   items: HistoryItem[];
   /** The newest forecast's steps. */
   path: PathStep[];
+  /** Those of the one before: a window may come after the forecast that was made with it. */
+  earlier?: PathStep[];
 }
 
 /** Which windows feed a model. */
@@ -38,14 +40,15 @@ export function windowSize(items: HistoryItem[]): number | null {
 
 /** Puts live frames into a timeline; answers the same object when none of them concerned it. */
 export function advance(timeline: Timeline, batch: ServerMessage[], feed: Feed, max: number): Timeline {
-  let { items, path } = timeline;
+  let { items, path, earlier = [] } = timeline;
   const copy = () => (items === timeline.items ? (items = [...items]) : items);
   for (const message of batch) {
     if (message.type === "aggregation_update") {
       const aggregate = message.data;
       if (`${aggregate.series}:${aggregate.key}` !== feed.series) continue;
-      put(copy(), aggregate.window_start, { value: fieldOf(aggregate, feed.field) }, path);
+      put(copy(), aggregate.window_start, { value: fieldOf(aggregate, feed.field) }, [...path, ...earlier]);
     } else if (message.type === "forecast_update" && message.model_id === feed.model_id) {
+      earlier = path;
       path = message.data.metadata.path ?? [];
     } else if (message.type === "anomaly_alert" && message.model_id === feed.model_id) {
       const at = startOf(toMs(message.data.timestamp) / 1000, items);
@@ -54,7 +57,7 @@ export function advance(timeline: Timeline, batch: ServerMessage[], feed: Feed, 
     }
   }
   if (items === timeline.items && path === timeline.path) return timeline;
-  return { items: items.length > max ? items.slice(-max) : items, path };
+  return { items: items.length > max ? items.slice(-max) : items, path, earlier };
 }
 
 /** Adds or amends a window; what was forecast for a new one is the step of the path that lay there. */

@@ -37,9 +37,12 @@ export function useTimeline(id: string, model: ModelRow | undefined, windows: nu
       ]);
       const items = history.items.map(normal).sort((a, b) => a.window_start - b.window_start);
       const held = timeline.peek();
+      const path = forecast?.metadata.path ?? held.path;
+      const isNew = path[0]?.timestamp !== held.path[0]?.timestamp;
       timeline.value = {
         items: reconcile(items, held.items, windows),
-        path: forecast?.metadata.path ?? held.path,
+        path,
+        earlier: isNew ? held.path : (held.earlier ?? []),
       };
       return true;
     },

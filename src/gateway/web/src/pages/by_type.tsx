@@ -58,7 +58,9 @@ export function ByType() {
       ) : state === "connecting" ? (
         <Loading rows={4} />
       ) : state === "open" ? (
-        <Empty>No window has closed since this page was opened. By default one does every ten seconds.</Empty>
+        <Empty>No window of this series has closed since this page was opened.</Empty>
+      ) : state === "refused" ? (
+        <Empty>Not shown: there is no series by type, or this token may not see the topic of the aggregates.</Empty>
       ) : (
         <Empty>The stream of windows cannot be reached; it is tried again.</Empty>
       )}

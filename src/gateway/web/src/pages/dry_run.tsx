@@ -38,7 +38,6 @@ export const SAMPLES: Record<string, Record<string, unknown>> = {
   },
   WINDOW_CLOSED: {
     event_type: "WINDOW_CLOSED",
-    model_id: "",
     priority: "LOW",
     timestamp: "2026-01-20T10:30:10Z",
     data: {
@@ -53,19 +52,25 @@ export const SAMPLES: Record<string, Record<string, unknown>> = {
   },
   SYSTEM_ERROR: {
     event_type: "SYSTEM_ERROR",
-    model_id: "",
     priority: "HIGH",
     timestamp: "2026-01-20T10:30:00Z",
-    data: { component: "kafka", message: "broker away" },
+    data: { component: "publisher", error: "the broker does not answer" },
     metadata: {},
   },
   MODEL_RETRAINED: {
     event_type: "MODEL_RETRAINED",
     model_id: "sales_model_001",
-    priority: "LOW",
+    priority: "MEDIUM",
     timestamp: "2026-01-20T10:30:00Z",
-    data: { model_id: "sales_model_001", accuracy: 0.94, seconds: 0.8 },
-    metadata: {},
+    data: {
+      model_id: "sales_model_001",
+      predicted_value: 5285.4,
+      confidence_interval: [4180.5, 6390.3],
+      forecast_horizon: 7,
+      model_type: "SARIMA",
+      model_accuracy: 0.92,
+    },
+    metadata: { region: "Nord" },
   },
 };
 

@@ -71,7 +71,8 @@ export function TopicPage({ name }: { name: string }) {
           />
           <select aria-label="Partition" value={partition} onChange={(event) => setQuery({ partition: event.currentTarget.value, cursor: null }, "push")}>
             <option value="">All partitions</option>
-            {Array.from({ length: Math.max(partitions, partition === "" ? 0 : Number(partition) + 1) }, (_, n) => (
+            {partition !== "" && !(Number(partition) < partitions) && <option value={partition}>Partition {partition}</option>}
+            {Array.from({ length: partitions }, (_, n) => (
               <option key={n} value={String(n)}>
                 Partition {n}
               </option>

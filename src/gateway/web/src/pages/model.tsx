@@ -181,6 +181,7 @@ export function ModelPage({ id }: { id: string }) {
         >
           {isTemplate && "The models that it made go with it. "}
           It stops forecasting, and what it has learnt is lost. Its past forecasts stay in Kafka.
+          {!isTemplate && id.includes("/") && " Where a template makes models of such names, it makes this one again, which learns anew."}
         </Confirm>
       )}
       {editing && (

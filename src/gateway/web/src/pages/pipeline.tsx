@@ -1,6 +1,6 @@
 import { bottleneck, fill, inOrder } from "../answers.ts";
 import * as format from "../format.ts";
-import { flows, stats } from "../live/stats.ts";
+import { flows, stats, statsError } from "../live/stats.ts";
 import { Panel } from "../ui/panel.tsx";
 
 /** The mailboxes on an event's way, in order; the one that holds the others up is named. */
@@ -9,7 +9,7 @@ export function Pipeline() {
   if (!s?.processor.stages?.length) return null;
   const stages = inOrder(s.processor.stages);
   const slow = bottleneck(s);
-  const note = slow === "source" ? "records wait in Kafka" : slow ? `${slow.replaceAll("_", " ")} holds it up` : "nothing has to wait";
+  const note = statsError.value ? "as of the last answer" : slow === "source" ? "records wait in Kafka" : slow ? `${slow.replaceAll("_", " ")} holds it up` : "nothing has to wait";
   return (
     <Panel title="Pipeline" class="pipeline" note={note} actions={<a href="/pipeline">Details</a>}>
       <table class="bars-table">

@@ -2,7 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Problem, call, get } from "../api.ts";
 import type { Rule } from "../model.ts";
 import { useResource } from "../resource.ts";
-import { navigate, rulePath } from "../router.ts";
+import { navigate, rulePath, unsaved } from "../router.ts";
 import { may } from "../session.ts";
 import { Confirm } from "../ui/confirm.tsx";
 import { Field } from "../ui/form.tsx";
@@ -21,9 +21,9 @@ const NEW: Rule = {
   enabled: true,
 };
 
-/** The rule of this name, or a new one. */
-export function RulePage({ name }: { name: string }) {
-  const isNew = name === "new";
+/** The rule of this name, or a new one where there is none. */
+export function RulePage({ name }: { name: string | null }) {
+  const isNew = name === null;
   const loaded = useResource<Rule>(
     (signal) => (isNew ? Promise.resolve(NEW) : get(`/api/rules/${encodeURIComponent(name)}`, signal)),
     ["rule", name],
@@ -64,12 +64,16 @@ function Editor({ rule: loaded, isNew }: { rule: Rule; isNew: boolean }) {
     setSaved(false);
   };
 
-  // Leaving with unsaved work is asked about by the browser itself.
+  // Leaving with unsaved work is asked about: by the browser itself, and on the way to another page of ours.
   useEffect(() => {
     if (!dirty) return;
     const ask = (event: BeforeUnloadEvent) => event.preventDefault();
     addEventListener("beforeunload", ask);
-    return () => removeEventListener("beforeunload", ask);
+    unsaved.value = true;
+    return () => {
+      removeEventListener("beforeunload", ask);
+      unsaved.value = false;
+    };
   }, [dirty]);
 
   const save = async (event: Event) => {
@@ -78,6 +82,7 @@ function Editor({ rule: loaded, isNew }: { rule: Rule; isNew: boolean }) {
     try {
       if (isNew) {
         await call("POST", "/api/rules", whole);
+        unsaved.value = false;
         navigate(rulePath(whole.name), "replace");
         return;
       }
@@ -95,6 +100,7 @@ function Editor({ rule: loaded, isNew }: { rule: Rule; isNew: boolean }) {
     setRemoving(false);
     try {
       await call("DELETE", `/api/rules/${encodeURIComponent(rule.name)}`);
+      unsaved.value = false;
       navigate("/rules");
     } catch (cause) {
       setProblem(cause instanceof Problem ? cause : new Problem(0, "Not removed", String(cause)));

@@ -28,7 +28,7 @@ export function Rules() {
         <span class="note">{rules.data.value && format.plural(rules.data.value.length, "rule")}</span>
         {mayChange && (
           <div class="filters">
-            <a class="button primary" href="/rules/new">
+            <a class="button primary" href="/rules?create=1">
               New rule
             </a>
           </div>
