@@ -2,6 +2,7 @@
 
 use crate::brain::BrainMaker;
 use crate::catalog::{Catalog, Registered, Registrar, Wanted};
+use crate::changes::Changes;
 use crate::elsewhere::{self, Elsewhere};
 use crate::messages::ForecasterMessage;
 use crate::nursery::Nursery;
@@ -9,15 +10,15 @@ use crate::registry::{ModelEntry, ModelStatus, Registry};
 use crate::rule_book::RuleBook;
 use bytes::Bytes;
 use serde::Serialize;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tidecast_config::{Fault, ModelSpec, ModelType, RuleSpec, Settings, WindowSpec};
 use tidecast_event::{EventTime, ForecastMessage};
-use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
+use tidecast_ports::control::{
+    HistoryPoint, ModelState, ModelView, PastEvent, RuleTest, RuleTestResult, RuleTrial, RuleView,
+};
 use tidecast_ports::paths::segment;
 use tidecast_ports::{ControlError, ControlPlane, Page, PageRequest, Table};
-use tokio::sync::{Mutex, MutexGuard, oneshot};
+use tokio::sync::oneshot;
 
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 10_000;
@@ -47,35 +48,6 @@ pub struct Control {
     pub elsewhere: Arc<Elsewhere>,
     /// Changes that are under way.
     pub changes: Arc<Changes>,
-}
-
-/// One change at a time of each name: between the look at what there is and the record that changes it nothing else comes.
-/// Names share some locks. Two gateways may still change the same thing at once: the later record stands.
-#[derive(Debug, Default)]
-pub struct Changes {
-    locks: [Mutex<()>; 32],
-    hasher: RandomState,
-    /// The newest version that something new was given.
-    newest: AtomicU64,
-}
-
-impl Changes {
-    async fn begin(&self, name: &str) -> MutexGuard<'_, ()> {
-        let place = self.hasher.hash_one(name) as usize % self.locks.len();
-        self.locks[place].lock().await
-    }
-
-    /// The version of what is made where nothing was, or nothing any more. No earlier thing of the name had it: versions begin
-    /// at the time in milliseconds, and every change takes longer than one. So whoever has read the earlier thing does not
-    /// change this one by mistake.
-    fn first_version(&self, removed: u64) -> u64 {
-        let mut version = crate::wall_clock_ms().max(removed + 1);
-        let last = self.newest.fetch_max(version, Ordering::AcqRel);
-        if last >= version {
-            version = self.newest.fetch_add(1, Ordering::AcqRel) + 1;
-        }
-        version
-    }
 }
 
 /// From one window's start to the next's in a family of series, microseconds; 0 for sessions and unknown families.
@@ -492,5 +464,14 @@ impl ControlPlane for Control {
             test.rule = test.rule.with_secrets_of(&stored).map_err(invalid)?;
         }
         crate::rule_book::test(&test)
+    }
+
+    async fn try_rule(&self, rule: RuleSpec, past: Vec<PastEvent>) -> Result<RuleTrial, ControlError> {
+        let rule = match self.stored_rule(&rule.name) {
+            Some(stored) => rule.with_secrets_of(&stored).map_err(invalid)?,
+            None => rule,
+        };
+        let tried = tokio::task::spawn_blocking(move || crate::rule_book::try_on(&rule, &past)).await;
+        tried.map_err(|error| ControlError::Unavailable(format!("the trial ended early: {error}")))?
     }
 }

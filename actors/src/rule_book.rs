@@ -2,14 +2,14 @@
 
 use crate::catalog::Registrar;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tidecast_config::RuleSpec;
 use tidecast_event::{EventKind, EventTime};
 use tidecast_ports::ControlError;
-use tidecast_ports::control::{RuleTest, RuleTestResult};
+use tidecast_ports::control::{PastEvent, RuleTest, RuleTestResult, RuleTrial, TRIAL_MATCHES};
 use tidecast_rules::{EventFilter, Rule, RuleEvent, RuleFault, RuleSet};
 
 /// Rules that a process tells the others of.
@@ -121,6 +121,35 @@ fn invalid(fault: &RuleFault) -> ControlError {
 /// Refuses a rule that does not compile.
 pub fn check(spec: &RuleSpec) -> Result<(), ControlError> {
     compile(spec).map(drop).map_err(|fault| invalid(&fault))
+}
+
+/// Evaluates a rule over what happened, newest first, doing nothing.
+pub fn try_on(rule: &RuleSpec, past: &[PastEvent]) -> Result<RuleTrial, ControlError> {
+    let rule = compile(rule).map_err(|fault| invalid(&fault))?;
+    let mut trial = RuleTrial::default();
+    for past in past {
+        let event = crate::rule_events::of_record(past.kind, past.value.as_bytes());
+        let Some(event) = event.filter(|event| rule.looks_at(event)) else { continue };
+        trial.events += 1;
+        let run = rule.dry_run(&event);
+        if let Some(error) = run.error {
+            trial.errors += 1;
+            trial.error.get_or_insert_with(|| error.to_string());
+        }
+        if run.matched {
+            trial.matched += 1;
+            if trial.matches.len() < TRIAL_MATCHES {
+                trial.matches.push(shown(&event));
+            }
+        }
+    }
+    Ok(trial)
+}
+
+/// An event as a sample of it is written.
+fn shown(event: &RuleEvent) -> Value {
+    json!({"event_type": event.kind.as_str(), "priority": event.priority.as_str(), "model_id": event.model_id,
+        "timestamp": event.timestamp.to_rfc3339(), "data": event.data, "metadata": event.metadata})
 }
 
 /// Evaluates a rule against a sample event, doing nothing.

@@ -6,14 +6,14 @@ use crate::house::House;
 use crate::messages::{BatchOutput, PublisherMessage};
 use crate::metrics::PipelineMetrics;
 use crate::rule_book::{RuleBook, Rules};
-use crate::trouble;
+use crate::rule_events::{Happened, anomaly_detected, forecast_event, system_error, time, window_closed};
 use crate::wire;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tidecast_event::{Aggregate, Alert, EventKind, EventTime, OutputId, Priority};
+use tidecast_event::{Alert, EventKind, EventTime, OutputId};
 use tidecast_mailbox::{Envelope, Mailbox};
 use tidecast_ports::{Destination, OutputRecord};
 use tidecast_rules::{Action, LogLevel, Rule, RuleEvent, RuleSet};
@@ -126,12 +126,6 @@ impl Actor for RuleEvaluator {
 /// times: the newest one's number is kept.
 type Kept = HashMap<(Box<str>, Box<str>, Box<str>), EventTime>;
 
-/// Something that happened, and its identity.
-struct Happened {
-    event: RuleEvent,
-    id: OutputId,
-}
-
 impl RuleEvaluatorState {
     fn evaluate(&mut self, output: &mut BatchOutput) {
         let generation = self.with.book.generation();
@@ -162,19 +156,7 @@ impl RuleEvaluatorState {
             );
         }
         if self.is_wanted(EventKind::AnomalyDetected) {
-            happened.extend(output.anomalies.iter().filter_map(|anomaly| {
-                let data = object(anomaly)?;
-                let timestamp = time(&anomaly.timestamp);
-                let event = RuleEvent {
-                    kind: EventKind::AnomalyDetected,
-                    priority: trouble::priority(anomaly.severity),
-                    model_id: Some(anomaly.model_id.clone()),
-                    timestamp,
-                    data,
-                    metadata: Map::new(),
-                };
-                Some(Happened { id: identity(&event, &anomaly.model_id, 0), event })
-            }));
+            happened.extend(output.anomalies.iter().filter_map(anomaly_detected));
         }
         // Stable: within a priority, in the order in which it happened.
         happened.sort_by_key(|happened| std::cmp::Reverse(happened.event.priority));
@@ -269,15 +251,7 @@ impl RuleEvaluatorState {
     /// A failure of our own goes out as an alert whatever the rules say, and rules may act on it.
     fn tell(&self, output: &mut BatchOutput, alert: Alert) {
         output.records.push(record(Destination::Alerts, &alert, None));
-        let event = RuleEvent {
-            kind: EventKind::SystemError,
-            priority: alert.priority,
-            model_id: alert.model_id.clone(),
-            timestamp: time(&alert.timestamp),
-            data: alert.data,
-            metadata: Map::new(),
-        };
-        let id = identity(&event, &alert.message, 0);
+        let Happened { event, id } = system_error(alert);
         self.count_idle_of(event.kind, 1, event.timestamp);
         self.fire(output, event, id, &mut Kept::default());
     }
@@ -334,50 +308,4 @@ fn log(level: LogLevel, rule: &str, event: &RuleEvent) {
         LogLevel::Warn => tracing::warn!(rule, model, kind, priority, at, "{message}"),
         LogLevel::Error => tracing::error!(rule, model, kind, priority, at, "{message}"),
     }
-}
-
-fn time(text: &str) -> EventTime {
-    EventTime::parse_rfc3339(text).unwrap_or(EventTime(0))
-}
-
-fn object(value: &impl serde::Serialize) -> Option<Map<String, Value>> {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(map)) => Some(map),
-        _ => None,
-    }
-}
-
-fn identity(event: &RuleEvent, of: &str, revision: u32) -> OutputId {
-    let at = event.timestamp.0.to_le_bytes();
-    OutputId::of(&[event.kind.as_str().as_bytes(), of.as_bytes(), &at, &revision.to_le_bytes()])
-}
-
-fn window_closed(aggregate: &Aggregate) -> Option<Happened> {
-    let event = RuleEvent {
-        kind: EventKind::WindowClosed,
-        priority: Priority::Low,
-        model_id: None,
-        timestamp: aggregate.window_end,
-        data: object(aggregate)?,
-        metadata: Map::new(),
-    };
-    let of = format!("{}:{}", aggregate.series, aggregate.key);
-    Some(Happened { id: identity(&event, &of, aggregate.revision), event })
-}
-
-/// A forecast as rules see it: the message, with `model_accuracy` beside `predicted_value` as older rules expect.
-fn forecast_event(json: &[u8], kind: EventKind) -> Option<Happened> {
-    let mut data: Map<String, Value> = serde_json::from_slice(json).ok()?;
-    let mut metadata = match data.get("metadata") {
-        Some(Value::Object(metadata)) => metadata.clone(),
-        _ => Map::new(),
-    };
-    metadata.remove("path");
-    if let Some(accuracy) = metadata.get("accuracy") {
-        data.insert("model_accuracy".into(), accuracy.clone());
-    }
-    let model_id = data.get("model_id").and_then(Value::as_str).map(str::to_owned);
-    let timestamp = data.get("timestamp").and_then(Value::as_str).map_or(EventTime(0), time);
-    let event = RuleEvent { kind, priority: Priority::Medium, model_id, timestamp, data, metadata };
-    Some(Happened { id: identity(&event, event.model_id.as_deref().unwrap_or(""), 0), event })
 }

@@ -184,9 +184,19 @@ async function ruleIsMadeTriedAndRemoved({ page }) {
   const name = `browser_check_${Date.now()}`;
   await page.goto("/rules?create=1");
   await page.getByLabel("Name").fill(name);
-  await page.getByLabel("When").fill("data.get('anomaly_score', 0) > 0.5");
-  await page.getByRole("button", { name: "Try it" }).click();
+  const when = page.getByLabel("When");
+  await when.fill("");
+  await when.pressSequentially("data.anom");
+  await page.getByRole("option", { name: "anomaly_score" }).waitFor();
+  await when.press("Tab");
+  assert.equal(await when.inputValue(), "data.anomaly_score", "the editor went on");
+  assert.ok(await when.evaluate((field) => field === document.activeElement), "and kept the focus");
+  await when.pressSequentially(" > 0.5");
+  await page.getByRole("button", { name: "Try it", exact: true }).click();
   await until(page, "a verdict", () => page.locator(".verdict").textContent(), (text) => /would fire/.test(text));
+  await page.getByRole("button", { name: "Try it on the last" }).click();
+  const told = (text) => /would have fired [\d,]+ times? on [\d,]+ events?|no event of its type/.test(text);
+  await until(page, "what it would have done", () => page.locator(".verdict").textContent(), told);
   await page.getByRole("button", { name: "Create" }).click();
   await page.waitForURL(`**/rules/${name}`);
   // Two changes, one after the other: the second rests on what the first made.

@@ -1,5 +1,6 @@
 //! Models and rules while running: what the REST API asks of the house.
 
+use crate::OutputKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -100,6 +101,33 @@ pub struct ModelView {
     /// `ETag` and `If-Match`.
     pub version: u64,
 }
+
+/// What rules could have seen: a record of an output topic.
+#[derive(Debug, Clone)]
+pub struct PastEvent {
+    /// Its topic.
+    pub kind: OutputKind,
+    /// The record's value.
+    pub value: String,
+}
+
+/// What a rule would have done with what happened.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RuleTrial {
+    /// Events of the rule's kind and priority.
+    pub events: u64,
+    /// Those that it fires on.
+    pub matched: u64,
+    /// Those on which its condition has no answer.
+    pub errors: u64,
+    /// The first of these.
+    pub error: Option<String>,
+    /// The newest that it fires on, newest first, as a rule sees them.
+    pub matches: Vec<Value>,
+}
+
+/// Matches that a trial shows.
+pub const TRIAL_MATCHES: usize = 20;
 
 /// One row of a model's history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -202,4 +230,6 @@ pub trait ControlPlane: Send + Sync {
     async fn delete_rule(&self, name: &str, if_version: Option<&[u64]>) -> Result<(), ControlError>;
     /// Dry run against a sample event.
     async fn test_rule(&self, test: RuleTest) -> Result<RuleTestResult, ControlError>;
+    /// Dry run over what happened, newest first.
+    async fn try_rule(&self, rule: RuleSpec, past: Vec<PastEvent>) -> Result<RuleTrial, ControlError>;
 }

@@ -191,6 +191,7 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::PUT, "/api/rules/{name}", Right::Operate),
     (Method::DELETE, "/api/rules/{name}", Right::Operate),
     (Method::POST, "/api/rules/test", Right::Operate),
+    (Method::POST, "/api/rules/try", Right::Operate),
     (Method::GET, "/api/dlq", Right::View),
     (Method::POST, "/api/dlq/replay", Right::Operate),
     (Method::GET, "/api/kafka/health", Right::View),

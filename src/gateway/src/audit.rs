@@ -46,7 +46,7 @@ pub(crate) const CHANGES: &[(Method, &str, &str)] = &[
 
 /// Routes for those who change things that change nothing themselves.
 #[cfg(test)]
-const NO_CHANGES: &[&str] = &["/api/rules/test", "/api/kafka/test"];
+const NO_CHANGES: &[&str] = &["/api/rules/test", "/api/rules/try", "/api/kafka/test"];
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

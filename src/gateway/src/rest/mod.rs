@@ -5,6 +5,7 @@ pub(crate) mod extract;
 mod models;
 mod operations;
 mod overview;
+mod rule_trials;
 mod rules;
 pub mod schemas;
 mod visible;
@@ -67,6 +68,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(models::history))
         .routes(routes!(rules::list, rules::create))
         .routes(routes!(rules::test))
+        .routes(routes!(rule_trials::try_on))
         .routes(routes!(rules::get, rules::replace, rules::delete))
         .routes(routes!(ingest::http::events))
         .routes(routes!(ingest::http::forecasts))

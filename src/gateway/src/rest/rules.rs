@@ -155,21 +155,7 @@ pub(crate) async fn test(State(app): State<Arc<App>>, body: Whole) -> Result<Res
     if !event.is_object() {
         return Err(Problem::field("event", "a sample event is an object"));
     }
-    // The rule in full, its condition alone, or the name of one that is registered.
-    let rule = match (fields.remove("rule"), fields.remove("condition")) {
-        (Some(Value::String(name)), None) => app.services.control.rule(&name).await?.spec,
-        (Some(rule), None) => {
-            spec_of(completed(rule, &event), None).map_err(|problem| below("rule", problem))?
-        }
-        (None, Some(condition)) => {
-            let rule = Value::Object(Map::from_iter([("condition".to_owned(), condition)]));
-            spec_of(completed(rule, &event), None)?
-        }
-        (Some(_), Some(_)) => {
-            return Err(Problem::field("condition", "give a rule or a condition, not both"));
-        }
-        (None, None) => return Err(Problem::field("rule", "missing; a rule, its condition or its name")),
-    };
+    let rule = asked_for(&app, &mut fields, &event).await?;
     if let Some(unknown) = fields.keys().next() {
         return Err(Fault::new(unknown, "an unknown field", "rule or condition, and event").into());
     }
@@ -181,7 +167,25 @@ pub(crate) async fn test(State(app): State<Arc<App>>, body: Whole) -> Result<Res
     .into_response())
 }
 
-fn below(parent: &str, problem: Problem) -> Problem {
+/// The rule in full, its condition alone, or the name of one that is registered.
+pub(super) async fn asked_for(
+    app: &App,
+    fields: &mut Map<String, Value>,
+    event: &Value,
+) -> Result<RuleSpec, Problem> {
+    match (fields.remove("rule"), fields.remove("condition")) {
+        (Some(Value::String(name)), None) => Ok(app.services.control.rule(&name).await?.spec),
+        (Some(rule), None) => spec_of(completed(rule, event), None).map_err(|problem| below("rule", problem)),
+        (None, Some(condition)) => {
+            let rule = Value::Object(Map::from_iter([("condition".to_owned(), condition)]));
+            spec_of(completed(rule, event), None)
+        }
+        (Some(_), Some(_)) => Err(Problem::field("condition", "give a rule or a condition, not both")),
+        (None, None) => Err(Problem::field("rule", "missing; a rule, its condition or its name")),
+    }
+}
+
+pub(super) fn below(parent: &str, problem: Problem) -> Problem {
     match problem.field.clone() {
         Some(field)
             if field != parent

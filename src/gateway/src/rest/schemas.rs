@@ -269,6 +269,37 @@ pub struct RuleTestResult {
     actions: Vec<Value>,
 }
 
+/// A dry run over what happened: a rule or its name, or a condition alone.
+#[derive(ToSchema)]
+pub struct RuleTry {
+    /// The rule in full, or the name of one that is registered.
+    rule: Option<Value>,
+    /// A condition alone.
+    condition: Option<String>,
+    /// How far back.
+    #[schema(exclusive_minimum = 0, maximum = 24, default = 2)]
+    hours: Option<f64>,
+}
+
+/// What a rule would have done.
+#[derive(ToSchema)]
+pub struct RuleTrial {
+    /// Events of the rule's kind and priority.
+    events: u64,
+    /// Those that it fires on.
+    matched: u64,
+    /// Those on which its condition has no answer.
+    errors: u64,
+    /// The first of these.
+    error: Option<String>,
+    /// The newest that it fires on, newest first, 20 at most, as samples are written.
+    matches: Vec<Map<String, Value>>,
+    /// Records since then were looked at, RFC 3339.
+    since: String,
+    /// All of them; otherwise the newest 10,000 of a topic.
+    complete: bool,
+}
+
 /// One event. MessagePack maps of the same names are taken too.
 #[derive(ToSchema)]
 pub struct Event {

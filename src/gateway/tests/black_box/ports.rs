@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tidecast_config::{ModelSpec, RuleSpec};
 use tidecast_event::{Anomaly, ForecastMessage, Reason, Rejection};
-use tidecast_ports::control::{HistoryPoint, ModelState, ModelView, RuleTest, RuleTestResult, RuleView};
+use tidecast_ports::control::{
+    HistoryPoint, ModelState, ModelView, PastEvent, RuleTest, RuleTestResult, RuleTrial, RuleView,
+};
 use tidecast_ports::ingest::Acknowledged;
 use tidecast_ports::live::{HistoryError, HistoryRequest, Reading};
 use tidecast_ports::operations::{DeadLetter, RecordsRequest, ReplayRequest, ReplayResult, TopicRecord};
@@ -334,6 +336,10 @@ impl ControlPlane for Control {
     async fn test_rule(&self, test: RuleTest) -> Result<RuleTestResult, ControlError> {
         let actions = vec![test.rule.action];
         Ok(RuleTestResult { matched: true, condition: true, error: None, actions })
+    }
+
+    async fn try_rule(&self, _: RuleSpec, past: Vec<PastEvent>) -> Result<RuleTrial, ControlError> {
+        Ok(RuleTrial { events: past.len() as u64, ..RuleTrial::default() })
     }
 }
 

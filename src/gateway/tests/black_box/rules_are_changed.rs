@@ -55,6 +55,27 @@ async fn a_dry_run_takes_a_rule_a_condition_or_a_name() {
 }
 
 #[tokio::test]
+async fn a_dry_run_looks_back() {
+    let house = House::open().await;
+    let (status, tried) = house.post("/api/rules/try", &json!({"condition": "true"})).await;
+    // What there is here is older than two hours.
+    assert_eq!((status, &tried["events"], &tried["complete"]), (200, &json!(0), &json!(true)), "{tried}");
+    assert!(tried["since"].is_string() && tried["matches"] == json!([]), "{tried}");
+    for (wrong, field) in [
+        (json!({"hours": 2}), "rule"),
+        (json!({"condition": "true", "hours": 0}), "hours"),
+        (json!({"condition": "true", "hours": 25}), "hours"),
+        (json!({"condition": "true", "hours": "2"}), "hours"),
+        (json!({"condition": "true", "event": {}}), "event"),
+        (json!({"rule": {"condition": "true", "event_type": "MODEL_RETRAINED"}}), "rule.event_type"),
+    ] {
+        let (status, problem) = house.post("/api/rules/try", &wrong).await;
+        assert_eq!((status, &problem["field"]), (422, &json!(field)), "{problem}");
+    }
+    assert_eq!(house.post("/api/rules/try", &json!({"rule": "nobody"})).await.0, 404);
+}
+
+#[tokio::test]
 async fn replays_say_what_goes_back() {
     let house = House::open().await;
     let response = house.http.post(house.url("/api/dlq/replay")).send().await.unwrap();

@@ -1,8 +1,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { Problem, call } from "../api.ts";
+import * as format from "../format.ts";
 import type { Rule } from "../model.ts";
 import { Empty, Panel } from "../ui/panel.tsx";
 import { LevelMark } from "../ui/marks.tsx";
+import { When } from "../ui/when.tsx";
 
 /** An event of each type to try a rule on, as the pipeline would hand it over. */
 export const SAMPLES: Record<string, Record<string, unknown>> = {
@@ -84,38 +86,64 @@ interface Verdict {
   actions: unknown[];
 }
 
-/** Tries the rule as it stands in the form on one event; nothing is saved and no action runs. */
+/** What the rule would have done with what happened. */
+interface Trial {
+  events: number;
+  matched: number;
+  errors: number;
+  error: string | null;
+  /** The newest that it fires on, newest first. */
+  matches: { timestamp: string; model_id: string | null }[];
+  since: string;
+  /** Everything since then was looked at. */
+  complete: boolean;
+}
+
+/** Hours that can be looked back. */
+const HOURS = [1, 2, 6, 24];
+
+/** Tries the rule as it stands in the form, on one event or on those of the last hours; nothing is saved and no action runs. */
 export function DryRun({ rule }: { rule: Rule }) {
   const [text, setText] = useState(() => sample(rule.event_type));
   const [verdict, setVerdict] = useState<Verdict | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
+  const [trial, setTrial] = useState<Trial | null>(null);
+  const [hours, setHours] = useState(2);
   const [busy, setBusy] = useState(false);
+  const named = { ...rule, name: rule.name || "dry_run" };
   const untouched = Object.values(SAMPLES).some((s) => JSON.stringify(s, null, 2) === text);
 
   useEffect(() => {
     if (untouched) setText(sample(rule.event_type));
     setVerdict(null);
+    setTrial(null);
   }, [rule.event_type]);
 
-  const run = async () => {
+  const asked = async <T,>(path: string, body: unknown, take: (answer: T) => void) => {
     setVerdict(null);
+    setTrial(null);
     setProblem(null);
-    let event: unknown;
-    try {
-      event = JSON.parse(text);
-    } catch (error) {
-      setProblem(new Problem(0, "The sample event is not JSON", (error as Error).message));
-      return;
-    }
     setBusy(true);
     try {
-      const named = { ...rule, name: rule.name || "dry_run" };
-      setVerdict(await call<Verdict>("POST", "/api/rules/test", { rule: named, event }));
+      take(await call<T>("POST", path, body));
     } catch (error) {
       setProblem(error instanceof Problem ? error : new Problem(0, "Failed", String(error)));
     }
     setBusy(false);
   };
+
+  const run = async () => {
+    let event: unknown;
+    try {
+      event = JSON.parse(text);
+    } catch (error) {
+      setVerdict(null);
+      setProblem(new Problem(0, "The sample event is not JSON", (error as Error).message));
+      return;
+    }
+    await asked("/api/rules/test", { rule: named, event }, setVerdict);
+  };
+  const look = () => asked("/api/rules/try", { rule: named, hours }, setTrial);
 
   return (
     <Panel title="Dry run" note="nothing is saved, no action runs">
@@ -141,6 +169,18 @@ export function DryRun({ rule }: { rule: Rule }) {
               Reset the sample
             </button>
           )}
+          <span class="push-right look-back">
+            <button type="button" onClick={() => void look()} disabled={busy || rule.event_type === "MODEL_RETRAINED"}>
+              Try it on the last
+            </button>
+            <select aria-label="Hours" value={hours} onChange={(event) => setHours(Number(event.currentTarget.value))}>
+              {HOURS.map((count) => (
+                <option key={count} value={count}>
+                  {format.plural(count, "hour")}
+                </option>
+              ))}
+            </select>
+          </span>
         </div>
         <div role="status" class="verdict">
           {problem ? (
@@ -150,6 +190,8 @@ export function DryRun({ rule }: { rule: Rule }) {
             </p>
           ) : verdict ? (
             <Result verdict={verdict} />
+          ) : trial ? (
+            <Tried trial={trial} onPick={(event) => setText(JSON.stringify(event, null, 2))} />
           ) : (
             <Empty>Try it to see whether this event would fire the rule.</Empty>
           )}
@@ -178,6 +220,36 @@ function Result({ verdict }: { verdict: Verdict }) {
         <pre tabIndex={0} aria-label="What would be done">
           {actions.map((action) => JSON.stringify(action, null, 1)).join("\n")}
         </pre>
+      )}
+    </>
+  );
+}
+
+function Tried({ trial, onPick }: { trial: Trial; onPick: (event: unknown) => void }) {
+  const { events, matched, errors, error, matches, since, complete } = trial;
+  return (
+    <>
+      <p class="verdict-line">
+        <LevelMark level={matched ? "good" : "unknown"} />
+        {events
+          ? `It would have fired ${format.plural(matched, "time")} on ${format.plural(events, "event")}.`
+          : "There was no event of its type and priority."}
+      </p>
+      <p class="faint">
+        Since <When at={Date.parse(since) / 1000} />
+        {!complete && ", of the newest 10,000 records"}
+        {errors > 0 && `; on ${format.count(errors)} the condition has no answer: ${error}`}
+      </p>
+      {matches.length > 0 && (
+        <ul class="tried" aria-label="The newest that it would have fired on">
+          {matches.map((event, at) => (
+            <li key={at}>
+              <button type="button" class="as-link" title="As the sample event" onClick={() => onPick(event)}>
+                <When at={Date.parse(event.timestamp) / 1000} /> {event.model_id ?? ""}
+              </button>
+            </li>
+          ))}
+        </ul>
       )}
     </>
   );

@@ -4,6 +4,8 @@ import type { Rule } from "../model.ts";
 import { useResource } from "../resource.ts";
 import { navigate, rulePath, unsaved } from "../router.ts";
 import { may } from "../session.ts";
+import { suggest } from "../completion.ts";
+import { Completed } from "../ui/completed.tsx";
 import { Confirm } from "../ui/confirm.tsx";
 import { Field } from "../ui/form.tsx";
 import { Empty, Failed, Loading, Panel } from "../ui/panel.tsx";
@@ -136,17 +138,16 @@ function Editor({ rule: loaded, isNew }: { rule: Rule; isNew: boolean }) {
               id="condition"
               label="When"
               fault={faultOf("condition")}
-              help="CEL over data, model_id, priority, event_type, timestamp and metadata. A missing field makes it false; data.get('x', 0) names a default."
+              help="CEL over data, model_id, priority, event_type, timestamp and metadata. A missing field makes it false; data.get('x', 0) names a default. Ctrl Space offers how to go on."
             >
-              <textarea
+              <Completed
                 id="condition"
-                class="code"
                 rows={4}
-                required
-                spellcheck={false}
-                aria-describedby="condition-help"
+                describedBy="condition-help"
+                invalid={faultOf("condition") !== undefined}
                 value={draft.condition}
-                onInput={(e) => edit({ condition: e.currentTarget.value })}
+                onChange={(condition) => edit({ condition })}
+                suggest={(text, caret) => suggest(text, caret, SAMPLES[draft.event_type] ?? SAMPLES["ANOMALY_DETECTED"]!)}
               />
             </Field>
             <Field
