@@ -6,7 +6,8 @@ use crate::changes::Changes;
 use crate::elsewhere::{self, Elsewhere};
 use crate::messages::ForecasterMessage;
 use crate::nursery::Nursery;
-use crate::registry::{ModelEntry, ModelStatus, Registry};
+use crate::paging::page;
+use crate::registry::{ModelEntry, ModelStatus, Registry, Waiting};
 use crate::rule_book::RuleBook;
 use bytes::Bytes;
 use serde::Serialize;
@@ -20,8 +21,6 @@ use tidecast_ports::paths::segment;
 use tidecast_ports::{ControlError, ControlPlane, Page, PageRequest, Table};
 use tokio::sync::oneshot;
 
-const PAGE_DEFAULT: usize = 100;
-const PAGE_MAX: usize = 10_000;
 /// Models of one template that a new fit was asked for by name: they stand in one record.
 const REFITS_MAX: usize = 1_000;
 
@@ -82,39 +81,28 @@ fn is_untouched(status: &ModelStatus, spec: &ModelSpec) -> bool {
     status.state == ModelState::Fitting && status.observations == spec.history.len() as u64
 }
 
-fn page<T>(names: Vec<String>, request: &PageRequest, mut view: impl FnMut(&str) -> Option<T>) -> Page<T> {
-    let limit = request.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let search = request.search.as_deref().unwrap_or("").to_lowercase();
-    let mut items = Vec::new();
-    let mut last: Option<String> = None;
-    for name in names {
-        if request.cursor.as_ref().is_some_and(|cursor| name <= *cursor)
-            || !name.to_lowercase().contains(&search)
-        {
-            continue;
-        }
-        if items.len() == limit {
-            return Page { items, next: last };
-        }
-        items.extend(view(&name));
-        last = Some(name);
-    }
-    Page { items, next: None }
-}
-
 impl Control {
     /// The registered model of that name and its version; an instance has its template's version.
     fn known(&self, id: &str) -> Option<(Arc<ModelSpec>, Option<String>, u64)> {
         let Wanted { spec, template, version, .. } = self.catalog.model(id)?;
         // An instance is there once its key was seen, by this process or by another.
-        let is_there = || self.registry.get(id).is_some() || self.elsewhere.model(id).is_some();
+        let is_there = || self.seen(id).is_some() || self.is_elsewhere(id);
         (template.is_none() || is_there()).then_some((spec, template, version))
+    }
+
+    /// A model that runs here, or did when anything was known of it last.
+    fn seen(&self, id: &str) -> Option<Arc<ModelEntry>> {
+        self.registry.get(id).or_else(|| self.registry.left(id))
+    }
+
+    fn is_elsewhere(&self, id: &str) -> bool {
+        self.elsewhere.model(id).is_some() || self.elsewhere.waiting(id).is_some()
     }
 
     fn view_of(&self, id: &str) -> Option<ModelView> {
         let (spec, template, version) = self.known(id)?;
-        let hosted = self.registry.get(id).map(|entry| entry.status());
-        let touched = hosted.filter(|status| !is_untouched(status, &spec));
+        let seen = self.seen(id).map(|entry| entry.status());
+        let touched = seen.filter(|status| !is_untouched(status, &spec));
         let status = touched.unwrap_or_else(|| self.status_of_unhosted(&spec));
         Some(ModelView {
             spec: (*spec).clone(),
@@ -140,6 +128,9 @@ impl Control {
             let newest = self.nursery.external(&spec.model_id).or_else(far);
             status.last_forecast_time = newest.as_ref().and_then(elsewhere::made_at);
             status
+        } else if let Some(waiting) = self.elsewhere.waiting(&spec.model_id) {
+            let Waiting { state, observations, needed, error } = waiting;
+            ModelStatus { observations, needed, error, ..ModelStatus::new(state) }
         } else if let Some(far) = self.elsewhere.model(&spec.model_id) {
             let mut status = ModelStatus::new(ModelState::Live);
             status.observations = far.observations;
@@ -232,7 +223,9 @@ impl Control {
             None
         } else if let Some(entry) = self.hosted(id) {
             waits(entry.status().state).then_some("its first fit is still to come")
-        } else if self.elsewhere.model(id).is_none() {
+        } else if let Some(waiting) = self.elsewhere.waiting(id) {
+            waits(waiting.state).then_some("its first fit is still to come")
+        } else if self.elsewhere.model(id).is_none() && self.registry.left(id).is_none() {
             Some("no window of its series has come since it was made")
         } else {
             None
@@ -382,6 +375,17 @@ impl ControlPlane for Control {
         if let Some(forecast) = self.forecast_of_far(&spec, horizon) {
             return forecast;
         }
+        if self.registry.left(id).is_some_and(|left| left.status().state == ModelState::Live) {
+            return Err(ControlError::Unavailable(format!(
+                "{id} has left this process with its partition, and no other has forecast it yet: ask again in a moment, and                  if that lasts look at /health/kafka"
+            )));
+        }
+        if let Some(waiting) = self.elsewhere.waiting(id) {
+            let Waiting { observations, needed, error, .. } = waiting;
+            let why = error
+                .unwrap_or_else(|| format!("it has {observations} observations and needs {needed} more"));
+            return Err(ControlError::Conflict(format!("{id} cannot forecast yet: {why}")));
+        }
         let control = self.clone();
         let advance = spec.series.as_ref().map_or(0, |series| advance_micros(&self.settings, &series.family));
         let made = tokio::task::spawn_blocking(move || {
@@ -393,7 +397,7 @@ impl ControlPlane for Control {
 
     async fn history(&self, id: &str, limit: usize) -> Result<Vec<HistoryPoint>, ControlError> {
         self.known(id).ok_or_else(|| unknown_model(id))?;
-        Ok(match self.registry.get(id) {
+        Ok(match self.seen(id) {
             Some(entry) => entry.history(limit),
             None => self.elsewhere.history(id, limit),
         })

@@ -5,7 +5,7 @@
 //! forecast and a stretch of history of each model are kept; models of this process are not, for the registry has them.
 
 use crate::catalog::Catalog;
-use crate::registry::{HISTORY_MIN, HISTORY_ROWS, Registry, Row};
+use crate::registry::{HISTORY_MIN, HISTORY_ROWS, Registry, Row, Waiting};
 use crate::rule_book::Fared;
 use dashmap::DashMap;
 use serde::Deserialize;
@@ -76,6 +76,8 @@ pub struct Elsewhere {
     /// Figures that are older are of a process that is gone.
     fresh: Duration,
     models: DashMap<String, Kept>,
+    /// Models that do not forecast yet, as their process told last.
+    waiting: DashMap<String, Waiting>,
     figures: Mutex<BTreeMap<String, Figures>>,
     /// The ledger of each partition as it was told last, and when (epoch milliseconds). It goes on with whoever has the partition:
     /// what a process told that is gone, or gave it up, holds until the next one tells.
@@ -91,6 +93,8 @@ struct Report {
     stats: WorkerStats,
     #[serde(default)]
     rules: BTreeMap<String, Fared>,
+    #[serde(default)]
+    waiting: BTreeMap<String, Waiting>,
 }
 
 impl Elsewhere {
@@ -110,6 +114,7 @@ impl Elsewhere {
             models_max: models_max.max(MODELS_MIN),
             fresh: every * 3 + Duration::from_secs(2),
             models: DashMap::new(),
+            waiting: DashMap::new(),
             figures: Mutex::default(),
             ledgers: Mutex::default(),
         }
@@ -128,17 +133,26 @@ impl Elsewhere {
         Row::newest(&kept.history, limit)
     }
 
+    /// A model of another process that has not forecast since this one began to read: where it stood when that told last.
+    pub fn waiting(&self, id: &str) -> Option<Waiting> {
+        self.waiting.get(id).map(|waiting| waiting.clone())
+    }
+
     /// The names of the models.
     pub fn names(&self) -> Vec<String> {
-        self.models.iter().map(|kept| kept.key().clone()).collect()
+        let waiting = self.waiting.iter().map(|waiting| waiting.key().clone());
+        self.models.iter().map(|kept| kept.key().clone()).chain(waiting).collect()
     }
 
     /// A model was changed or removed; of a template, its models too.
     pub fn forget(&self, id: &str) {
-        self.models.retain(|name, _| {
+        let is_of_it = |name: &str| {
             let rest = name.strip_prefix(id);
-            !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.models.retain(|name, _| !is_of_it(name));
+        self.waiting.retain(|name, _| !is_of_it(name));
+        self.registry.forget_left(is_of_it);
     }
 
     /// Other processes that work on partitions.
@@ -203,7 +217,12 @@ impl Elsewhere {
         let observed =
             record.observed.as_deref().and_then(|observed| serde_json::from_slice::<Observed>(observed).ok());
         let rows = (HISTORY_ROWS / self.models.len().max(1)).clamp(HISTORY_MIN, HISTORY_MAX);
+        self.waiting.remove(id);
         let mut kept = self.models.entry(id.to_owned()).or_default();
+        if let Some(left) = self.registry.take_left(id) {
+            // What it saw here goes on there.
+            kept.history = left.history(rows).iter().map(Row::from).collect();
+        }
         kept.newest = record.value.clone();
         let Some((observations, anomalies, point)) = observed else { return };
         (kept.observations, kept.anomalies) = (observations, anomalies);
@@ -218,11 +237,13 @@ impl Elsewhere {
     }
 
     fn report(&self, record: &LiveRecord) {
-        let Ok(Report { instance, stats, rules }) = serde_json::from_slice(&record.value) else { return };
+        let Ok(report) = serde_json::from_slice(&record.value) else { return };
+        let Report { instance, stats, rules, waiting } = report;
         self.keep_ledgers(&stats, record.timestamp_ms);
         if instance == self.instance {
             return;
         }
+        self.keep_waiting(waiting);
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         if figures.len() < INSTANCES_MAX || figures.contains_key(&instance) {
             figures.insert(instance, Figures { at_ms: record.timestamp_ms, stats, rules });
@@ -231,6 +252,17 @@ impl Elsewhere {
 }
 
 impl Elsewhere {
+    fn keep_waiting(&self, told: BTreeMap<String, Waiting>) {
+        for (id, waiting) in told {
+            let is_known = self.waiting.contains_key(&id) || self.waiting.len() < self.models_max;
+            if is_known && self.registry.get(&id).is_none() && self.catalog.model(&id).is_some() {
+                // Of one that failed, what it forecast before is the newest still.
+                self.registry.take_left(&id);
+                self.waiting.insert(id, waiting);
+            }
+        }
+    }
+
     fn keep_ledgers(&self, stats: &WorkerStats, at_ms: i64) {
         let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         for (place, row) in ledgers_of(stats) {

@@ -160,16 +160,15 @@ impl Actor for Forecasting {
         }
         Ok(())
     }
+}
 
-    async fn post_stop(
-        &self,
-        _: ActorRef<Self::Msg>,
-        state: &mut Self::State,
-    ) -> Result<(), ActorProcessingErr> {
-        for model in &state.models {
+impl Drop for ForecastingState {
+    /// However the actor ends: who kills it does not let it stop.
+    fn drop(&mut self) {
+        for model in &self.models {
             model.entry.attach(None);
+            self.with.registry.leave(&model.entry);
         }
-        Ok(())
     }
 }
 

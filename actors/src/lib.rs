@@ -26,6 +26,7 @@ pub mod messages;
 pub mod metrics;
 pub mod nursery;
 mod pacing;
+mod paging;
 pub mod partials_intake;
 pub mod publisher;
 pub mod rebuild;

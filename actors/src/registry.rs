@@ -3,8 +3,9 @@
 use crate::brain::Brain;
 use crate::messages::ForecasterMessage;
 use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tidecast_config::ModelSpec;
@@ -78,6 +79,20 @@ impl ModelStatus {
     pub fn tell_fit(&mut self, brain: &dyn Brain) {
         self.summary = brain.summary().and_then(|summary| to_raw_value(&summary).ok()).map(Arc::from);
     }
+}
+
+/// Where a model stands that does not forecast, as other processes are told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Warming up, being fitted or failed.
+    pub state: ModelState,
+    /// Observations taken.
+    pub observations: u64,
+    /// Observations still wanted.
+    pub needed: u64,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A row of history in a third of the room: `NaN` where there is no value, and what is only looked at in single precision.
@@ -196,6 +211,8 @@ impl ModelEntry {
 #[derive(Debug, Default)]
 pub struct Registry {
     models: DashMap<String, Arc<ModelEntry>>,
+    /// Models whose partition has left, and of which no other process has told yet. What was known of them still holds.
+    left: DashMap<String, Arc<ModelEntry>>,
     /// Forecasts made since the start.
     pub forecasts: AtomicU64,
     /// Wall clock of the newest forecast, epoch milliseconds; 0 before the first.
@@ -212,6 +229,7 @@ impl Registry {
 
     /// Puts a model in place, replacing one of the same name.
     pub fn put(&self, entry: Arc<ModelEntry>) {
+        self.left.remove(&entry.spec.model_id);
         self.models.insert(entry.spec.model_id.clone(), entry);
         self.count.store(self.models.len(), Relaxed);
     }
@@ -222,9 +240,45 @@ impl Registry {
         self.count.store(self.models.len(), Relaxed);
     }
 
-    /// The names of all models, in order.
+    /// A model's partition has left this process: no longer here, but known until another process tells of it.
+    pub fn leave(&self, entry: &Arc<ModelEntry>) {
+        let id = &entry.spec.model_id;
+        if self.models.remove_if(id, |_, known| Arc::ptr_eq(known, entry)).is_some() {
+            self.left.insert(id.clone(), entry.clone());
+            self.count.store(self.models.len(), Relaxed);
+        }
+    }
+
+    /// A model whose partition has left.
+    pub fn left(&self, id: &str) -> Option<Arc<ModelEntry>> {
+        self.left.get(id).map(|entry| entry.value().clone())
+    }
+
+    /// Another process tells of a model that was here.
+    pub(crate) fn take_left(&self, id: &str) -> Option<Arc<ModelEntry>> {
+        self.left.remove(id).map(|(_, entry)| entry)
+    }
+
+    /// Forgets those models that have left whose names are like that.
+    pub(crate) fn forget_left(&self, is_like_that: impl Fn(&str) -> bool) {
+        self.left.retain(|name, _| !is_like_that(name));
+    }
+
+    /// Models that do not forecast yet, or not any more, and where they stand; so many at most.
+    pub fn waiting(&self, most: usize) -> BTreeMap<String, Waiting> {
+        let waiting = |entry: &ModelEntry| {
+            let ModelStatus { state, observations, needed, error, .. } = entry.status();
+            let waits = matches!(state, ModelState::WarmingUp | ModelState::Fitting | ModelState::Failed);
+            waits.then_some(Waiting { state, observations, needed, error })
+        };
+        let all = self.models.iter().filter_map(|entry| Some((entry.key().clone(), waiting(entry.value())?)));
+        all.take(most).collect()
+    }
+
+    /// The names of all models in order, those included that have left.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.models.iter().map(|entry| entry.key().clone()).collect();
+        let all = self.models.iter().chain(self.left.iter());
+        let mut names: Vec<String> = all.map(|entry| entry.key().clone()).collect();
         names.sort_unstable();
         names
     }

@@ -10,6 +10,9 @@ use tidecast_config::Settings;
 use tidecast_event::{EventTime, TopicPartition};
 use tidecast_ports::{Destination, OutputRecord};
 
+/// Models that do not forecast yet of which the others are told: a report is one record.
+const WAITING_MAX: usize = 1_000;
+
 /// What this process is called among those of its group: its lasting name, or one of host and process.
 pub fn instance(settings: &Settings) -> String {
     let named = settings.kafka.group_instance_id.clone();
@@ -24,7 +27,7 @@ pub fn start(house: &Arc<House>, stats: Arc<Stats>) {
     let settings = &house.settings;
     let instance = instance(settings);
     let scales = settings.monitoring.enable_auto_scaling;
-    let book = house.book.clone();
+    let (book, registry) = (house.book.clone(), house.registry.clone());
     let (publisher, every) = (house.publisher.clone(), settings.monitoring.metrics_interval);
     let stats: Weak<Stats> = {
         let weak = Arc::downgrade(&stats);
@@ -43,6 +46,10 @@ pub fn start(house: &Arc<House>, stats: Arc<Stats>) {
             let figures = stats.own();
             let mut report =
                 json!({"instance": instance, "timestamp": now, "stats": figures, "rules": book.all_fared()});
+            let waiting = registry.waiting(WAITING_MAX);
+            if !waiting.is_empty() {
+                report["waiting"] = json!(waiting);
+            }
             if scales {
                 report["scaling"] = stats.scaling();
             }

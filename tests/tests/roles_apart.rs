@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
+use tidecast_tests::kafka::Out;
+use tidecast_tests::wait::never;
 use tidecast_tests::{Kafka, Setup, eventually};
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -38,6 +40,20 @@ condition = "data.predicted_value >= 0.0"
 action = "log"
 "#;
 
+fn event(source: &str, kind: &str, second: u64, value: u64) -> String {
+    let at = START + second;
+    format!(r#"{{"source":"{source}","type":"{kind}","timestamp":{at},"data":{{"value":{value}}}}}"#)
+}
+
+fn to<'a>(key: &'a str, event: &'a str, partition: i32) -> Out<'a> {
+    Out {
+        key: Some(key.as_bytes()),
+        payload: Some(event.as_bytes()),
+        partition: Some(partition),
+        ..Default::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_answers_for_models_that_workers_run() {
     let kafka = Kafka::shared();
@@ -69,21 +85,15 @@ async fn a_gateway_answers_for_models_that_workers_run() {
     socket.subscribe(&["load/a"], &["new_forecast"]).await;
     let (topic, producer) = (setup.topic("events"), kafka.producer());
     for second in 0..40_u64 {
+        if second < 3 {
+            // Too few for a forecast: of these the gateway is told by the worker alone.
+            let event = event("c", "u", second, 10);
+            producer.send(&topic, to("c", &event, 0));
+        }
         for (partition, source) in ["a", "b"].into_iter().enumerate() {
             let value = [10, 20, 30, 40][(second % 4) as usize];
-            let event = format!(
-                r#"{{"source":"{source}","type":"t","timestamp":{},"data":{{"value":{value}}}}}"#,
-                START + second
-            );
-            producer.send(
-                &topic,
-                tidecast_tests::kafka::Out {
-                    key: Some(source.as_bytes()),
-                    payload: Some(event.as_bytes()),
-                    partition: Some(partition as i32),
-                    ..Default::default()
-                },
-            );
+            let event = event(source, "t", second, value);
+            producer.send(&topic, to(source, &event, partition as i32));
         }
     }
     producer.flush();
@@ -112,19 +122,27 @@ async fn a_gateway_answers_for_models_that_workers_run() {
             history["items"].as_array().expect("rows").iter().map(|row| &row["value"]).collect();
         assert_eq!(values, [&json!(40.0), &json!(10.0), &json!(20.0), &json!(30.0), &json!(40.0)]);
     }
+    let warming = eventually("the gateway is told what warms up", WAIT, async || {
+        let model = gateway.get("/api/models/load%2Fc").await;
+        (model.status == 200 && model.json()["observations"] == 3).then(|| model.json())
+    })
+    .await;
+    assert_eq!((&warming["state"], &warming["template"]), (&json!("warming_up"), &json!("load")));
+    let early = gateway.get("/api/models/load%2Fc/forecast").await;
+    assert!(early.status == 409 && early.text.contains("3 observations"), "{}", early.text);
     let listed = gateway.get("/api/models").await.expect(200);
     let names: Vec<&Value> =
         listed["items"].as_array().expect("models").iter().map(|item| &item["model_id"]).collect();
-    assert_eq!(names, [&json!("load"), &json!("load/a"), &json!("load/b")]);
+    assert_eq!(names, [&json!("load"), &json!("load/a"), &json!("load/b"), &json!("load/c")]);
     assert_eq!(gateway.get("/api/models/load%2Fnobody").await.status, 404);
 
     let stats = eventually("the gateway counts what all workers did", WAIT, async || {
         let stats = gateway.get("/api/stats").await.json();
-        (stats["processor"]["total_events"] == 80).then_some(stats)
+        (stats["processor"]["total_events"] == 83).then_some(stats)
     })
     .await;
-    assert_eq!(stats["service"]["registered_models"], 2);
-    assert_eq!(stats["processor"]["ledger"]["in"], 80);
+    assert_eq!(stats["service"]["registered_models"], 3);
+    assert_eq!(stats["processor"]["ledger"]["in"], 83);
     assert_eq!(stats["processor"]["ledgers"].as_array().map(Vec::len), Some(2));
     assert_eq!(stats["distribution"]["t"], 80);
     let made = &stats["service"]["forecast_count"];
@@ -132,6 +150,71 @@ async fn a_gateway_answers_for_models_that_workers_run() {
     eventually("the gateway says how often a rule fired in all workers", WAIT, async || {
         let rule = gateway.get("/api/rules/each").await.expect(200);
         (rule["fired"] == *made && rule["last_fired"].is_string()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_whose_partition_leaves_is_known_as_before() {
+    let mut kafka = Kafka::own();
+    let setup = Setup::new("leaves", &kafka).with(PIPELINE);
+    let first = setup.start().await;
+    let topic = setup.topic("events");
+    let send = |kafka: &Kafka, seconds: std::ops::Range<u64>| {
+        let producer = kafka.producer();
+        for second in seconds {
+            for (partition, source) in ["a", "b"].into_iter().enumerate() {
+                let event = event(source, "t", second, [10, 20, 30, 40][(second % 4) as usize]);
+                producer.send(&topic, to(source, &event, partition as i32));
+            }
+        }
+        producer.flush();
+    };
+    let known = async |what: &str, observations: u64| {
+        for source in ["a", "b"] {
+            eventually(what, WAIT, async || {
+                let model = first.get(&format!("/api/models/load%2F{source}")).await.json();
+
+                (model["state"] == "live" && model["observations"] == observations).then_some(())
+            })
+            .await;
+        }
+    };
+    send(&kafka, 0..40);
+    known("both models are live", 40).await;
+
+    let second = setup.beside("two", &["--role", "worker"]);
+    eventually("a partition each", WAIT, async || {
+        for one in [&first, &second] {
+            let ready = one.try_get(one.ports().admin, "/health/ready").await?.json();
+            if ready["detail"] != "1 partitions assigned" {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    known("neither is forgotten", 40).await;
+    send(&kafka, 40..60);
+    known("the other process tells of its own", 60).await;
+    for source in ["a", "b"] {
+        let history = first.get(&format!("/api/models/load%2F{source}/history?limit=60")).await.expect(200);
+        assert_eq!(history["items"].as_array().map(Vec::len), Some(60), "of {source}, from both processes");
+    }
+
+    kafka.stop();
+    never("a model is denied while the broker is away", Duration::from_secs(10), async || {
+        for source in ["a", "b"] {
+            let model = first.get(&format!("/api/models/load%2F{source}")).await;
+            let forecast = first.get(&format!("/api/models/load%2F{source}/forecast")).await;
+            if model.status != 200
+                || model.json()["state"] != "live"
+                || (forecast.status != 200 && forecast.status != 503)
+            {
+                return Some(forecast.text);
+            }
+        }
+        None
     })
     .await;
 }
