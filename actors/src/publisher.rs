@@ -134,6 +134,9 @@ struct Worker {
     reports: Arc<Notify>,
     retry: Duration,
     retry_at: Instant,
+    /// Failures since something was committed last, or since a producer was well for long.
+    failures: u32,
+    made_at: Instant,
     /// The least life of each partition whose outputs are taken.
     lives: BTreeMap<TopicPartition, u64>,
     /// The least life of any partition.
@@ -160,6 +163,8 @@ impl Worker {
             reports: Arc::default(),
             retry: RETRY_FIRST,
             retry_at: Instant::now(),
+            failures: 0,
+            made_at: Instant::now(),
             lives: BTreeMap::new(),
             life_min: 0,
             offsets: BTreeMap::new(),
@@ -208,6 +213,9 @@ impl Worker {
             }
             if let Some(producer) = &mut self.producer {
                 again = producer.poll();
+                if self.failures > 0 && self.made_at.elapsed() >= RETRY_MAX {
+                    self.is_well();
+                }
             }
             let due = self.pacing.due().is_some_and(|due| Instant::now() >= due);
             if due || !self.waiting.is_empty() {
@@ -335,6 +343,7 @@ impl Worker {
                 self.failed(&error);
                 return;
             }
+            self.is_well();
             let metrics = &self.with.metrics;
             metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
             metrics.commits.inc();
@@ -379,8 +388,11 @@ impl Worker {
                 producer.backlog(self.pacing.is_backlog());
                 self.producer = Some(producer);
                 self.retry = RETRY_FIRST;
-                self.with.metrics.connected.set(1.0);
-                self.with.events.connected(None);
+                self.made_at = Instant::now();
+                // One that follows several that failed may as well fail as they did.
+                if self.failures < 2 {
+                    self.tell_connected();
+                }
             }
             Err(error) => {
                 self.with.metrics.connected.set(0.0);
@@ -392,7 +404,25 @@ impl Worker {
         self.producer.is_some()
     }
 
+    fn tell_connected(&self) {
+        self.with.metrics.connected.set(1.0);
+        self.with.events.connected(None);
+    }
+
+    /// Something was committed, or nothing has failed for long.
+    fn is_well(&mut self) {
+        if std::mem::take(&mut self.failures) > 1 {
+            self.tell_connected();
+        }
+    }
+
     fn failed(&mut self, error: &PublishError) {
+        if self.failures > 0 {
+            // Another producer did not help: the cause may last.
+            let wait = RETRY_FIRST.saturating_mul(1 << (self.failures - 1).min(10));
+            self.retry_at = Instant::now() + wait.min(RETRY_MAX);
+        }
+        self.failures += 1;
         self.with.metrics.publish_failures.inc();
         self.with.metrics.connected.set(0.0);
         match error.recover {

@@ -2,8 +2,8 @@
 //! where it came from, what was found and what is allowed. Secrets are never told.
 
 use std::net::TcpListener;
-use std::time::Duration;
-use tidecast_tests::{Kafka, Setup};
+use std::time::{Duration, Instant};
+use tidecast_tests::{Kafka, Setup, eventually};
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// Nobody listens there: a refusal must not need a broker.
@@ -198,6 +198,35 @@ async fn a_topic_forbidden_is_one_clear_line() {
     let log = check.log();
     let named: Vec<_> = log.lines().filter(|line| line.contains(&alerts)).collect();
     assert!(matches!(named[..], [line] if line.contains("grant")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_taken_away_is_named() {
+    let kafka = Kafka::shared();
+    let series =
+        "[[series]]\nname = \"s\"\nwindow = { kind = \"tumbling\", size = \"1s\" }\nlateness = \"0s\"\n";
+    let setup = Setup::new("taken-away", &kafka).with(series);
+    let tidecast = setup.start().await;
+    kafka.deny(&setup.topic("aggregates"), "Write");
+    let producer = kafka.producer();
+    for second in 1_732_150_000..1_732_150_005 {
+        let event = format!(r#"{{"source":"a","type":"t","timestamp":{second},"data":{{"value":1}}}}"#);
+        producer.send_json(&setup.topic("events"), "a", &event);
+    }
+    producer.flush();
+    // It is tried again and again, for rights are given as they are taken, but not as fast as it can.
+    let started = Instant::now();
+    let tries = eventually("it is tried again", LIMIT, async || {
+        let log = tidecast.log();
+        let tries: Vec<_> = log.lines().filter(|line| line.contains("publishing stopped")).collect();
+        (tries.len() > 5).then(|| tries.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>())
+    })
+    .await;
+    assert!(started.elapsed() > Duration::from_secs(1), "{tries:?}");
+    let topic = setup.topic("aggregates");
+    assert!(tries.iter().all(|line| line.contains("authorization") && line.contains(&topic)), "{tries:?}");
+    let ready = tidecast.admin("/health/ready").await;
+    assert!(ready.status == 503 && ready.text.contains("authorization"), "{}", ready.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,7 @@ use crate::source::GroupHandle;
 use named_topics::NamedTopics;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -195,6 +195,19 @@ impl KafkaPublisher {
         Ok(())
     }
 
+    /// What made the client give the open transaction up, where all that it says of a record is that it did. It tells that to
+    /// whoever asks for the next transaction.
+    fn given_up_for(&self, code: Option<RDKafkaErrorCode>) -> Option<PublishError> {
+        use RDKafkaErrorCode::{InvalidTransactionalState, PurgeInflight, PurgeQueue, State};
+        let says_nothing = matches!(code?, InvalidTransactionalState | PurgeInflight | PurgeQueue | State);
+        if !says_nothing || !self.begun {
+            return None;
+        }
+        let told = self.producer.begin_transaction().err()?;
+        let KafkaError::Transaction(cause) = &told else { return None };
+        (cause.code() != State).then(|| failure("a transaction was given up", &told))
+    }
+
     /// Remembers a failure that ends this publisher.
     fn broken_by(&mut self, error: PublishError) -> PublishError {
         if error.recover != Recover::Retry {
@@ -229,6 +242,10 @@ impl KafkaPublisher {
             if !full || Instant::now() >= deadline {
                 let what = format!("a record for topic {} was not taken", back.topic);
                 drop(back);
+                let cause = self.given_up_for(error.rdkafka_error_code());
+                if let Some(cause) = cause {
+                    return Err(self.broken_by(cause));
+                }
                 let refused = failure(&what, &error);
                 // A record refused here, for its size or its topic's name, is alone in that: the rest may go on.
                 let alone = refused.recover == Recover::Stop;
@@ -277,7 +294,10 @@ impl KafkaPublisher {
         }
         match self.producer.context().take_failure() {
             None => Ok(()),
-            Some((code, message)) => Err(self.broken_by(PublishError { recover: recover(code), message })),
+            Some((code, message)) => {
+                let cause = self.given_up_for(Some(code));
+                Err(self.broken_by(cause.unwrap_or(PublishError { recover: recover(code), message })))
+            }
         }
     }
 
