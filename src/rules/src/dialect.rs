@@ -9,6 +9,7 @@
 
 mod functions;
 mod priorities;
+mod verdict;
 
 use crate::scope::{PATTERN, PRIORITIES, Pattern};
 use cel::common::ast::{
@@ -112,6 +113,7 @@ impl<'a> Walk<'a> {
     pub fn run(variables: &'a [&'a str], expr: &mut IdedExpr) -> Result<Shape, String> {
         let mut walk = Walk { variables, bound: Vec::new(), depth: 0, loops: 0, shape: Shape::default() };
         walk.visit(expr, Number::Double)?;
+        walk.verdict(expr)?;
         Ok(walk.shape)
     }
 
@@ -308,6 +310,9 @@ impl<'a> Walk<'a> {
         let [left, right] = &call.args[..] else { return Ok(()) };
         for (variable, other) in [(left, right), (right, left)] {
             let (Expr::Ident(name), Expr::Literal(literal)) = (&variable.expr, &other.expr) else { continue };
+            if TYPES.contains(&name.as_str()) && !self.is_variable(name) && !self.is_bound(name) {
+                return Err(format!("a comparison of {name}, which is a type of CEL here, with a value"));
+            }
             let (fits, wanted) = match self.kind(variable) {
                 Some(Kind::Time) => (false, "time, as timestamp('2026-01-31T08:00:00Z') is"),
                 Some(Kind::Text) => (matches!(literal, LiteralValue::String(_)), "text"),

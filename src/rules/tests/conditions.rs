@@ -190,6 +190,15 @@ fn what_cannot_be_meant_is_refused_when_it_is_written() {
         ("Thing{x: 1} == null", "structure"),
         ("data.a.all(x, data.b.all(y, data.c.all(z, z > 0)))", "loops nested"),
         ("source == 'x'", "the name source"),
+        ("type == 'x'", "a type of CEL"),
+        ("1", "neither true nor false"),
+        ("'text'", "neither true nor false"),
+        ("EventType.SYSTEM_ERROR", "neither true nor false"),
+        ("data", "neither true nor false"),
+        ("[data.x > 1.0]", "neither true nor false"),
+        ("data.x + 1", "neither true nor false"),
+        ("data.x > 1 && size(data.tags)", "neither true nor false"),
+        ("!(data.flag ? data.other : model_id)", "neither true nor false"),
     ] {
         let fault = rule(condition).expect_err(condition);
         assert_eq!(fault.field, "condition", "{condition}");
