@@ -4,7 +4,8 @@
 //! the `Host` must name this machine (else a name was rebound to 127.0.0.1), and an `Origin`, which a browser always
 //! sends with WebSockets and with requests that change something, must be of this host.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::header::ToStrError;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tidecast_config::{ListenerName, Settings};
@@ -96,11 +97,20 @@ pub enum Site {
 
 /// The `host:port` that a request asks for. An HTTP/2 request has it in its address, which a listener of HTTP/1.1 alone does
 /// not look at.
-pub fn asked_host<'r>(headers: &'r HeaderMap, uri: Option<&'r Uri>) -> Result<&'r str, &'static str> {
-    match (headers.get(header::HOST), uri.and_then(Uri::authority)) {
-        (Some(host), _) => host.to_str().map_err(|_| "Host: not a host name"),
-        (None, Some(authority)) => Ok(authority.as_str()),
-        (None, None) => Err("Host is missing"),
+pub fn asked_host<'r>(headers: &'r HeaderMap, uri: Option<&'r Uri>) -> Option<Result<&'r str, ToStrError>> {
+    match headers.get(header::HOST) {
+        Some(host) => Some(host.to_str()),
+        None => uri.and_then(Uri::authority).map(|authority| Ok(authority.as_str())),
+    }
+}
+
+/// What is wrong with how often a request names its host (RFC 9112, section 3.2): once, but in HTTP/1.0, which may leave it out.
+/// Twice is how a proxy and the server behind it are made to see two different requests.
+pub fn misnamed_host(headers: &HeaderMap, uri: Option<&Uri>, version: Version) -> Option<&'static str> {
+    match headers.get_all(header::HOST).iter().count() {
+        0 if version > Version::HTTP_10 && uri.and_then(Uri::authority).is_none() => Some("Host is missing"),
+        0 | 1 => None,
+        _ => Some("Host is there more than once"),
     }
 }
 
@@ -110,11 +120,18 @@ pub fn check_host_and_origin(
     uri: Option<&Uri>,
     doorway: &Doorway,
 ) -> Result<Site, &'static str> {
-    let host = host_of(asked_host(headers, uri)?);
+    let origin = headers.get(header::ORIGIN);
+    let host = match asked_host(headers, uri) {
+        // A probe of HTTP/1.0. Every browser names both.
+        None if origin.is_none() => return Ok(Site::Ours),
+        None => return Err("Host is missing"),
+        Some(Err(_)) => return Err("Host: not a host name"),
+        Some(Ok(host)) => host_of(host),
+    };
     if doorway.loopback && !is_loopback_name(host) {
         return Err("Host: this listener answers to localhost, 127.0.0.1 and [::1] alone");
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(Site::Ours) };
+    let Some(origin) = origin else { return Ok(Site::Ours) };
     let origin = origin.to_str().map_err(|_| "Origin: not an origin")?;
     // A file opened in a browser: no site can pretend to be one.
     if origin == "file://" {
@@ -187,6 +204,23 @@ mod tests {
         assert!(!check("localhost:8765", Some("https://localhost.attacker.example"), true));
         assert!(!check("localhost:8765", Some("https://localhost@attacker.example"), true));
         assert!(!check("localhost:8765", Some("null"), true), "a sandboxed frame of any site");
+    }
+
+    #[test]
+    fn a_host_is_named_once() {
+        let named = |hosts: &[&str], version: Version| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, host.parse().unwrap());
+            }
+            misnamed_host(&headers, None, version)
+        };
+        assert_eq!(named(&["localhost"], Version::HTTP_11), None);
+        assert_eq!(named(&[], Version::HTTP_10), None, "a probe from before hosts had names");
+        assert_eq!(named(&[], Version::HTTP_11), Some("Host is missing"));
+        assert!(named(&["localhost", "localhost"], Version::HTTP_11).is_some());
+        let at: Uri = "http://localhost/health".parse().unwrap();
+        assert_eq!(misnamed_host(&HeaderMap::new(), Some(&at), Version::HTTP_2), None);
     }
 
     #[test]

@@ -77,6 +77,10 @@ pub(crate) async fn check_origin(State(doorway): State<Doorway>, request: Reques
 }
 
 async fn let_in(doorway: &Doorway, request: Request, next: Next) -> Response {
+    let (headers, uri) = (request.headers(), Some(request.uri()));
+    if let Some(detail) = browser::misnamed_host(headers, uri, request.version()) {
+        return Problem::new(StatusCode::BAD_REQUEST, detail).into_response();
+    }
     let site = match browser::check_host_and_origin(request.headers(), Some(request.uri()), doorway) {
         Ok(site) => site,
         Err(detail) => return Problem::new(StatusCode::FORBIDDEN, detail).into_response(),

@@ -22,7 +22,7 @@ const PAGES_OF_NAMES: [&str; 3] = ["/models", "/rules", "/kafka"];
 pub(crate) fn websocket_authority(app: &App, headers: &HeaderMap, uri: &Uri) -> String {
     let port = app.websocket_address.port();
     let bound = app.websocket_address.ip();
-    let asked = asked_host(headers, Some(uri)).unwrap_or_default();
+    let asked = asked_host(headers, Some(uri)).and_then(Result::ok).unwrap_or_default();
     let host = match asked.rfind(':') {
         Some(colon) if !asked[colon..].contains(']') => &asked[..colon],
         _ => asked,

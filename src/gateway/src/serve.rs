@@ -313,6 +313,9 @@ impl Door {
             let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
             return refuse("method", problem.with_header("allow", "GET"));
         }
+        if let Some(detail) = browser::misnamed_host(request.headers(), None, request.version()) {
+            return refuse("handshake", Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
         if let Err(detail) = browser::check_host_and_origin(request.headers(), None, &self.doorway) {
             return refuse("origin", Problem::new(StatusCode::FORBIDDEN, detail));
         }
