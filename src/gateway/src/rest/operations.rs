@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tidecast_event::Reason;
-use tidecast_ports::operations::{RecordsRequest, ReplayRequest};
+use tidecast_ports::operations::{RecordsRequest, ReplayRequest, TopicRecord};
 use tidecast_ports::publish::{TOO_LARGE, UNKNOWN_TOPIC};
 
 /// Hours of one answer, and days that may be named.
@@ -61,10 +61,12 @@ pub(crate) async fn dead_letters(
     if let Some(reason) = &reason {
         known_reason(reason, "reason").map_err(|problem| problem.with_status(StatusCode::BAD_REQUEST))?;
     }
-    let limit = Some(super::extract::checked_limit(limit)?);
-    let page = tidecast_ports::PageRequest { limit, cursor, search: None };
-    let mut page = app.services.dead_letters.list(reason, page).await?;
-    page.items.retain(|letter| caller.may_see_topic(&letter.topic));
+    let limit = super::extract::checked_limit(limit)?;
+    let ask = |limit, cursor| {
+        let page = tidecast_ports::PageRequest { limit: Some(limit), cursor, search: None };
+        app.services.dead_letters.list(reason.clone(), page)
+    };
+    let page = visible::filled(limit, cursor, ask, |letter| caller.may_see_topic(&letter.topic)).await?;
     Ok(Json(page).into_response())
 }
 
@@ -194,9 +196,12 @@ pub(crate) async fn records(
 ) -> Result<Response, Problem> {
     visible::check_topic(&caller, app.settings(), &topic)?;
     let limit = super::extract::checked_limit(limit)?;
-    let request = RecordsRequest { topic: topic.clone(), partition, contains, limit, cursor };
-    let mut page = app.services.kafka.records(request).await?;
-    page.items.retain(|record| visible::may_show(&caller, app.settings(), &topic, record));
+    let ask = |limit, cursor| {
+        let (topic, contains) = (topic.clone(), contains.clone());
+        app.services.kafka.records(RecordsRequest { topic, partition, contains, limit, cursor })
+    };
+    let may_show = |record: &TopicRecord| visible::may_show(&caller, app.settings(), &topic, record);
+    let page = visible::filled(limit, cursor, ask, may_show).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }
 

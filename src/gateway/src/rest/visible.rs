@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;
 use tidecast_config::{GroupTable, Settings};
+use tidecast_ports::Page;
 use tidecast_ports::operations::TopicRecord;
 
 /// Whether this caller may look into a topic that exists: first whether the token names it, then what it is for. Several
@@ -104,6 +105,29 @@ fn targets(action: &Value) -> Vec<&str> {
     }
 }
 
+/// Pages that are looked through for one where not every item may be shown: each is a search in Kafka.
+const PAGES_MAX: usize = 10;
+
+/// A page of what may be shown: what may not makes it no shorter, as far as [`PAGES_MAX`] pages go.
+pub(super) async fn filled<T, E, F: Future<Output = Result<Page<T>, E>>>(
+    limit: usize,
+    cursor: Option<String>,
+    mut ask: impl FnMut(usize, Option<String>) -> F,
+    shown: impl Fn(&T) -> bool,
+) -> Result<Page<T>, E> {
+    let mut page = Page { items: Vec::new(), next: cursor };
+    for _ in 0..PAGES_MAX {
+        // No more than there is room for: the cursor is behind the last of them.
+        let found = ask(limit - page.items.len(), page.next.take()).await?;
+        page.items.extend(found.items.into_iter().filter(&shown));
+        page.next = found.next;
+        if page.next.is_none() || page.items.len() >= limit {
+            break;
+        }
+    }
+    Ok(page)
+}
+
 /// What of a record says which model it is about.
 #[derive(Deserialize)]
 struct About<'a> {
@@ -138,6 +162,31 @@ pub(super) fn may_show(caller: &Caller, settings: &Settings, topic: &str, record
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_hidden_makes_a_page_no_shorter() {
+        // The numbers below a hundred, in pages; every third may be shown.
+        let ask = |limit: usize, cursor: Option<String>| async move {
+            let from: usize = cursor.map_or(0, |cursor| cursor.parse().expect("a number"));
+            let to = (from + limit).min(100);
+            let next = (to < 100).then(|| to.to_string());
+            Ok::<_, ()>(Page { items: (from..to).collect(), next })
+        };
+        let third = |n: &usize| n.is_multiple_of(3);
+        let first = filled(5, None, ask, third).await.expect("no error");
+        assert_eq!(first.items, [0, 3, 6, 9, 12]);
+        let second = filled(5, first.next, ask, third).await.expect("no error");
+        assert_eq!(second.items, [15, 18, 21, 24, 27], "none is left out and none comes twice");
+        let last = filled(50, Some("95".to_owned()), ask, third).await.expect("no error");
+        assert_eq!((last.items, last.next), (vec![96, 99], None));
+        let none = filled(5, None, ask, |_| false).await.expect("no error");
+        assert_eq!(
+            (none.items.len(), none.next.as_deref()),
+            (0, Some("50")),
+            "it ends, and can be gone on with"
+        );
+    }
+
     use crate::access::Role;
     use serde_json::json;
     use tidecast_config::Sources;
