@@ -15,7 +15,7 @@ use tidecast_mailbox::Mailbox;
 use tidecast_ports::control::{HistoryPoint, ModelState};
 
 /// Rows of history of all models together (32 bytes each), and of one.
-pub(crate) const HISTORY_ROWS: usize = 1 << 20;
+pub(crate) const HISTORY_ROWS: usize = 1 << 19;
 pub(crate) const HISTORY_MIN: usize = 64;
 const HISTORY_MAX: usize = 1_024;
 

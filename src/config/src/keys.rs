@@ -314,7 +314,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new(
         "limits.resume_buffer_size",
         Kind::Int { min: 0, max: 8_589_934_592 },
-        Some("33554432"),
+        Some("16777216"),
         "bytes of newest updates kept in memory for clients that resume; what is older is read from Kafka",
     ),
     // Events in
