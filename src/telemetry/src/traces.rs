@@ -20,8 +20,8 @@ pub const TRACE_TARGET: &str = "tidecast_trace";
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER: &str = "traceparent";
-/// Length of a header of version 00.
-const HEADER_BYTES: usize = 55;
+/// Digits of its parts.
+const PARTS: [usize; 4] = [2, 32, 16, 2];
 
 /// What exports spans, when a collector is set.
 pub(crate) fn provider(
@@ -84,11 +84,18 @@ where
 
 /// The context that a record's `traceparent` header names (W3C, 55 characters); `None` for one that names none.
 pub fn extract(header: &[u8]) -> Option<Context> {
-    // The propagator also takes what was cut short.
-    let header = std::str::from_utf8(header).ok().filter(|header| header.len() == HEADER_BYTES)?;
+    // The propagator also takes what was cut short, and digits too many of one part where another has too few.
+    let header = std::str::from_utf8(header).ok().filter(|header| has_form(header))?;
     let carrier = HashMap::from([(HEADER.to_owned(), header.to_owned())]);
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
     context.span().span_context().is_valid().then_some(context)
+}
+
+/// Version, trace, parent and flags: so many hexadecimal digits each, in lower case.
+fn has_form(header: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let parts = header.split('-').map(|part| part.bytes().all(is_digit).then_some(part.len()));
+    parts.eq(PARTS.map(Some))
 }
 
 /// The `traceparent` of a span, to be sent along with what it made; `None` for one that is not traced.
@@ -162,6 +169,8 @@ mod tests {
         for wrong in [
             &b""[..],
             b"00-0-0-01",
+            b"007-f0a651916cd43dd8448eb211c80319c-0000040000000000-01",
+            b"00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01",
             b"\xff\xfe",
             &good[..54],
             b"00-00000000000000000000000000000000-b7ad6b7169203331-01",
