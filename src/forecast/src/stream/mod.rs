@@ -206,6 +206,10 @@ impl StreamModel {
         if self.recent.len() == self.kept() {
             self.recent.pop_front();
         }
+        if self.recent.len() == self.recent.capacity() {
+            // By an eighth and not doubled: there may be ten thousand of these.
+            self.recent.reserve_exact((self.recent.len() / 8).max(8).min(self.kept()));
+        }
         self.recent.push_back(y);
         self.grain.observe(y);
         self.exogenous.push(exogenous, self.kept());
