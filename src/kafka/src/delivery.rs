@@ -16,7 +16,15 @@ use tidecast_ports::{PublishError, Recover};
 pub(crate) struct DeliveryContext {
     publishing: Publishing,
     /// The first record that failed since the last commit.
-    failure: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    failure: Mutex<Option<NotTaken>>,
+}
+
+/// A record that failed.
+pub(crate) struct NotTaken {
+    pub code: RDKafkaErrorCode,
+    /// What was not taken, in words.
+    pub what: String,
+    pub why: String,
 }
 
 impl DeliveryContext {
@@ -24,7 +32,7 @@ impl DeliveryContext {
         DeliveryContext { publishing, failure: Mutex::default() }
     }
 
-    pub fn take_failure(&self) -> Option<(RDKafkaErrorCode, String)> {
+    pub fn take_failure(&self) -> Option<NotTaken> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -53,10 +61,9 @@ impl ProducerContext for DeliveryContext {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 // What was purged failed because something else had.
-                if failure.as_ref().is_none_or(|(known, _)| is_purge(*known)) {
-                    let words =
-                        format!("a record for topic {} was not taken: {}", message.topic(), explain(error));
-                    *failure = Some((code, words));
+                if failure.as_ref().is_none_or(|known| is_purge(known.code)) {
+                    let what = format!("a record for topic {} was not taken", message.topic());
+                    *failure = Some(NotTaken { code, what, why: explain(error) });
                 }
             }
         }

@@ -9,7 +9,7 @@ mod named_topics;
 mod transaction;
 
 use crate::cluster::{Cluster, ProducerKind, explain};
-use crate::delivery::{DeliveryContext, failure, recover};
+use crate::delivery::{DeliveryContext, NotTaken, failure, recover};
 use crate::native::{ReportingProducer, set_leader_epoch};
 use crate::owner::{self, Signed};
 use crate::publishing::Publishing;
@@ -197,7 +197,7 @@ impl KafkaPublisher {
 
     /// What made the client give the open transaction up, where all that it says of a record is that it did. It tells that to
     /// whoever asks for the next transaction.
-    fn given_up_for(&self, code: Option<RDKafkaErrorCode>) -> Option<PublishError> {
+    fn given_up_for(&self, what: &str, code: Option<RDKafkaErrorCode>) -> Option<PublishError> {
         use RDKafkaErrorCode::{InvalidTransactionalState, PurgeInflight, PurgeQueue, State};
         let says_nothing = matches!(code?, InvalidTransactionalState | PurgeInflight | PurgeQueue | State);
         if !says_nothing || !self.begun {
@@ -205,7 +205,7 @@ impl KafkaPublisher {
         }
         let told = self.producer.begin_transaction().err()?;
         let KafkaError::Transaction(cause) = &told else { return None };
-        (cause.code() != State).then(|| failure("a transaction was given up", &told))
+        (cause.code() != State).then(|| failure(what, &told))
     }
 
     /// Remembers a failure that ends this publisher.
@@ -242,7 +242,7 @@ impl KafkaPublisher {
             if !full || Instant::now() >= deadline {
                 let what = format!("a record for topic {} was not taken", back.topic);
                 drop(back);
-                let cause = self.given_up_for(error.rdkafka_error_code());
+                let cause = self.given_up_for(&what, error.rdkafka_error_code());
                 if let Some(cause) = cause {
                     return Err(self.broken_by(cause));
                 }
@@ -294,8 +294,9 @@ impl KafkaPublisher {
         }
         match self.producer.context().take_failure() {
             None => Ok(()),
-            Some((code, message)) => {
-                let cause = self.given_up_for(Some(code));
+            Some(NotTaken { code, what, why }) => {
+                let cause = self.given_up_for(&what, Some(code));
+                let message = format!("{what}: {why}");
                 Err(self.broken_by(cause.unwrap_or(PublishError { recover: recover(code), message })))
             }
         }

@@ -4,7 +4,7 @@
 use super::letters::Letter;
 use super::{WINDOW, bounds};
 use crate::cluster::{Cluster, ProducerKind, explain};
-use crate::delivery::DeliveryContext;
+use crate::delivery::{DeliveryContext, NotTaken};
 use crate::native::ReportingProducer;
 use crate::publishing::Publishing;
 use crate::topic_reader::TopicReader;
@@ -146,8 +146,8 @@ impl Running<'_> {
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
             self.producer.serve_next(deadline.saturating_duration_since(Instant::now()));
         }
-        if let Some((_, why)) = self.producer.context().take_failure() {
-            return Err(self.stopped(&why));
+        if let Some(NotTaken { what, why, .. }) = self.producer.context().take_failure() {
+            return Err(self.stopped(&format!("{what}: {why}")));
         }
         self.producer.commit_transaction(COMMIT).map_err(|error| self.stopped(&fault(&error).to_string()))?;
         self.result.replayed += went.len() as u64;
