@@ -396,7 +396,12 @@ impl KafkaOperations for Broker {
             headers: [("id".to_owned(), "7".to_owned())].into(),
             truncated: false,
         };
-        Ok(Page { items: (0..request.limit as i64).rev().map(record).collect(), next: Some("0:1".into()) })
+        // Eleven of them, and a cursor that says which are behind it.
+        let before = request.cursor.as_deref().and_then(|cursor| cursor.strip_prefix("0:")?.parse().ok());
+        let before: i64 = before.unwrap_or(11);
+        let first = (before - request.limit as i64).max(0);
+        let next = (first > 0).then(|| format!("0:{first}"));
+        Ok(Page { items: (first..before).rev().map(record).collect(), next })
     }
 
     async fn metrics(&self) -> Map<String, Value> {
