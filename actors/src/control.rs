@@ -95,6 +95,14 @@ impl Control {
         self.registry.get(id).or_else(|| self.registry.left(id))
     }
 
+    /// Where another process stands with a model that cannot forecast there. One that has nothing but its history has that here.
+    fn waits_elsewhere(&self, spec: &ModelSpec) -> Option<Waiting> {
+        let has_history = |waiting: &Waiting| {
+            waiting.state == ModelState::Fitting && waiting.observations == spec.history.len() as u64
+        };
+        self.elsewhere.waiting(&spec.model_id).filter(|waiting| !has_history(waiting))
+    }
+
     fn is_elsewhere(&self, id: &str) -> bool {
         self.elsewhere.model(id).is_some() || self.elsewhere.waiting(id).is_some()
     }
@@ -128,7 +136,7 @@ impl Control {
             let newest = self.nursery.external(&spec.model_id).or_else(far);
             status.last_forecast_time = newest.as_ref().and_then(elsewhere::made_at);
             status
-        } else if let Some(waiting) = self.elsewhere.waiting(&spec.model_id) {
+        } else if let Some(waiting) = self.waits_elsewhere(spec) {
             let Waiting { state, observations, needed, error } = waiting;
             ModelStatus { observations, needed, error, ..ModelStatus::new(state) }
         } else if let Some(far) = self.elsewhere.model(&spec.model_id) {
@@ -380,7 +388,7 @@ impl ControlPlane for Control {
                 "{id} has left this process with its partition, and no other has forecast it yet: ask again in a moment, and                  if that lasts look at /health/kafka"
             )));
         }
-        if let Some(waiting) = self.elsewhere.waiting(id) {
+        if let Some(waiting) = self.waits_elsewhere(&spec) {
             let Waiting { observations, needed, error, .. } = waiting;
             let why = error
                 .unwrap_or_else(|| format!("it has {observations} observations and needs {needed} more"));
