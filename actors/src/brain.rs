@@ -31,6 +31,8 @@ pub trait Brain: Send {
     fn observations(&self) -> u64;
     /// Observations at which the first fit is possible.
     fn needed(&self) -> u64;
+    /// Observations after which its seasons begin anew; 1 without any.
+    fn cycle(&self) -> usize;
     /// Why the last fit failed.
     fn failure(&self) -> Option<String>;
     /// Its record.
@@ -70,6 +72,9 @@ impl Brain for StreamModel {
     }
     fn needed(&self) -> u64 {
         StreamModel::needed(self)
+    }
+    fn cycle(&self) -> usize {
+        StreamModel::spec(self).cycle().max(1)
     }
     fn failure(&self) -> Option<String> {
         StreamModel::failure(self).map(str::to_owned)

@@ -22,7 +22,7 @@ use tidecast_ports::{ControlError, Destination, OutputRecord};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// Windows without an event between two observations that are filled in, at most; a longer silence is one break.
+/// Windows without an event between two observations that are filled in, about at most: of a longer silence its end.
 const GAP_MAX: i64 = 2_000;
 
 /// The actor.
@@ -202,10 +202,13 @@ impl ForecasterState {
     /// that a season stays a season. True when a fit came into use.
     async fn fill_gap(&mut self, start: EventTime, advance: i64, field: &str) -> bool {
         let Some(last) = self.with.progress.window_start.filter(|_| advance > 0) else { return false };
-        let missing = ((start.0 - last) / advance - 1).clamp(0, GAP_MAX);
+        let missing = ((start.0 - last) / advance - 1).max(0);
+        // Of a long silence its end, and a multiple of the seasons less: they go on where they were.
+        let cycle = self.with.brain.cycle() as i64;
+        let left_out = (missing - GAP_MAX).max(0) / cycle * cycle;
         let value = if counts(field) { 0.0 } else { f64::NAN };
         let mut is_new_fit = false;
-        for nth in 1..=missing {
+        for nth in left_out + 1..=missing {
             is_new_fit |= self.step(value, last + nth * advance).await.1;
         }
         is_new_fit

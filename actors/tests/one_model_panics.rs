@@ -48,6 +48,9 @@ impl Brain for Brittle {
     fn needed(&self) -> u64 {
         self.0.needed()
     }
+    fn cycle(&self) -> usize {
+        self.0.cycle()
+    }
     fn failure(&self) -> Option<String> {
         self.0.failure()
     }

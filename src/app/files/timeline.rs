@@ -115,11 +115,15 @@ impl Timeline {
                 apart(weekday_number(moment.local.date()), weekday_number(first.local.date()), 1)
             }
             (Step::Nanos(step), Stamp::Time(first), Stamp::Time(moment)) => {
-                apart(nanos(moment), nanos(first), step)
+                let apart = nanos(moment) - nanos(first);
+                let step = i128::from(step);
+                (step > 0 && apart % step == 0).then(|| u64::try_from(apart / step).ok()).flatten()
             }
             _ => None,
         };
-        stamps.iter().map(place).collect()
+        let places: Vec<u64> = stamps.iter().map(place).collect::<Option<_>>()?;
+        // Two rows in one place are no even steps.
+        places.is_sorted_by(|before, after| before < after).then_some(places)
     }
 }
 
@@ -133,10 +137,10 @@ fn weekday_number(date: NaiveDate) -> i64 {
     days.div_euclid(7) * 5 + days.rem_euclid(7).min(4)
 }
 
-fn nanos(moment: &Moment) -> i64 {
+/// From the epoch: in 64 bits they reach from 1677 to 2262.
+fn nanos(moment: &Moment) -> i128 {
     let utc = moment.utc().and_utc();
-    // Past the years that nanoseconds reach, whole days are near enough.
-    utc.timestamp_nanos_opt().unwrap_or_else(|| utc.timestamp().saturating_mul(1_000_000_000))
+    i128::from(utc.timestamp()) * 1_000_000_000 + i128::from(utc.timestamp_subsec_nanos())
 }
 
 impl Day {
@@ -197,7 +201,10 @@ fn calendar(moments: &[Moment]) -> Step {
             return Step::Weekdays;
         }
     }
-    Step::Nanos(usual(differences(&moments.iter().map(nanos).collect::<Vec<_>>())).unwrap_or(DAY))
+    let nanos: Vec<i128> = moments.iter().map(nanos).collect();
+    // More than three hundred years apart is no step.
+    let apart = |w: &[i128]| i64::try_from(w[1] - w[0]).unwrap_or(i64::MAX);
+    Step::Nanos(usual(nanos.windows(2).map(apart).collect()).unwrap_or(DAY))
 }
 
 /// Steps of whole months: the same day of each, the last day of each, or about the same day in even steps.

@@ -24,6 +24,9 @@ const PRIOR_SCALE: f64 = 1.05;
 /// What an error on the history counts for where errors on the stream will follow: it is that of a model fitted to half of
 /// what the model on the stream knows, and too large by that.
 const HISTORY: f64 = 0.25;
+/// Errors on the history are no more than so many times the model's own, in the mean: past that they tell of a change that the
+/// older half did not know of, and the whole model does.
+const HISTORY_SCALE_MAX: f64 = 2.0;
 /// An error counts for no more than so many times the current scale: an outlier or two are no change of variance. Of more in a
 /// row each counts for the square of what the one before could, for they are one.
 const CLIP: f64 = 4.0;
@@ -209,6 +212,19 @@ impl Conformal {
         self.errors.extend(errors.iter().map(|error| error.abs() as f32));
     }
 
+    /// Cuts what was measured to so many of the model's own standard deviations, in the mean.
+    fn limit(&mut self, most: f64) {
+        let first = self.horizons.first().map_or(0.0, |kept| kept.measured.scale());
+        for kept in &mut self.horizons {
+            let measured = &mut kept.measured;
+            measured.squares = measured.squares.min(most * most * measured.weight);
+        }
+        if first > most {
+            let ratio = most / first;
+            self.errors.iter_mut().for_each(|error| *error = (f64::from(*error) * ratio) as f32);
+        }
+    }
+
     /// After a refit: what was measured in the old model's standard deviations is measured in the new one's.
     pub fn rescale(&mut self, old_sigma: f64, new_sigma: f64) {
         if old_sigma == 0.0 && new_sigma > 0.0 {
@@ -277,18 +293,33 @@ impl Learnt {
 pub fn forecast(spec: &Spec, y: &[f64], horizon: usize, level: f64) -> Result<(Fitted, Vec<Step>), FitError> {
     let fitted = spec.fit(y, &mut Budget::default())?;
     let mut path = fitted.forecast(horizon.max(1), ONE_SIGMA);
-    calibrate_by(spec, y, horizon.max(1), level, 1.0).widen(&mut path, level);
+    calibrate_by(spec, y, horizon.max(1), level, 1.0, path.first()).widen(&mut path, level);
     Ok((fitted, path))
 }
 
 /// Measures honest errors where the history is long enough: a model fitted to its older part runs through the newer
-/// part as it would have live. They count for little: a stream brings its own.
-pub fn calibrate(spec: &Spec, y: &[f64], horizon: usize, level: f64) -> Conformal {
-    calibrate_by(spec, y, horizon, level, HISTORY)
+/// part as it would have live. They count for little: a stream brings its own. `fitted` is the model of the whole history, in
+/// whose standard deviations they are told; without one (of a model with regressors, which are not looked at here) they stay
+/// in those of the model that made them.
+pub fn calibrate(spec: &Spec, y: &[f64], horizon: usize, level: f64, fitted: Option<&Fitted>) -> Conformal {
+    let next = fitted.map(|fitted| {
+        let mut path = fitted.forecast(1, ONE_SIGMA);
+        add_variance(&mut path, Grain::of(y).variance());
+        path[0]
+    });
+    calibrate_by(spec, y, horizon, level, HISTORY, next.as_ref())
 }
 
-/// As [`calibrate`], each error counting for `part` of one.
-fn calibrate_by(spec: &Spec, y: &[f64], horizon: usize, level: f64, part: f64) -> Conformal {
+/// As [`calibrate`], each error counting for `part` of one; `next` is the step after the history, one standard deviation to
+/// each side, of the model that the calibration is for.
+fn calibrate_by(
+    spec: &Spec,
+    y: &[f64],
+    horizon: usize,
+    level: f64,
+    part: f64,
+    next: Option<&Step>,
+) -> Conformal {
     let mut conformal = Conformal::new(horizon, level);
     let split = spec.needed().max(y.len() / 2);
     if y.len() < split + 8 {
@@ -310,8 +341,17 @@ fn calibrate_by(spec: &Spec, y: &[f64], horizon: usize, level: f64, part: f64) -
             add_variance(&mut path, grain.variance());
             conformal.expect(&path);
         }
-        // Forecasts of what has not come yet belong to the model that is discarded here.
+        // Forecasts of what has not come yet belong to the model that is discarded here, and so does its standard deviation: of
+        // a history whose variance or level has changed since, the whole one's is another.
         conformal.forget_pending();
+        if let (Some(old), Some(new)) = (path.first(), next) {
+            if claims_no_error(old) || claims_no_error(new) {
+                conformal.begin_anew(&[]);
+            } else {
+                conformal.rescale(unit_of(old), unit_of(new));
+            }
+        }
+        conformal.limit(HISTORY_SCALE_MAX);
     }
     conformal
 }

@@ -66,7 +66,7 @@ pub fn is_seasonal(y: &[f64], m: usize) -> bool {
 /// average.
 pub fn classical(y: &[f64], m: usize) -> Option<Seasonal> {
     let multiplies = y.iter().all(|v| !v.is_finite() || *v > 0.0);
-    let smooth = crate::ets::centred_average(y, m);
+    let smooth = crate::ets::centred_average(&fill_gaps(y, m), m);
     let left = |t: usize| if multiplies { y[t] / smooth[t] } else { y[t] - smooth[t] };
     let mut indices = Vec::with_capacity(m);
     // Squares around the averages, their degrees of freedom, and how much of a single value's variance an average has.
@@ -125,6 +125,34 @@ pub fn interpolate(y: &[f64]) -> Vec<f64> {
     let from = last.map_or(0, |l| l + 1);
     out[from..].fill(end);
     out
+}
+
+/// Rounds in which gaps are filled: each leaves of its error the part of a season that is missing.
+const FILL_ROUNDS: usize = 6;
+
+/// Gaps filled by what their place of the season usually is beside the moving average. A line between their neighbours would cut
+/// the peaks off, and what is left out of a moving average moves it by its place. As [`interpolate`] where there are
+/// fewer than two seasons.
+pub fn fill_gaps(y: &[f64], m: usize) -> Vec<f64> {
+    let mut filled = interpolate(y);
+    if m < 2 || y.len() < 2 * m || y.iter().all(|v| v.is_finite()) {
+        return filled;
+    }
+    for _ in 0..FILL_ROUNDS {
+        let trend = interpolate(&crate::ets::centred_average(&filled, m));
+        let mut places = vec![(0.0, 0_u32); m];
+        for (t, value) in y.iter().enumerate().filter(|(_, value)| value.is_finite()) {
+            let (sum, count) = &mut places[t % m];
+            *sum += value - trend[t];
+            *count += 1;
+        }
+        for (t, value) in filled.iter_mut().enumerate() {
+            if let (false, (sum, count @ 1..)) = (y[t].is_finite(), places[t % m]) {
+                *value = trend[t] + sum / f64::from(count);
+            }
+        }
+    }
+    filled
 }
 
 /// Season and trend of one STL (Cleveland, Cleveland, McRae and Terpenning 1990; two passes, no robustness weights).

@@ -7,7 +7,7 @@
 //! Each season is forecast by its last cycle. Between fits every observation moves the places of its seasons by a
 //! small part of the error, so that a season that changes is followed without a refit.
 
-use crate::decompose::{interpolate, stl};
+use crate::decompose::{fill_gaps, stl};
 use crate::quantile::computed_step;
 use crate::{Budget, Fit, FitError, Fitted, Predict, Spec, Step, Summary};
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ impl Fit for Mstl {
         // Logarithms are for the seasons: where there is none to take off, the model has the series as it is.
         let log = !seasons.is_empty() && y.iter().all(|v| !v.is_finite() || *v > 0.0);
         let y: Vec<f64> = y.iter().map(|&v| to_inner(v, log)).collect();
-        let whole = interpolate(&y);
+        let whole = fill_gaps(&y, seasons.last().copied().unwrap_or(1));
         let mut parts = vec![vec![0.0; y.len()]; seasons.len()];
         let mut rest = whole.clone();
         let rounds = if seasons.len() > 1 { ROUNDS } else { 1 };

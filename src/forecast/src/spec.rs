@@ -283,6 +283,20 @@ impl Spec {
         }
     }
 
+    /// Observations after which every season begins anew together; of seasons that rarely do, the longest.
+    pub fn cycle(&self) -> usize {
+        const CYCLE_MAX: usize = 20_000;
+        let Spec::Mstl { seasons, .. } = self else { return self.season() };
+        let common = seasons.iter().try_fold(1_usize, |common, season| {
+            let (mut a, mut b) = (common, (*season).max(1));
+            while b > 0 {
+                (a, b) = (b, a % b);
+            }
+            Some(common / a * (*season).max(1)).filter(|common| *common <= CYCLE_MAX)
+        });
+        common.unwrap_or_else(|| self.season())
+    }
+
     /// Whether a fit is a handful of passes over the history, so that nobody need wait for it elsewhere.
     pub fn is_cheap(&self) -> bool {
         matches!(self, Spec::SeasonalNaive { .. } | Spec::Naive | Spec::Drift | Spec::CrostonSba | Spec::Tsb)

@@ -55,7 +55,7 @@ pub fn start(ets: &Ets, y: &[f64]) -> Start {
 /// from the mean where there are fewer than two seasons.
 fn seasonal(kind: Component, m: usize, y: &[f64]) -> Vec<f64> {
     let head = &y[..y.len().min(4 * m)];
-    let smooth = centred_average(head, m);
+    let smooth = centred_average(&crate::decompose::fill_gaps(head, m), m);
     let deviations = |place: usize| {
         let at = |t: usize| match kind {
             Component::Multiplicative => head[t] / smooth[t],

@@ -45,8 +45,9 @@ impl FitJob {
     pub fn run(self) -> FitOutcome {
         let (fitted, used) = self.fit();
         let calibration = match (&fitted, self.calibrate) {
-            (Ok(_), Some((horizon, level))) => {
-                Some(conformal::calibrate(&self.spec, &self.history, horizon, level))
+            (Ok(fitted), Some((horizon, level))) => {
+                let fitted = used.is_empty().then_some(fitted);
+                Some(conformal::calibrate(&self.spec, &self.history, horizon, level, fitted))
             }
             _ => None,
         };
