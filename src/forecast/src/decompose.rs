@@ -128,7 +128,7 @@ pub fn interpolate(y: &[f64]) -> Vec<f64> {
 }
 
 /// Rounds in which gaps are filled: each leaves of its error the part of a season that is missing.
-const FILL_ROUNDS: usize = 6;
+const FILL_ROUNDS: usize = 12;
 
 /// Gaps filled by what their place of the season usually is beside the moving average. A line between their neighbours would cut
 /// the peaks off, and what is left out of a moving average moves it by its place. As [`interpolate`] where there are
