@@ -110,8 +110,7 @@ impl Records {
             }
             self.input.consume(used);
             if ended {
-                record.ends.push(record.text.len());
-                return Ok(true);
+                return record.end();
             }
             if record.text.len() > RECORD_MAX {
                 bail!("line {}: longer than {RECORD_MAX} bytes: is a quote not closed?", record.line);
@@ -126,12 +125,21 @@ impl Records {
         if record.text.is_empty() && record.ends.is_empty() && !record.quoted {
             return Ok(false);
         }
-        record.ends.push(record.text.len());
-        Ok(true)
+        record.end()
     }
 }
 
 impl Record {
+    /// Ends the last cell. Fails where the text is not UTF-8: two names that differ in letters nobody can read would be one.
+    fn end(&mut self) -> anyhow::Result<bool> {
+        if let Err(fault) = std::str::from_utf8(&self.text) {
+            let byte = self.text[fault.valid_up_to()];
+            bail!("line {}: has the byte {byte:#04x}, which is not UTF-8: save it as UTF-8", self.line);
+        }
+        self.ends.push(self.text.len());
+        Ok(true)
+    }
+
     /// Cells.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -261,7 +269,8 @@ mod tests {
         assert!(all(b"a\nb,\"c\n").unwrap_err().contains("line 2"));
         assert!(all(b"\xff\xfea\0").unwrap_err().contains("UTF-16"));
         assert!(all(&[&b"\""[..], &vec![b'x'; RECORD_MAX + 10]].concat()).unwrap_err().contains("line 1"));
-        assert_eq!(all(b"\xe9,1\n").unwrap(), [["\u{fffd}", "1"]]);
+        assert!(all(b"a,1\nM\xfcnchen,1\n").unwrap_err().starts_with("line 2: has the byte 0xfc"));
+        assert!(all(b"a,1\nM\xfcnchen").unwrap_err().starts_with("line 2"));
     }
 
     #[test]
