@@ -13,6 +13,11 @@ export function count(x: number | null | undefined): string {
   return `${(x / 1e9).toFixed(2)} G`;
 }
 
+/** How much there is room for, where it stands beside the count of what is there: shortened from ten thousand. */
+export function room(x: number | null | undefined): string {
+  return x != null && x >= 10_000 && x < 100_000 ? `${Math.floor(x / 1e3)} k` : count(x);
+}
+
 /** A measured value with about four significant digits. */
 export function value(x: number | null | undefined): string {
   if (x == null || !Number.isFinite(x)) return NONE;

@@ -203,7 +203,8 @@ function options(input: OptionsInput): uPlot.Options {
     height: input.height,
     cursor,
     legend: { show: false },
-    padding: [8, 20, 0, 0],
+    // Half of the widest label under the last mark: a day with its year.
+    padding: [8, 32, 0, 0],
     scales: {
       x: { time: false, ...(chart.margin_s ? { range: (_u, low, high) => [low - chart.margin_s!, high + chart.margin_s!] } : {}) },
       y: { range: chart.range ? () => chart.range! : (_, low, high) => around(low, high, chart.include ?? []) },

@@ -30,9 +30,11 @@ const SPAN = 168;
 export function ModelPage({ id }: { id: string }) {
   const api = `/api/models/${encodeURIComponent(id)}`;
   const model = useResource<ModelDetail>((signal) => get(api, signal), ["model", id], 15_000);
-  const windows = Number(query.value.get("windows")) || SPAN;
+  // A link may ask for anything.
+  const asked = Number(query.value.get("windows"));
+  const windows = Number.isInteger(asked) && asked >= 10 && asked <= 5000 ? asked : SPAN;
   const row = model.data.value;
-  const { loaded, timeline } = useTimeline(id, row, Math.min(5000, Math.max(10, windows)), 5_000);
+  const { loaded, timeline } = useTimeline(id, row, windows, 5_000);
   const [removing, setRemoving] = useState(false);
   const [fault, setFault] = useState<Problem | null>(null);
   const [refitted, setRefitted] = useState(false);

@@ -40,7 +40,7 @@ export function Pipeline() {
                 <td class="num">{format.rate(flow?.rate)}</td>
                 <td class="num">
                   {format.count(stage.depth)}
-                  <span class="faint"> / {format.count(stage.capacity)}</span>
+                  <span class="faint"> / {format.room(stage.capacity)}</span>
                 </td>
                 <td class="num">{format.millis(flow?.wait_s == null ? null : flow.wait_s * 1000)}</td>
               </tr>

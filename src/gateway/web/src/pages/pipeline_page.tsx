@@ -133,7 +133,7 @@ function StageBox({ stage, slow }: { stage: Stage; slow: boolean }) {
       <dl class="flow-facts">
         <dt>Queue</dt>
         <dd>
-          {format.count(stage.depth)} <span class="faint">of {format.count(stage.capacity)}</span>
+          {format.count(stage.depth)} <span class="faint">of {format.room(stage.capacity)}</span>
         </dd>
         <dt>Through</dt>
         <dd>
