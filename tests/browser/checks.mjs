@@ -1,47 +1,36 @@
 // What a person does with the pages: walks by keyboard, shares addresses, switches, loses the network.
 
 import assert from "node:assert/strict";
-
-/** Waits until `read` gives something that `holds`; the last value is in the message. */
-async function until(page, what, read, holds, timeout_ms = 15_000) {
-  const deadline = Date.now() + timeout_ms;
-  let value;
-  do {
-    value = await read();
-    if (holds(value)) return value;
-    await page.waitForTimeout(50);
-  } while (Date.now() < deadline);
-  assert.fail(`${what}: still ${JSON.stringify(value)}`);
-}
+import { eventually, until } from "./wait.mjs";
 
 async function livesOn({ page }) {
   await page.goto("/");
   await page.locator(".light-good").waitFor();
   const readout = () => page.locator(".figures").textContent();
   const before = await readout();
-  await until(page, "figures move", readout, (text) => text !== before);
+  await until("figures move", readout, (text) => text !== before);
 }
 
 async function keyboardWalks({ page }) {
   await page.goto("/models");
   await page.locator(".vtable-body .vrow").first().waitFor();
   await page.keyboard.press("Tab");
-  assert.match(await focused(page), /Skip to the content/);
+  await eventually(async () => assert.match(await focused(page), /Skip to the content/));
   await page.keyboard.press("Enter");
-  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await eventually(async () => assert.equal(await page.evaluate(() => document.activeElement.id), "main"));
   await page.locator(".vtable-body").focus();
   await page.keyboard.press("ArrowDown");
   const first = await focused(page);
   await page.keyboard.press("ArrowDown");
-  const second = await until(page, "the next row", () => focused(page), (text) => text !== first);
+  const second = await until("the next row", () => focused(page), (text) => text !== first);
   assert.ok(second);
   await page.keyboard.press("End");
   const lastDrawn = () => page.locator(".vtable-body .cover").last().textContent();
-  const last = await until(page, "the last row", () => focused(page), (text) => text !== second && text.length < 200);
-  assert.equal(await lastDrawn(), last, "End goes to the last row");
+  const last = await until("the last row", () => focused(page), (text) => text !== second && text.length < 200);
+  await eventually(async () => assert.equal(await lastDrawn(), last, "End goes to the last row"));
   await page.keyboard.press("Enter");
   await page.waitForURL(/\/models\/./);
-  await until(page, "the model's heading", () => page.locator("h1").textContent(), (text) => text === last);
+  await until("the model's heading", () => page.locator("h1").textContent(), (text) => text === last);
 }
 
 const focused = (page) => page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
@@ -73,9 +62,9 @@ async function chartByKeyboard({ page, model }) {
   await page.locator(".model-main .uplot canvas").waitFor();
   await chart.focus();
   await page.keyboard.press("Home");
-  const first = await until(page, "a spoken value", () => chart.getAttribute("aria-valuetext"), (text) => /Actual/.test(text));
+  const first = await until("a spoken value", () => chart.getAttribute("aria-valuetext"), (text) => /Actual/.test(text));
   await page.keyboard.press("ArrowRight");
-  await until(page, "the next value", () => chart.getAttribute("aria-valuetext"), (text) => text !== first);
+  await until("the next value", () => chart.getAttribute("aria-valuetext"), (text) => text !== first);
 }
 
 async function searchIsInTheAddress({ page, model }) {
@@ -95,12 +84,12 @@ async function searchIsInTheAddress({ page, model }) {
   const names = await page.locator(".vtable-body .cover").allTextContents();
   assert.ok(names.length && names.every((name) => name.includes(needle)), names.join());
   await page.reload();
-  assert.equal(page.url(), shared);
+  await eventually(() => assert.equal(page.url(), shared));
   await page.waitForFunction((wanted) => {
     const found = [...document.querySelectorAll(".vtable-body .cover")].map((cover) => cover.textContent);
     return found.join() === wanted;
   }, names.join());
-  assert.equal(await page.getByRole("searchbox").inputValue(), needle);
+  await eventually(async () => assert.equal(await page.getByRole("searchbox").inputValue(), needle));
 }
 
 async function backButtonGoesBack({ page, model }) {
@@ -112,25 +101,25 @@ async function backButtonGoesBack({ page, model }) {
   await page.goto(`/models/${encodeURIComponent(model)}`);
   await page.goBack();
   await page.waitForURL("**/alerts?severity=CRITICAL");
-  assert.equal(await page.getByRole("combobox", { name: "Severity" }).inputValue(), "CRITICAL");
+  await eventually(async () => assert.equal(await page.getByRole("combobox", { name: "Severity" }).inputValue(), "CRITICAL"));
   await page.goBack();
   await page.waitForURL("**/alerts");
   await page.goBack();
-  await until(page, "the title", () => page.title(), (title) => title === "Overview · Tidecast");
+  await until("the title", () => page.title(), (title) => title === "Overview · Tidecast");
 }
 
 async function deepLinkByClick({ page, model }) {
   await page.goto("/models?q=" + encodeURIComponent(model));
   await page.locator(".cover").filter({ hasText: model }).first().click();
-  assert.equal(new URL(page.url()).pathname, `/models/${encodeURIComponent(model)}`);
+  await eventually(() => assert.equal(new URL(page.url()).pathname, `/models/${encodeURIComponent(model)}`));
   await page.reload();
-  await until(page, "the heading", () => page.locator("h1").textContent(), (text) => text === model);
+  await until("the heading", () => page.locator("h1").textContent(), (text) => text === model);
 }
 
 async function newFitIsAskedFor({ page, model }) {
   await page.goto(`/models/${encodeURIComponent(model)}`);
   await page.getByRole("button", { name: "Refit" }).click();
-  await until(page, "an answer", () => page.getByRole("status").filter({ hasText: "new fit" }).count(), (count) => count === 1);
+  await until("an answer", () => page.getByRole("status").filter({ hasText: "new fit" }).count(), (count) => count === 1);
   await page.goto("/audit?action=model.refit");
   await page.getByText(model).first().waitFor();
 }
@@ -142,12 +131,12 @@ async function themeIsSwitched({ page }) {
   const light = await ground();
   const button = page.getByRole("button", { name: /^Colours/ });
   await button.click();
-  assert.equal(await ground(), light, "the system is light already");
+  await eventually(async () => assert.equal(await ground(), light, "the system is light already"));
   await button.click();
-  assert.notEqual(await ground(), light);
+  await eventually(async () => assert.notEqual(await ground(), light));
   await page.reload();
   await page.locator(".answers").waitFor();
-  assert.notEqual(await ground(), light, "the choice is remembered");
+  await eventually(async () => assert.notEqual(await ground(), light, "the choice is remembered"));
 }
 
 async function zoneIsSwitched({ page, model }) {
@@ -176,7 +165,7 @@ async function chosenAnomalyIsDrawn({ page }) {
   await rows.nth(1).click();
   await page.waitForURL(/show=/);
   const id = new URL(page.url()).searchParams.get("show");
-  await until(page, "the chosen model", () => page.locator(".chosen h2").textContent(), (text) => text === id);
+  await until("the chosen model", () => page.locator(".chosen h2").textContent(), (text) => text === id);
   await page.locator(".chosen .uplot canvas").waitFor();
 }
 
@@ -189,21 +178,21 @@ async function ruleIsMadeTriedAndRemoved({ page }) {
   await when.pressSequentially("data.anom");
   await page.getByRole("option", { name: "anomaly_score" }).waitFor();
   await when.press("Tab");
-  assert.equal(await when.inputValue(), "data.anomaly_score", "the editor went on");
-  assert.ok(await when.evaluate((field) => field === document.activeElement), "and kept the focus");
+  await eventually(async () => assert.equal(await when.inputValue(), "data.anomaly_score", "the editor went on"));
+  await eventually(async () => assert.ok(await when.evaluate((field) => field === document.activeElement), "and kept the focus"));
   await when.pressSequentially(" > 0.5");
   await page.getByRole("button", { name: "Try it", exact: true }).click();
-  await until(page, "a verdict", () => page.locator(".verdict").textContent(), (text) => /would fire/.test(text));
+  await until("a verdict", () => page.locator(".verdict").textContent(), (text) => /would fire/.test(text));
   await page.getByRole("button", { name: "Try it on the last" }).click();
   const told = (text) => /would have fired [\d,]+ times? on [\d,]+ events?|no event of its type/.test(text);
-  await until(page, "what it would have done", () => page.locator(".verdict").textContent(), told);
+  await until("what it would have done", () => page.locator(".verdict").textContent(), told);
   await page.getByRole("button", { name: "Create" }).click();
   await page.waitForURL(`**/rules/${name}`);
   // Two changes, one after the other: the second rests on what the first made.
   for (const score of ["0.6", "0.7"]) {
     await page.getByLabel("When").fill(`data.get('anomaly_score', 0) > ${score}`);
     await page.getByRole("button", { name: "Save" }).click();
-    await until(page, "saved", () => page.locator(".page-head .note").textContent(), (text) => text === "Saved");
+    await until("saved", () => page.locator(".page-head .note").textContent(), (text) => text === "Saved");
   }
   await page.goto("/rules");
   const row = page.locator(".rule", { hasText: name });
@@ -212,7 +201,7 @@ async function ruleIsMadeTriedAndRemoved({ page }) {
   await page.getByRole("button", { name: "Remove" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
   await page.waitForURL("**/rules");
-  await until(page, "the rule is gone", () => page.locator(".rule", { hasText: name }).count(), (n) => n === 0, 20_000);
+  await until("the rule is gone", () => page.locator(".rule", { hasText: name }).count(), (n) => n === 0, 20_000);
 }
 
 async function lostConnectionHeals({ page, context }) {
@@ -234,7 +223,7 @@ async function lostConnectionHeals({ page, context }) {
   await page.locator(".by-type tbody tr").first().waitFor({ timeout: 30_000 });
   await context.setOffline(true);
   await page.locator(".light-bad", { hasText: "No answer" }).waitFor({ timeout: 20_000 });
-  assert.ok(await page.locator(".by-type tbody tr").count(), "the last windows are still there");
+  await eventually(async () => assert.ok(await page.locator(".by-type tbody tr").count(), "the last windows are still there"));
   await context.setOffline(false);
   await page.locator(".light-bad").waitFor({ state: "detached", timeout: 20_000 });
 }
@@ -274,7 +263,7 @@ async function tokenIsAskedFor({ page, axe, picture }) {
   await page.getByLabel("Token").fill("good.token.here");
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByRole("heading", { name: "Alerts" }).waitFor();
-  assert.equal(new URL(page.url()).search, "?severity=HIGH", "where one wanted to go is kept");
+  await eventually(() => assert.equal(new URL(page.url()).search, "?severity=HIGH", "where one wanted to go is kept"));
   // What is typed outlives the token: the login lies over the page.
   await page.goto("/rules?create=1");
   await page.getByLabel("When").fill("data.anomaly_score > 0.123");
@@ -285,11 +274,11 @@ async function tokenIsAskedFor({ page, axe, picture }) {
   await page.getByLabel("Token").fill("good.token.here");
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByLabel("When").waitFor();
-  assert.equal(await page.getByLabel("When").inputValue(), "data.anomaly_score > 0.123");
+  await eventually(async () => assert.equal(await page.getByLabel("When").inputValue(), "data.anomaly_score > 0.123"));
   // Whoever leaves it is asked.
   page.once("dialog", (dialog) => dialog.dismiss());
   await page.getByRole("link", { name: "Models" }).click();
-  assert.equal(await page.getByLabel("When").inputValue(), "data.anomaly_score > 0.123");
+  await eventually(async () => assert.equal(await page.getByLabel("When").inputValue(), "data.anomaly_score > 0.123"));
   page.once("dialog", (dialog) => dialog.accept());
   await page.getByRole("link", { name: "Models" }).click();
   await page.getByRole("heading", { name: "Models" }).waitFor();
@@ -297,8 +286,8 @@ async function tokenIsAskedFor({ page, axe, picture }) {
   await page.evaluate(() => (window.heldByThisPage = true));
   await page.getByRole("button", { name: "Log out" }).click();
   await page.getByRole("heading", { name: "Log in" }).waitFor();
-  await until(page, "a page that begins anew", () => page.evaluate(() => window.heldByThisPage === undefined), (anew) => anew);
-  assert.equal(await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }).includes("token.here")), false);
+  await until("a page that begins anew", () => page.evaluate(() => window.heldByThisPage === undefined), (anew) => anew);
+  await eventually(async () => assert.equal(await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }).includes("token.here")), false));
 }
 tokenIsAskedFor.breaks = true;
 

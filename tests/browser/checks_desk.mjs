@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { LETTER } from "./pages.mjs";
+import { eventually } from "./wait.mjs";
 
 /** Does it, and gives the request that it sends, with its answer. */
 async function sent(page, method, path, act) {
@@ -34,10 +35,10 @@ async function alertIsAcknowledged({ page, axe }) {
   const row = page.locator(".alert", { has: page.locator(":focus") });
   await page.keyboard.press("Enter");
   await dialog.waitFor();
-  assert.equal(await dialog.getByLabel("Note").evaluate((input) => input === document.activeElement), true);
+  await eventually(async () => assert.equal(await dialog.getByLabel("Note").evaluate((input) => input === document.activeElement), true));
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "detached" });
-  assert.match(await page.evaluate(() => document.activeElement.textContent), /^Acknowledge/);
+  await eventually(async () => assert.match(await page.evaluate(() => document.activeElement.textContent), /^Acknowledge/));
   await page.keyboard.press("Enter");
   await dialog.waitFor();
   await page.keyboard.type(" looked into <by> the browser ");
@@ -49,12 +50,12 @@ async function alertIsAcknowledged({ page, axe }) {
   const seen = page.locator(".alert-seen").first();
   await seen.getByText(/Acknowledged( by \S+)? .*: looked into <by> the browser$/).waitFor();
   await seen.getByRole("button", { name: /^Take back/ }).waitFor();
-  assert.match(await page.evaluate(() => document.activeElement.textContent), /^Take back/);
-  assert.equal(await row.count(), 1);
+  await eventually(async () => assert.match(await page.evaluate(() => document.activeElement.textContent), /^Take back/));
+  await eventually(async () => assert.equal(await row.count(), 1));
   await axe(page);
   await page.getByRole("combobox", { name: "Acknowledged or not" }).selectOption("acknowledged");
   await page.waitForURL(/ack=acknowledged/);
-  assert.equal(await page.locator(".alert").count(), await page.locator(".alert-seen").count());
+  await eventually(async () => assert.equal(await page.locator(".alert").count(), await page.locator(".alert-seen").count()));
   await page.reload();
   await page.locator(".alert-seen", { hasText: "looked into <by> the browser" }).waitFor();
   const takeBack = () => sent(page, "DELETE", path, () => page.getByRole("button", { name: /^Take back/ }).first().click());
@@ -71,7 +72,7 @@ async function alertIsAcknowledged({ page, axe }) {
   assert.equal((await takeBack()).url.pathname, bare.url.pathname);
   await page.getByRole("combobox", { name: "Acknowledged or not" }).selectOption("unacknowledged");
   await page.locator(".alert").first().waitFor();
-  assert.equal(await page.locator(".alert-seen").count(), 0);
+  await eventually(async () => assert.equal(await page.locator(".alert-seen").count(), 0));
 }
 
 async function alertIsSilenced({ page, axe }) {
@@ -80,7 +81,7 @@ async function alertIsSilenced({ page, axe }) {
   const name = (await button.textContent()).replace(/^Silence /, "");
   await button.click();
   const dialog = page.getByRole("dialog");
-  assert.equal(await dialog.getByLabel("Model").inputValue(), name);
+  await eventually(async () => assert.equal(await dialog.getByLabel("Model").inputValue(), name));
   await dialog.getByLabel("1 day").check();
   await dialog.getByLabel("Why").fill("looked into by the browser");
   await axe(page);
@@ -118,7 +119,7 @@ async function modelIsMadeChangedAndRemoved({ page, axe }) {
   assert.equal(refused.response.status(), 422);
   // Said beside the field that it is about, and read out with it.
   await dialog.locator("#model-series-fault").waitFor();
-  assert.equal(await dialog.getByLabel("Series").getAttribute("aria-invalid"), "true");
+  await eventually(async () => assert.equal(await dialog.getByLabel("Series").getAttribute("aria-invalid"), "true"));
   await axe(page);
   await dialog.getByLabel("Series").fill("by_type:browser_check");
   const made = await sent(page, "POST", /^\/api\/models$/, () => dialog.getByRole("button", { name: "Create" }).click());
@@ -128,7 +129,7 @@ async function modelIsMadeChangedAndRemoved({ page, axe }) {
 
   await page.getByRole("button", { name: "Edit", exact: true }).click();
   await page.waitForURL(/edit=1/);
-  assert.equal(await dialog.getByLabel("Name").isDisabled(), true);
+  await eventually(async () => assert.equal(await dialog.getByLabel("Name").isDisabled(), true));
   await dialog.getByLabel("Horizon").fill("8");
   // Meanwhile somebody else changes it.
   const api = `/api/models/${encodeURIComponent(name)}`;
@@ -167,9 +168,9 @@ async function letterIsMended({ page, axe }) {
   await page.getByRole("button", { name: "Edit and send again" }).click();
   const dialog = page.getByRole("dialog");
   const text = dialog.getByLabel("Record");
-  assert.equal(await text.inputValue(), LETTER.payload);
+  await eventually(async () => assert.equal(await text.inputValue(), LETTER.payload));
   await dialog.getByText(/^Not JSON/).waitFor();
-  assert.equal(await dialog.getByRole("button", { name: "Send" }).isDisabled(), true);
+  await eventually(async () => assert.equal(await dialog.getByRole("button", { name: "Send" }).isDisabled(), true));
   await axe(page);
   // Its number is past what a double holds: it must arrive as it was written.
   const mended = '{"source":"sensor_0012","type":"sensor_data","data":{"id":9007199254740993}}';
@@ -197,7 +198,7 @@ async function topicIsLookedInto({ page, axe }) {
   await page.goto("/kafka");
   await page.locator(".topics-table").getByRole("link", { name: "analytics-events", exact: true }).click();
   await page.waitForURL("**/kafka/analytics-events");
-  assert.equal(await page.title(), "analytics-events · Tidecast");
+  await eventually(async () => assert.equal(await page.title(), "analytics-events · Tidecast"));
   const record = page.locator(".record").first();
   await record.locator("summary").click();
   const value = await record.locator("pre").textContent();
@@ -248,11 +249,11 @@ async function messageIsSentByHand({ page, axe }) {
   await page.getByRole("button", { name: "Send a message" }).click();
   const dialog = page.getByRole("dialog");
   const send = dialog.getByRole("button", { name: "Send" });
-  assert.equal(await dialog.getByLabel("Topic").inputValue(), "analytics-events");
+  await eventually(async () => assert.equal(await dialog.getByLabel("Topic").inputValue(), "analytics-events"));
   await dialog.getByLabel("Key").fill("JFK/B6");
   await dialog.getByLabel("Message").fill('{"a":');
   await dialog.getByText(/^Not JSON/).waitFor();
-  assert.equal(await send.isDisabled(), true);
+  await eventually(async () => assert.equal(await send.isDisabled(), true));
   await dialog.getByLabel("Message").fill('{"a":9007199254740993}');
   const { body } = await sent(page, "POST", /^\/api\/kafka\/send$/, () => send.click());
   assert.deepEqual(body, { topic: "analytics-events", key: "JFK/B6", message: '{"a":9007199254740993}' });
@@ -260,7 +261,7 @@ async function messageIsSentByHand({ page, axe }) {
   await axe(page);
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "detached" });
-  assert.match(await page.evaluate(() => document.activeElement.textContent), /Send a message/, "the focus goes back");
+  await eventually(async () => assert.match(await page.evaluate(() => document.activeElement.textContent), /Send a message/, "the focus goes back"));
 }
 
 async function connectionIsTried({ page }) {
@@ -293,13 +294,13 @@ async function sessionsAreFound({ page, axe }) {
   await rows.nth(2).waitFor();
   await page.getByRole("button", { name: "Skipped" }).click();
   await page.waitForURL(/sort=skipped%3Adesc|sort=skipped:desc/);
-  assert.match(await rows.first().textContent(), /wall/);
+  await eventually(async () => assert.match(await rows.first().textContent(), /wall/));
   await page.getByRole("searchbox").fill("10.0.0.1");
   await page.waitForURL(/q=10\.0\.0\.1/);
   await page.waitForFunction(() => document.querySelectorAll(".sorted-table tbody tr").length === 1);
   await page.reload();
   await rows.first().waitFor();
-  assert.equal(await rows.count(), 1);
+  await eventually(async () => assert.equal(await rows.count(), 1));
   await page.getByRole("searchbox").fill("nobody at all");
   await page.getByText(/^No client matches/).waitFor();
   await axe(page);
@@ -319,12 +320,12 @@ async function auditIsRead({ page, axe }) {
   const open = page.locator(".entry[open]");
   await open.locator("del", { hasText: "0.95" }).waitFor();
   await open.locator("ins", { hasText: "0.9" }).waitFor();
-  assert.equal(await open.locator(".diff-field").count(), 1, "what did not change, and what is no setting, is left out");
+  await eventually(async () => assert.equal(await open.locator(".diff-field").count(), 1, "what did not change, and what is no setting, is left out"));
   await open.getByRole("link", { name: "Open delays/JFK" }).waitFor();
   await page.locator(".entry > summary", { hasText: "sent a message" }).click();
   const sent = page.locator(".entry[open]", { hasText: "sent a message" });
   await sent.getByRole("heading", { name: "Asked for" }).waitFor();
-  assert.deepEqual(await sent.locator(".diff-name").allTextContents(), ["topic", "message.n", "topic", "offset"]);
+  await eventually(async () => assert.deepEqual(await sent.locator(".diff-name").allTextContents(), ["topic", "message.n", "topic", "offset"]));
   await axe(page);
   await page.getByRole("button", { name: "Older" }).click();
   await page.waitForURL(/cursor=c1/);
@@ -335,8 +336,7 @@ async function auditIsRead({ page, axe }) {
   await page.waitForURL(/action=model\.replace/);
   await page.getByRole("searchbox").fill("ann");
   await page.waitForURL(/q=ann/);
-  await page.waitForTimeout(100);
-  assert.ok(asked.some((search) => search.includes("action=model.replace")) && asked.some((search) => search.includes("search=ann")), asked.join());
+  await eventually(() => assert.ok(asked.some((search) => search.includes("action=model.replace")) && asked.some((search) => search.includes("search=ann")), asked.join()));
 }
 
 async function refusalIsPolite({ page, axe }) {
@@ -345,7 +345,7 @@ async function refusalIsPolite({ page, axe }) {
   for (const [address, what] of [["/audit", "The audit log"], ["/sessions", "The list of who is connected"]]) {
     await page.goto(address);
     await page.getByText(`${what} is for administrators`).waitFor();
-    assert.equal(await page.getByRole("button", { name: "Try again" }).count(), 0);
+    await eventually(async () => assert.equal(await page.getByRole("button", { name: "Try again" }).count(), 0));
     await axe(page);
   }
 }
@@ -363,8 +363,8 @@ async function viewerIsOfferedNothing({ page }) {
   for (const [address, offered] of [["/kafka", /Send a message|Try a connection/], ["/models", /New model/], ["/alerts", /^(Acknowledge|Silence|New silence)/], ["/rules", /New rule/], ["/rules?create=1", /Create|Try it/]]) {
     await page.goto(address);
     await page.locator(".kafka .facts, .vtable-body .vrow, .alerts .alert, .rule, #condition, main > div > .panel .state:not(.loading)").first().waitFor();
-    assert.equal(await page.getByRole("button", { name: offered }).count(), 0, address);
-    assert.equal(await page.getByRole("main").getByRole("link", { name: offered }).count(), 0, address);
+    await eventually(async () => assert.equal(await page.getByRole("button", { name: offered }).count(), 0, address));
+    await eventually(async () => assert.equal(await page.getByRole("main").getByRole("link", { name: offered }).count(), 0, address));
   }
 }
 
@@ -372,7 +372,7 @@ async function pipelineIsRead({ page }) {
   await page.goto("/");
   await page.locator(".pipeline").getByRole("link", { name: "Details" }).click();
   await page.waitForURL("**/pipeline");
-  assert.equal(await page.title(), "Pipeline · Tidecast");
+  await eventually(async () => assert.equal(await page.title(), "Pipeline · Tidecast"));
   await page.locator(".flow .flow-stage").first().waitFor();
   const names = await page.locator(".flow-stage .flow-name").allTextContents();
   const at = (name) => names.findIndex((text) => text.startsWith(name));
@@ -393,8 +393,8 @@ async function pagesCanBeReached({ page }) {
       assert.ok(box.x >= 0 && box.x + box.width <= width, `${name} sticks out at ${width}`);
       await link.click();
       await page.waitForURL(`**/${name.toLowerCase()}`);
-      assert.equal(await link.getAttribute("aria-current"), "page");
-      assert.equal(await page.title(), `${name} · Tidecast`);
+      await eventually(async () => assert.equal(await link.getAttribute("aria-current"), "page"));
+      await eventually(async () => assert.equal(await page.title(), `${name} · Tidecast`));
     }
   }
 }
