@@ -101,14 +101,14 @@ impl Actor for Forecaster {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let Envelope { message, permit } = envelope;
-        let (batch, slot, output) = match message {
-            ForecasterMessage::Observe { batch, slot, window, advance_micros, silent } => {
-                (batch, slot, state.observe(&window, advance_micros, silent).await)
+        let (place, output) = match message {
+            ForecasterMessage::Observe { place, window, advance_micros, silent } => {
+                (place, state.observe(&window, advance_micros, silent).await)
             }
-            ForecasterMessage::Snapshot { batch, slot } => {
-                (batch, slot, ModelOutput { state: Some(state.encode()), ..ModelOutput::default() })
+            ForecasterMessage::Snapshot { place } => {
+                (place, ModelOutput { state: Some(state.encode()), ..ModelOutput::default() })
             }
-            ForecasterMessage::Again { batch, slot } => (batch, slot, state.forecast_again()),
+            ForecasterMessage::Again { place } => (place, state.forecast_again()),
             ForecasterMessage::Refit { asked } => {
                 state.refit(asked);
                 return Ok(());
@@ -119,11 +119,13 @@ impl Actor for Forecaster {
                 return Ok(());
             }
         };
-        // The room in this mailbox ends here: the stage may be waiting for it, and would never get to read an answer
-        // that held it. What answers take is bounded by what the stage has asked.
+        // The room in this mailbox ends here: the stage may be waiting for it, and would never get to read the word of
+        // the last answer. What answers take is bounded by what the stage has asked.
         drop(permit);
-        let answer = ForecastingMessage::Answer { batch, slot, output: Box::new(output) };
-        state.with.answers.send(answer).map_err(ActorProcessingErr::from)
+        match place.put(output) {
+            true => state.with.answers.send(ForecastingMessage::Answered).map_err(ActorProcessingErr::from),
+            false => Ok(()),
+        }
     }
 }
 

@@ -10,7 +10,10 @@ mod models;
 use crate::brain::BrainMaker;
 use crate::catalog::{Catalog, ModelIndex, Wanted};
 use crate::fit_pool::FitPool;
-use crate::messages::{BatchOutput, ForecasterMessage, ForecastingMessage, ModelOutput, ModelRecord};
+use crate::messages::{
+    Answers, BatchOutput, ClosedWindow, ForecasterMessage, ForecastingMessage, ModelOutput, ModelRecord,
+    Place,
+};
 use crate::metrics::PipelineMetrics;
 use crate::registry::{ModelEntry, Registry};
 use crate::regressors::Regressors;
@@ -84,9 +87,9 @@ struct Waiting {
     output: Box<BatchOutput>,
     /// Room of the batch in this stage's own mailbox, kept until the batch leaves it.
     permit: Option<Permit>,
-    answers: Vec<Option<Box<ModelOutput>>>,
-    asked: Vec<ActorId>,
-    missing: usize,
+    answers: Arc<Answers>,
+    /// Who gives them, in their order; `None` for one that was not there to be asked.
+    asked: Vec<Option<ActorId>>,
 }
 
 /// The stage's state.
@@ -101,7 +104,6 @@ pub struct ForecastingState {
     by_actor: HashMap<ActorId, usize>,
     restored: BTreeMap<String, ModelRecord>,
     waiting: VecDeque<Waiting>,
-    first_batch: u64,
 }
 
 impl Actor for Forecasting {
@@ -126,7 +128,6 @@ impl Actor for Forecasting {
             by_actor: HashMap::default(),
             restored,
             waiting: VecDeque::new(),
-            first_batch: 0,
         };
         state.reconcile().await;
         state.start_restored().await;
@@ -142,7 +143,8 @@ impl Actor for Forecasting {
         let Envelope { message, permit } = envelope;
         match message {
             ForecastingMessage::Batch(output) => state.take(output, permit).await?,
-            ForecastingMessage::Answer { batch, slot, output } => state.answered(batch, slot, output),
+            // What is finished is released below.
+            ForecastingMessage::Answered => {}
             ForecastingMessage::Tick => state.forecast_again(permit).await,
         }
         state.release().await
@@ -182,60 +184,53 @@ impl ForecastingState {
         if self.with.regressors.are_wanted() {
             self.send_ahead(&mut output).await?;
         }
-        let batch = self.first_batch + self.waiting.len() as u64;
-        let mut asked = Vec::new();
+        // Whom to ask, and the closed window that it is about; without one its state is wanted.
+        let mut questions = Vec::new();
         if !self.index.is_empty() {
             // All before a model is shown one: windows that begin together close in any order.
             self.with.regressors.put(output.closed.iter().map(|window| &*window.aggregate));
             for window in &output.closed {
                 let aggregate = &window.aggregate;
-                for at in self.models_of(aggregate.series.clone(), aggregate.key.clone()).await {
-                    let message = ForecasterMessage::Observe {
-                        batch,
-                        slot: asked.len(),
-                        window: aggregate.clone(),
-                        advance_micros: window.advance_micros,
-                        silent: output.silent,
-                    };
-                    self.ask(at, message, &mut asked).await;
-                }
+                let models = self.models_of(aggregate.series.clone(), aggregate.key.clone()).await;
+                questions.extend(models.into_iter().map(|at| (at, Some(window))));
             }
         }
         if output.snapshot.is_some() {
-            for at in 0..self.models.len() {
-                let message = ForecasterMessage::Snapshot { batch, slot: asked.len() };
-                self.ask(at, message, &mut asked).await;
-            }
+            questions.extend((0..self.models.len()).map(|at| (at, None)));
         }
-        self.wait_for(output, permit, asked);
+        let silent = output.silent;
+        let question = |window: Option<&ClosedWindow>, place| match window {
+            Some(ClosedWindow { aggregate, advance_micros, .. }) => {
+                let (window, advance_micros) = (aggregate.clone(), *advance_micros);
+                ForecasterMessage::Observe { place, window, advance_micros, silent }
+            }
+            None => ForecasterMessage::Snapshot { place },
+        };
+        let answers = Answers::none_of(questions.len());
+        let mut asked = Vec::with_capacity(questions.len());
+        for (at, window) in questions {
+            asked.push(self.ask(at, &answers, asked.len(), |place| question(window, place)).await);
+        }
+        self.waiting.push_back(Waiting { output, permit, answers, asked });
         Ok(())
     }
 
-    async fn ask(&mut self, at: usize, message: ForecasterMessage, asked: &mut Vec<ActorId>) {
-        let model = &self.models[at];
-        let (Some(mailbox), Some(actor)) = (&model.mailbox, model.actor) else { return };
-        if mailbox.send(message).await.is_ok() {
-            asked.push(actor);
-        }
-    }
-
-    fn wait_for(&mut self, output: Box<BatchOutput>, permit: Option<Permit>, asked: Vec<ActorId>) {
-        let answers = asked.iter().map(|_| None).collect();
-        self.waiting.push_back(Waiting { output, permit, answers, missing: asked.len(), asked });
-    }
-
-    fn answered(&mut self, batch: u64, slot: usize, output: Box<ModelOutput>) {
-        let Some(waiting) =
-            batch.checked_sub(self.first_batch).and_then(|at| self.waiting.get_mut(at as usize))
-        else {
-            return;
-        };
-        if let Some(answer) = waiting.answers.get_mut(slot)
-            && answer.is_none()
+    /// Asks a model for its answer in that place, and says whom; where nobody is there to be asked, the place is given up.
+    async fn ask(
+        &self,
+        model: usize,
+        answers: &Arc<Answers>,
+        at: usize,
+        question: impl FnOnce(Place) -> ForecasterMessage,
+    ) -> Option<ActorId> {
+        let Model { mailbox, actor, .. } = &self.models[model];
+        if let Some(mailbox) = mailbox
+            && mailbox.send(question(answers.place(at))).await.is_ok()
         {
-            *answer = Some(output);
-            waiting.missing -= 1;
+            return *actor;
         }
+        answers.give_up(at);
+        None
     }
 
     /// Sends partial aggregates ahead of the batch that they are in: a model of the batch may wait for the window that they
@@ -248,20 +243,20 @@ impl ForecastingState {
         }
         let mut ahead = BatchOutput::new(self.with.partition.clone(), self.with.life, None);
         ahead.records = partials;
-        self.wait_for(Box::new(ahead), None, Vec::new());
+        let (output, answers) = (Box::new(ahead), Answers::none_of(0));
+        self.waiting.push_back(Waiting { output, permit: None, answers, asked: Vec::new() });
         self.release().await
     }
 
     /// Sends on every batch at the front that has all its answers.
     async fn release(&mut self) -> Result<(), ActorProcessingErr> {
-        while self.waiting.front().is_some_and(|waiting| waiting.missing == 0) {
-            let Some(Waiting { mut output, permit, answers, asked, .. }) = self.waiting.pop_front() else {
+        while self.waiting.front().is_some_and(|waiting| waiting.answers.are_all_there()) {
+            let Some(Waiting { mut output, permit, answers, asked }) = self.waiting.pop_front() else {
                 break;
             };
-            self.first_batch += 1;
             let mut states = Vec::new();
-            for (answer, actor) in answers.into_iter().flatten().zip(asked) {
-                let ModelOutput { records, anomaly, forecast, state } = *answer;
+            for (answer, actor) in answers.take().zip(asked) {
+                let ModelOutput { records, anomaly, forecast, state } = answer;
                 if !output.silent {
                     output.records.extend(records);
                     self.with.metrics.models.anomalies.inc_by(anomaly.is_some().into());
@@ -269,7 +264,7 @@ impl ForecastingState {
                     output.forecasts.extend(forecast);
                 }
                 if let Some(state) = state {
-                    states.extend(self.record_of(actor, state));
+                    states.extend(actor.and_then(|actor| self.record_of(actor, state)));
                 }
             }
             if let Some(parts) = &mut output.snapshot {
@@ -299,21 +294,23 @@ impl ForecastingState {
     /// Forecasts that `update_frequency_seconds` asks for: read from the state as it is, tied to no input.
     async fn forecast_again(&mut self, permit: Option<Permit>) {
         let now = Instant::now();
-        let batch = self.first_batch + self.waiting.len() as u64;
-        let mut asked = Vec::new();
-        for at in 0..self.models.len() {
-            let model = &mut self.models[at];
-            let Some(due) = model.due.filter(|due| *due <= now) else { continue };
+        let mut due = Vec::new();
+        for (at, model) in self.models.iter_mut().enumerate() {
+            let Some(was_due) = model.due.filter(|due| *due <= now) else { continue };
             let every = Duration::from_secs_f64(model.wanted.spec.update_frequency_seconds.unwrap_or(1.0));
             // From when it was due, so that the rhythm holds; from now, when more than one was missed.
-            model.due = Some(if due + every > now { due + every } else { now + every });
-            let message = ForecasterMessage::Again { batch, slot: asked.len() };
-            self.ask(at, message, &mut asked).await;
+            model.due = Some(if was_due + every > now { was_due + every } else { now + every });
+            due.push(at);
         }
-        if asked.is_empty() {
+        if due.is_empty() {
             return;
         }
-        let output = BatchOutput::new(self.with.partition.clone(), self.with.life, None);
-        self.wait_for(Box::new(output), permit, asked);
+        let answers = Answers::none_of(due.len());
+        let mut asked = Vec::with_capacity(due.len());
+        for at in due {
+            asked.push(self.ask(at, &answers, asked.len(), |place| ForecasterMessage::Again { place }).await);
+        }
+        let output = Box::new(BatchOutput::new(self.with.partition.clone(), self.with.life, None));
+        self.waiting.push_back(Waiting { output, permit, answers, asked });
     }
 }

@@ -183,10 +183,9 @@ impl ForecastingState {
         let actor = who.get_id();
         // What it was asked and has not answered is answered by nothing.
         for waiting in &mut self.waiting {
-            for (slot, asked) in waiting.asked.iter().enumerate() {
-                if *asked == actor && waiting.answers[slot].is_none() {
-                    waiting.answers[slot] = Some(Box::default());
-                    waiting.missing -= 1;
+            for (at, asked) in waiting.asked.iter().enumerate() {
+                if *asked == Some(actor) {
+                    waiting.answers.give_up(at);
                 }
             }
         }

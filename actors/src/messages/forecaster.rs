@@ -1,6 +1,6 @@
 //! To and from one model.
 
-use crate::messages::ForecastEvent;
+use crate::messages::{ForecastEvent, Place};
 use std::sync::Arc;
 use tidecast_event::{Aggregate, Anomaly, ForecastMessage};
 use tidecast_ports::{ControlError, OutputRecord};
@@ -11,10 +11,8 @@ use tokio::sync::oneshot;
 pub enum ForecasterMessage {
     /// A window of its series closed.
     Observe {
-        /// Names the answer: the batch.
-        batch: u64,
-        /// Names the answer: the place in the batch.
-        slot: usize,
+        /// Where the answer belongs.
+        place: Place,
         /// The window.
         window: Arc<Aggregate>,
         /// From one window's start to the next's, microseconds.
@@ -24,17 +22,13 @@ pub enum ForecasterMessage {
     },
     /// Its state is wanted for a snapshot.
     Snapshot {
-        /// Names the answer: the batch.
-        batch: u64,
-        /// Names the answer: the place in the batch.
-        slot: usize,
+        /// Where the answer belongs.
+        place: Place,
     },
     /// `update_frequency_seconds` has passed: forecast again from the state as it is.
     Again {
-        /// Names the answer: the batch.
-        batch: u64,
-        /// Names the answer: the place in the batch.
-        slot: usize,
+        /// Where the answer belongs.
+        place: Place,
     },
     /// An operator has asked for a new fit, so often by now.
     Refit {

@@ -1,21 +1,14 @@
 //! To the forecasting stage of a partition.
 
-use crate::messages::{BatchOutput, ModelOutput};
+use crate::messages::BatchOutput;
 
 /// What the forecasting stage receives.
 #[derive(Debug)]
 pub enum ForecastingMessage {
     /// A batch from the aggregation.
     Batch(Box<BatchOutput>),
-    /// A model's answer.
-    Answer {
-        /// The batch it was asked for.
-        batch: u64,
-        /// Its place in the batch.
-        slot: usize,
-        /// What it gave.
-        output: Box<ModelOutput>,
-    },
+    /// Every model that a batch was shown to has answered.
+    Answered,
     /// A second has passed: forecasts by `update_frequency_seconds` may be due.
     Tick,
 }
@@ -25,7 +18,7 @@ impl ForecastingMessage {
     pub fn weight(&self) -> usize {
         match self {
             ForecastingMessage::Batch(output) => output.weight(),
-            ForecastingMessage::Answer { .. } | ForecastingMessage::Tick => 0,
+            ForecastingMessage::Answered | ForecastingMessage::Tick => 0,
         }
     }
 }
