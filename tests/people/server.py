@@ -63,7 +63,7 @@ class Hooks(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         status = 503 if self.path == "/busy" and first_time(self.path) else 200
-        say(path=self.path, status=status, headers={k.lower(): v for k, v in self.headers.items()}, json=json.loads(body))
+        say(path=self.path, status=status, headers={k.lower(): ", ".join(self.headers.get_all(k)) for k in self.headers}, json=json.loads(body))
         self.send_response(status)
         self.send_header("content-length", "0")
         self.end_headers()

@@ -92,7 +92,7 @@ async fn a_critical_anomaly_is_told_by_mail_webhook_slack_file_and_topic() {
             condition = "data.anomaly_score > 0.9"
             action = [
                 {{ type = "send_alert", to = ["Bósun <busy@tidecast.test>"], subject = "Pump läuft heiß" }},
-                {{ type = "webhook", url = "http://127.0.0.1:{http}/busy", headers = {{ x-key = "k" }} }},
+                {{ type = "webhook", url = "http://127.0.0.1:{http}/busy", headers = {{ x-key = "k", Content-Type = "application/vnd.alert+json" }} }},
                 {{ type = "slack_notify", url = "http://127.0.0.1:{http}/slack", channel = "#ops" }},
                 {{ type = "save_to_file", file = "told.jsonl" }},
                 {{ type = "publish", topic = "{topic}" }},
@@ -132,6 +132,10 @@ async fn a_critical_anomaly_is_told_by_mail_webhook_slack_file_and_topic() {
     let posted = people.got("webhook", 2, |one| one["path"] == "/busy").await;
     assert_eq!((&posted[0]["status"], &posted[1]["status"]), (&json!(503), &json!(200)));
     assert_eq!(posted[1]["headers"]["x-key"], "k");
+    assert_eq!(
+        posted[1]["headers"]["content-type"], "application/vnd.alert+json",
+        "the rule's own, and no other"
+    );
     assert_eq!(
         (&posted[1]["json"]["rule"], &posted[1]["json"]["data"]["observed_value"]),
         (&json!("tell"), &json!(91.5))

@@ -153,4 +153,7 @@ async fn a_service_that_is_not_there_and_one_that_asks_for_a_token() {
     assert!(run(&setup, "rules list").refused(1).contains("TIDECAST_TOKEN"));
     let refused = run(&setup, "rules list --token not.a.token");
     assert!(refused.refused(1).contains("401") && !refused.err.contains("not.a.token"), "{}", refused.err);
+    let url = format!("ws://127.0.0.1:{}/ws/ingest", setup.ports.app);
+    let refused = in_folder(setup.folder(), &["generate", "--url", &url, "--rate", "50", "--duration", "30"]);
+    assert!(refused.refused(1).contains("token"), "{}", refused.err);
 }

@@ -21,6 +21,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// Between two looks at what is due.
 const STEP: Duration = Duration::from_millis(5);
+/// Longest wait for the last acknowledgement, or for why there is none.
+const LAST_WORD: Duration = Duration::from_secs(10);
 /// Most events sent between two looks.
 const BATCH: u64 = 4_096;
 
@@ -170,7 +172,7 @@ async fn to_websocket(options: &GenerateOptions, url: &str) -> anyhow::Result<()
         ended??;
     }
     finish(Some(reporting), &progress, true);
-    Ok(())
+    progress.verdict()
 }
 
 /// Of this process at this moment, and of no other.
@@ -200,7 +202,13 @@ async fn connection(
         async move {
             let (mut acknowledged, mut refused) = (0_u64, 0_u64);
             while let Some(answer) = answers.next().await {
-                let Ok(Message::Text(text)) = answer else { continue };
+                let text = match answer {
+                    Ok(Message::Text(text)) => text,
+                    Ok(Message::Close(Some(frame))) => {
+                        return Some(format!("{} ({})", frame.reason, u16::from(frame.code)));
+                    }
+                    _ => continue,
+                };
                 let Ok(answer) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
                 match answer["type"].as_str() {
                     Some("ack") => {
@@ -210,16 +218,38 @@ async fn connection(
                     }
                     Some("error") => {
                         refused += 1;
-                        progress.refused.fetch_add(1, Relaxed);
+                        let why =
+                            || answer["data"]["message"].as_str().unwrap_or("no reason was given").to_owned();
+                        progress.refuse(1, why);
                     }
                     _ => {}
                 }
                 if acknowledged + refused >= done.load(Relaxed) {
-                    return;
+                    return None;
                 }
             }
+            None
         }
     });
+    let sent = send_all(&options, run, &mut out, &progress).await;
+    done.store(*sent.as_ref().unwrap_or(&0), Relaxed);
+    // The last acknowledgement may be on its way; one that never comes is told by the figures.
+    let farewell = tokio::time::timeout(LAST_WORD, counted).await.ok().and_then(Result::ok).flatten();
+    let _ = out.close().await;
+    match (sent, farewell) {
+        (_, Some(why)) => bail!("{url} closed the connection: {why}"),
+        (Err(error), None) => Err(error.context(format!("{url} closed the connection"))),
+        (Ok(_), None) => Ok(()),
+    }
+}
+
+/// Sends what is due until the run is over; gives how many that were.
+async fn send_all(
+    options: &GenerateOptions,
+    run: String,
+    out: &mut (impl SinkExt<Message, Error = tokio_tungstenite::tungstenite::Error> + Unpin),
+    progress: &Progress,
+) -> anyhow::Result<u64> {
     let mut maker = Maker::new(options.sources, options.seed, run);
     let started = Instant::now();
     let mut steps = tokio::time::interval(STEP);
@@ -233,23 +263,18 @@ async fn connection(
             let mut event = Vec::with_capacity(192);
             maker.write(now_s(), &mut event);
             let text = String::from_utf8(event).context("an event is text")?;
-            out.feed(Message::text(text)).await.context("the connection was closed")?;
+            out.feed(Message::text(text)).await?;
         }
         if count > 0 {
-            out.flush().await.context("the connection was closed")?;
+            out.flush().await?;
             sent += count;
             progress.sent.fetch_add(count, Relaxed);
         } else if options.duration.is_some_and(|duration| elapsed >= duration) {
-            break;
+            return Ok(sent);
         } else {
             steps.tick().await;
         }
     }
-    done.store(sent, Relaxed);
-    // The last acknowledgement may be on its way; one that never comes is told by the figures.
-    let _ = tokio::time::timeout(Duration::from_secs(10), counted).await;
-    let _ = out.close().await;
-    Ok(())
 }
 
 async fn tell(progress: Arc<Progress>) {

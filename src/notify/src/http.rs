@@ -81,10 +81,12 @@ impl Http {
         body: serde_json::Value,
     ) -> Result<(), OrderError> {
         self.refuse_private(url)?;
-        let mut request = self.client.post(url.expose()).timeout(timeout).json(&body);
+        let mut request = self.client.post(url.expose()).timeout(timeout);
         for (name, value) in headers {
             request = request.header(name, value.expose());
         }
+        // Behind them: a content type that the rule names stays the only one.
+        let request = request.json(&body);
         // The error's own words may hold the address, which is a secret.
         let response = request.send().await.map_err(|error| {
             let why = if error.is_timeout() { "no answer in time" } else { "no connection" };

@@ -140,12 +140,10 @@ pub(crate) async fn ticket(State(app): State<Arc<App>>, Who(caller): Who) -> Res
 pub(crate) async fn client_config(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
     let authority = websocket_authority(&app, &headers, &uri);
     let scheme = if app.settings().websocket.listener.tls.is_some() { "wss" } else { "ws" };
-    let series: Vec<&str> = app.settings().series.iter().map(|spec| spec.name.as_str()).collect();
     let body = json!({
         "websocket_url": format!("{scheme}://{authority}/forecast-updates"),
         "auth_required": app.authenticator().is_required(),
         "version": env!("CARGO_PKG_VERSION"),
-        "series": series,
         "heartbeat_interval_seconds": app.settings().websocket.heartbeat_interval.as_secs_f64(),
     });
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()

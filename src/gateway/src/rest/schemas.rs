@@ -373,8 +373,6 @@ pub struct ClientConfig {
     websocket_url: Option<String>,
     auth_required: bool,
     version: String,
-    /// Families of series.
-    series: Vec<String>,
     heartbeat_interval_seconds: f64,
 }
 

@@ -62,6 +62,10 @@ async fn pages_learn_where_the_live_connection_is() {
         format!("ws://127.0.0.1:{}/forecast-updates", house.websocket.port())
     );
     assert_eq!(config["auth_required"], Value::Bool(false));
+    // Nobody has to say who they are to read this: nothing of what is configured is in it.
+    let mut told: Vec<&str> = config.as_object().unwrap().keys().map(String::as_str).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["auth_required", "heartbeat_interval_seconds", "version", "websocket_url"]);
     let mut client = crate::house::Client::connect(config["websocket_url"].as_str().unwrap()).await;
     client.hear_until_quiet().await;
 }
