@@ -21,15 +21,24 @@ pub fn fetch() -> anyhow::Result<Fetch> {
         .context("the HTTP client cannot be set up")?;
     Ok(Arc::new(move |url| {
         let client = client.clone();
-        Box::pin(async move { read(&client, &url).await.map_err(|error| format!("{error:#}")) })
+        Box::pin(
+            async move { read(&client, &url).await.map_err(|error| format!("{}: {error:#}", origin(&url))) },
+        )
     }))
 }
 
+/// Whose address it is. Its path and query may hold a secret, and errors are logged.
+fn origin(url: &str) -> String {
+    reqwest::Url::parse(url)
+        .map_or_else(|_| "no address".to_owned(), |url| url.origin().ascii_serialization())
+}
+
 async fn read(client: &reqwest::Client, url: &str) -> anyhow::Result<bytes::Bytes> {
-    let mut answer = client.get(url).header("accept", "application/json").send().await?.error_for_status()?;
+    let asked = client.get(url).header("accept", "application/json").send().await;
+    let mut answer = asked.map_err(reqwest::Error::without_url)?;
     anyhow::ensure!(answer.status().is_success(), "it answered {}", answer.status());
     let mut body = bytes::BytesMut::new();
-    while let Some(piece) = answer.chunk().await? {
+    while let Some(piece) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
         anyhow::ensure!(body.len() + piece.len() <= BYTES_MAX, "it is larger than a mebibyte");
         body.extend_from_slice(&piece);
     }

@@ -60,6 +60,7 @@ impl Settings {
                 ingest_events_per_second: values.int("limits.ingest_events_per_second"),
                 rest_calls_per_second: values.int("limits.rest_calls_per_second"),
                 request_body_size: values.int("limits.request_body_size"),
+                request_bodies_size: values.int("limits.request_bodies_size"),
                 session_queue_size: values.int("limits.session_queue_size"),
                 connections_per_address: values
                     .opt_int("limits.connections_per_address")

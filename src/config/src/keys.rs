@@ -294,6 +294,12 @@ pub(crate) const KEYS: &[Key] = &[
         "bytes of a REST body as it is sent; one in gzip may unpack to eight times that",
     ),
     Key::new(
+        "limits.request_bodies_size",
+        Kind::Int { min: 1_048_576, max: 1_099_511_627_776 },
+        Some("201326592"),
+        "bytes that all REST bodies at hand take together, unpacked and as what is made of them; one that finds no room is answered 503",
+    ),
+    Key::new(
         "limits.session_queue_size",
         Kind::Int { min: 4_096, max: 1_073_741_824 },
         Some("262144"),

@@ -193,6 +193,8 @@ pub struct Limits {
     pub rest_calls_per_second: u32,
     /// Bytes of a REST body.
     pub request_body_size: usize,
+    /// Bytes of all of them at once, with what is made of them.
+    pub request_bodies_size: usize,
     /// Bytes waiting for one slow client.
     pub session_queue_size: usize,
     /// Connections of one address to each listener; `None`: as many as it likes.

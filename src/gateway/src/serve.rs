@@ -13,6 +13,7 @@ use crate::live::replay::Replays;
 use crate::live::roster::{About, Kind};
 use crate::problem::Problem;
 use crate::rest;
+use crate::rest::body::Bodies;
 use crate::services::{AdminServices, App, Services};
 use crate::websocket::deflate::{self, Deflate};
 use crate::websocket::handshake::{accept_headers, accept_key};
@@ -58,6 +59,7 @@ pub async fn serve(listeners: Listeners, services: Services, shutdown: impl Futu
     let websocket_address =
         listeners.websocket.socket.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
     let app = Arc::new(App {
+        bodies: Bodies::new(services.settings.limits.request_bodies_size),
         services,
         gate: gate.clone(),
         replays,

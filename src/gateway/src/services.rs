@@ -5,6 +5,7 @@ use crate::gate::Gate;
 use crate::live::Hub;
 use crate::live::replay::Replays;
 use crate::metrics::Metrics;
+use crate::rest::body::Bodies;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidecast_config::Settings;
@@ -70,6 +71,8 @@ pub(crate) struct App {
     /// What every request passes.
     pub(crate) gate: Arc<Gate>,
     pub(crate) replays: Arc<Replays>,
+    /// The room for what clients send.
+    pub(crate) bodies: Bodies,
     /// Held while a silence is made: one at a time.
     pub(crate) silencing: tokio::sync::Mutex<()>,
     /// Where the WebSocket listener is bound.

@@ -154,7 +154,8 @@ impl ConfigTopic {
         let inner = &self.0.inner;
         let fault = |why: String| TableError { topic: inner.topic.clone(), why };
         let mut read = inner.read.subscribe();
-        let place = inner.sender.send(&inner.topic, Some(key.as_bytes()), value).await.map_err(fault)?;
+        let sent = inner.sender.send(&inner.topic, Some(key.as_bytes()), value).await;
+        let place = sent.map_err(|not_taken| fault(not_taken.message))?;
         let seen = async {
             while inner.state().positions.get(&place.partition).is_none_or(|next| *next <= place.offset) {
                 if read.changed().await.is_err() {

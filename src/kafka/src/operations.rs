@@ -4,7 +4,7 @@ use crate::admin::{AdminError, KafkaAdmin};
 use crate::cluster::{ClientError, Cluster, ClusterOptions, Sasl};
 use crate::publishing::Publishing;
 use crate::publishing_history::PublishingHistory;
-use crate::single::SingleSender;
+use crate::single::{NotTaken, SingleSender};
 use crate::tail;
 use crate::topic_reader::SharedReader;
 use secrecy::SecretString;
@@ -235,11 +235,12 @@ impl KafkaOperations for Operations {
             Value::String(text) => text.clone().into_bytes(),
             other => other.to_string().into_bytes(),
         };
-        let place = self
-            .sender
-            .send(topic, key.map(str::as_bytes), Some(&value))
-            .await
-            .map_err(ControlError::Unavailable)?;
+        let place = self.sender.send(topic, key.map(str::as_bytes), Some(&value)).await.map_err(
+            |NotTaken { message, too_large }| match too_large {
+                true => ControlError::Invalid { field: "message".to_owned(), message },
+                false => ControlError::Unavailable(message),
+            },
+        )?;
         Ok(
             json!({ "topic": topic, "partition": place.partition, "offset": place.offset, "timestamp": now() }),
         )

@@ -4,6 +4,7 @@ use crate::cluster::{Cluster, ProducerKind, explain};
 use crate::log::QuietContext;
 use crate::publishing::Publishing;
 use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,16 @@ pub struct Place {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+}
+
+/// Why a record was not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct NotTaken {
+    /// In words.
+    pub message: String,
+    /// It is larger than the brokers or the producer allow.
+    pub too_large: bool,
 }
 
 /// Sends single records and waits for each. Cheap to clone.
@@ -36,7 +47,12 @@ impl SingleSender {
     }
 
     /// Sends one record; `None` as value is a tombstone. Answers when it is acknowledged.
-    pub async fn send(&self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Place, String> {
+    pub async fn send(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Place, NotTaken> {
         let begun = Instant::now();
         let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic);
         record.key = key;
@@ -49,7 +65,9 @@ impl SingleSender {
             }
             Err((error, _)) => {
                 self.publishing.failed(topic);
-                Err(format!("topic {topic} did not take the record: {}", explain(&error)))
+                let message = format!("topic {topic} did not take the record: {}", explain(&error));
+                let too_large = error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+                Err(NotTaken { message, too_large })
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Webhooks and Slack's incoming webhooks: one JSON POST each, without redirects and without a proxy.
 
-use crate::resolve::{Reach, Resolver};
+use crate::resolve::{NotPublic, Reach, Resolver};
 use crate::{OrderError, StartError, json};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -89,6 +89,11 @@ impl Http {
         let request = request.json(&body);
         // The error's own words may hold the address, which is a secret.
         let response = request.send().await.map_err(|error| {
+            let causes =
+                std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
+            if causes.into_iter().any(|cause| cause.is::<NotPublic>()) {
+                return not_public(url);
+            }
             let why = if error.is_timeout() { "no answer in time" } else { "no connection" };
             OrderError::Later(format!("{url}: {why}"))
         })?;
@@ -109,12 +114,16 @@ impl Http {
             .map_err(|_| OrderError::Never(format!("{url} is no address")))?;
         let host = parsed.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         match host.parse::<IpAddr>() {
-            Ok(address) if !self.reach.allows(host, address) => Err(OrderError::Never(format!(
-                "{url} is a private address that is not in webhook_hosts, so webhooks do not reach it"
-            ))),
+            Ok(address) if !self.reach.allows(host, address) => Err(not_public(url)),
             _ => Ok(()),
         }
     }
+}
+
+fn not_public(url: &HiddenUrl) -> OrderError {
+    OrderError::Never(format!(
+        "{url} is a private address that is not in webhook_hosts, so webhooks do not reach it"
+    ))
 }
 
 /// As Slack asks for text: what it would take for a link, or for a call to a whole channel, is shown as it stands.

@@ -25,6 +25,11 @@ impl Reach {
     }
 }
 
+/// A name has private addresses alone, and is not one of the hosts that may.
+#[derive(Debug, thiserror::Error)]
+#[error("it has no public address")]
+pub struct NotPublic;
+
 /// Resolves names to addresses that may be reached.
 #[derive(Debug, Clone)]
 pub struct Resolver(pub Arc<Reach>);
@@ -37,11 +42,7 @@ impl Resolve for Resolver {
             let allowed: Vec<SocketAddr> =
                 found.filter(|address| reach.allows(name.as_str(), address.ip())).collect();
             if allowed.is_empty() {
-                return Err(format!(
-                    "{} has no public address: webhooks reach private ones only of the hosts in webhook_hosts",
-                    name.as_str()
-                )
-                .into());
+                return Err(NotPublic.into());
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })

@@ -54,7 +54,8 @@ impl Keys {
         Ok(Keys(vec![Key { id: None, algorithm, key }]))
     }
 
-    /// A published set. Keys for another use, or of another kind, are passed over; one at least must be left.
+    /// A published set. Keys for another use, or of another kind, are passed over; one at least must be left, but of a set
+    /// without any: whoever publishes that takes all keys back.
     pub(super) fn published(json: &[u8]) -> Result<Self, String> {
         let set: Value =
             serde_json::from_slice(json).map_err(|error| format!("it is not a JSON key set: {error}"))?;
@@ -62,13 +63,23 @@ impl Keys {
             return Err("it has no list \"keys\", as a JSON key set does".to_owned());
         };
         let keys: Vec<Key> = listed.iter().filter_map(usable).take(KEYS_MAX).collect();
-        if keys.is_empty() {
+        if keys.is_empty() && !listed.is_empty() {
             return Err(format!(
                 "of its {} keys none is RSA (2048 bits or more) or P-256, for signatures",
                 listed.len()
             ));
         }
         Ok(Keys(keys))
+    }
+
+    /// These, if there are any.
+    pub(super) fn some(self) -> Result<Self, String> {
+        if self.0.is_empty() { Err("it has no keys".to_owned()) } else { Ok(self) }
+    }
+
+    /// Whether no token can be good.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The keys that may have signed a token with this header; empty when none of them can have.
@@ -142,6 +153,7 @@ mod tests {
         ] {
             assert!(set(json!([other])).unwrap_err().contains("none is"), "{other}");
         }
+        assert_eq!(set(json!([])), Ok(0), "all keys are taken back");
         assert!(Keys::published(b"<html>").is_err_and(|why| why.contains("not a JSON")));
         assert!(Keys::published(b"{}").is_err_and(|why| why.contains("\"keys\"")));
     }

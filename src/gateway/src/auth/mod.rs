@@ -231,7 +231,8 @@ fn source(
         }
         AuthKeys::JwksFile(path) => {
             let allowed = "a readable JSON key set with an RSA or a P-256 public key";
-            (Place::SetFile(path.clone()), file("auth.jwks_file", path, allowed, Keys::published)?)
+            let some = |json: &[u8]| Keys::published(json)?.some();
+            (Place::SetFile(path.clone()), file("auth.jwks_file", path, allowed, some)?)
         }
         // The issuer may be away at the start: until its keys are read no token is good.
         AuthKeys::Jwks(url) => (Place::SetUrl(url.clone(), fetch), Keys::none()),
@@ -260,7 +261,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys");
         for (setting, text, why) in [
-            ("auth.jwks_file", "{\"keys\": []}", "none is RSA"),
+            ("auth.jwks_file", "{\"keys\": []}", "it has no keys"),
+            ("auth.jwks_file", "{\"keys\": [{\"kty\": \"oct\"}]}", "none is RSA"),
             ("auth.jwks_file", "-----BEGIN PUBLIC KEY-----", "not a JSON key set"),
             ("auth.public_key_file", "{\"keys\": []}", "no RSA and no P-256"),
         ] {

@@ -83,6 +83,9 @@ impl Published {
     async fn look(&self) {
         match self.place.read().await {
             Ok(keys) => {
+                if keys.is_empty() {
+                    tracing::warn!("the key set for tokens has no keys: no token is good until it has");
+                }
                 let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
                 *held = Held { keys: Arc::new(keys), confirmed: Instant::now() };
             }

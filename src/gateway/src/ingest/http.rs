@@ -2,7 +2,8 @@
 
 use crate::access::Caller;
 use crate::problem::{FieldProblem, Problem};
-use crate::rest::extract::{Who, Whole};
+use crate::rest::body::Whole;
+use crate::rest::extract::Who;
 use crate::rest::schemas;
 use crate::services::App;
 use axum::Json;
@@ -26,6 +27,8 @@ use tidecast_ports::IngestError;
 const ERRORS_MAX: usize = 1_000;
 /// Events in one body: what is told of each takes room, however small it is.
 const EVENTS_MAX: usize = 200_000;
+/// Bytes that is told of an event takes, about.
+const EVENT: usize = 256;
 /// Messages of `POST /api/forecasts` and `/api/anomalies` at once.
 const MESSAGES_MAX: usize = 10_000;
 
@@ -136,7 +139,7 @@ pub(crate) async fn events(
         ));
     }
     let events = cut_events(&body.bytes, &body.content_type)?;
-    drop(body);
+    body.take(events.len() * EVENT)?;
     if events.is_empty() {
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
@@ -165,6 +168,8 @@ pub(crate) async fn events(
         };
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors));
     }
+    // The producer has them now, and a bound of its own.
+    drop(body);
     acknowledged.await?;
     metrics.ingest_accepted.with_label_values(&["http"]).inc_by(accepted);
     metrics.ingest_seconds.observe(started.elapsed().as_secs_f64());

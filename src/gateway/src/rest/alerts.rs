@@ -1,6 +1,7 @@
 //! `/api/alerts/**`, `/api/silences/**` and `/api/audit`: what people did about alerts, and about everything else.
 
-use super::extract::{Name, PageQuery, Params, Who, Whole, checked_limit, page_of};
+use super::body::Whole;
+use super::extract::{Name, PageQuery, Params, Who, checked_limit, page_of};
 use super::schemas;
 use crate::access::Caller;
 use crate::audit::{Asked, AuditEntry, CHANGES, ENTRIES};

@@ -1,27 +1,19 @@
-//! What a request carries: parameters, bodies, preconditions; each fault a problem that names it.
+//! What a request carries beside its body: parameters, names, preconditions; each fault a problem that names it.
 
 use crate::access::Caller;
 use crate::problem::Problem;
 use crate::services::App;
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
 use tidecast_ports::PageRequest;
 use utoipa::IntoParams;
 use utoipa::openapi::path::ParameterIn;
 
-/// How long a client may take to send a body.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
-/// How many times its own size a compressed body may become.
-const INFLATED_FACTOR: usize = 8;
 /// Most items of one page, and those of a page that names no limit.
 const PAGE_MAX: usize = 1_000;
 const PAGE_DEFAULT: usize = 100;
@@ -98,139 +90,6 @@ impl FromRequestParts<Arc<App>> for Who {
     }
 }
 
-/// A body, whole: within the limit, in time, unpacked when it came as gzip.
-pub(crate) struct Whole {
-    /// What was sent, unpacked.
-    pub(crate) bytes: Bytes,
-    /// `Content-Type` without parameters, lower case; empty when there is none.
-    pub(crate) content_type: String,
-}
-
-impl FromRequest<Arc<App>> for Whole {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let most = app.settings().limits.request_body_size;
-        let (parts, body) = request.into_parts();
-        let bytes = read_body(body, most).await?;
-        let bytes = match encoding(&parts.headers)? {
-            Encoding::Identity => bytes,
-            Encoding::Gzip => {
-                let unpacked = tokio::task::spawn_blocking(move || {
-                    inflate(&bytes, most.saturating_mul(INFLATED_FACTOR))
-                });
-                unpacked
-                    .await
-                    .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unpacking failed"))??
-            }
-        };
-        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let content_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-        Ok(Whole { bytes, content_type: content_type.trim().to_ascii_lowercase() })
-    }
-}
-
-async fn read_body(body: Body, most: usize) -> Result<Bytes, Problem> {
-    let reading = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, most).collect()).await;
-    match reading {
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come within 30 s")),
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let detail = format!("at most {most} bytes (limits.request_body_size); send it in parts");
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
-        }
-        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
-    }
-}
-
-enum Encoding {
-    Identity,
-    Gzip,
-}
-
-fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
-    // Names of codings are the same in capitals (RFC 9110, 8.4.1).
-    let named = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-    match named.as_deref() {
-        None | Some(b"identity") => Ok(Encoding::Identity),
-        Some(b"gzip" | b"x-gzip") => Ok(Encoding::Gzip),
-        Some(_) => {
-            let detail = "Content-Encoding: gzip, or none";
-            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-                .with_header("accept-encoding", "gzip"))
-        }
-    }
-}
-
-fn inflate(bytes: &[u8], most: usize) -> Result<Bytes, Problem> {
-    let mut unpacked = Vec::new();
-    let mut decoder = flate2::read::MultiGzDecoder::new(bytes).take(most as u64 + 1);
-    decoder.read_to_end(&mut unpacked).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("Content-Encoding: not gzip ({error})"))
-    })?;
-    if unpacked.len() > most {
-        let detail = format!("the body unpacks to more than {most} bytes; send it in parts");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
-    }
-    Ok(unpacked.into())
-}
-
-impl Whole {
-    /// The body as JSON of a known shape. 400 when it is not JSON, 422 with the field when it is another JSON.
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let plain = ["", "application/json", "text/json", "text/plain", "application/x-www-form-urlencoded"];
-        if !plain.contains(&&*self.content_type) && !self.content_type.ends_with("+json") {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Content-Type: application/json is read here",
-            ));
-        }
-        read_json(&self.bytes)
-    }
-
-    /// As [`Whole::json`], where nothing and `null` stand for all that is usual.
-    pub(crate) fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
-        let is_empty = self.bytes.is_empty() || self.bytes.trim_ascii() == b"null";
-        if is_empty { Ok(T::default()) } else { self.object() }
-    }
-
-    /// A body that is one object. Of a list the fields would be taken by their places.
-    pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        match self.bytes.trim_ascii_start().first() {
-            Some(b'[') => {
-                Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "found a list; allowed: an object"))
-            }
-            _ => self.json(),
-        }
-    }
-}
-
-/// As [`Whole::json`], from bytes.
-pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        if !inner.is_data() {
-            return Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {inner}"));
-        }
-        let text = inner.to_string();
-        let text = text.split(" at line ").next().unwrap_or(&text).to_owned();
-        match path.as_str() {
-            "." => match text.split('`').nth(1) {
-                // "unknown field `x`" and "missing field `x`" name it themselves.
-                Some(field) if text.contains("field `") => Problem::field(field, text.clone()),
-                _ => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text),
-            },
-            path => Problem::field(path, text),
-        }
-    })?;
-    deserializer.end().map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not one JSON value: {error}"))
-    })?;
-    Ok(value)
-}
-
 /// `?limit=`, `?cursor=` and `?search=` of a list.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -304,34 +163,6 @@ pub(crate) fn etag(version: u64) -> [(header::HeaderName, String); 1] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidecast_ports::operations::ReplayRequest;
-
-    #[test]
-    fn json_faults_name_their_field() {
-        let fault = |text: &str| {
-            let problem = read_json::<ReplayRequest>(text.as_bytes()).unwrap_err();
-            (problem.status, problem.field.clone().unwrap_or_default())
-        };
-        assert_eq!(fault("{\"ids\": 3}"), (422, "ids".into()));
-        assert_eq!(fault("{\"ids\": [\"a\", 3]}"), (422, "ids[1]".into()));
-        assert_eq!(fault("{\"everything\": true}").0, 422);
-        assert!(fault("{\"everything\": true}").1.contains("everything"));
-        assert_eq!(fault("{"), (400, String::new()));
-        assert_eq!(fault("{} {}"), (400, String::new()));
-        assert_eq!(fault(&format!("{{\"payload\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000))).0, 400);
-    }
-
-    #[test]
-    fn a_bomb_is_not_unpacked() {
-        use flate2::{Compression, write::GzEncoder};
-        use std::io::Write;
-        let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
-        bomb.write_all(&vec![b' '; 10 << 20]).unwrap();
-        let bomb = bomb.finish().unwrap();
-        assert_eq!(inflate(&bomb, 1 << 20).unwrap_err().status, 413);
-        assert_eq!(inflate(&bomb, 10 << 20).unwrap().len(), 10 << 20);
-        assert_eq!(inflate(b"plain", 100).unwrap_err().status, 400);
-    }
 
     #[test]
     fn versions() {

@@ -1,6 +1,7 @@
 //! REST (contract section 7) and its description.
 
 pub(crate) mod alerts;
+pub(crate) mod body;
 pub(crate) mod extract;
 mod models;
 mod operations;

@@ -1,6 +1,7 @@
 //! `/api/dlq/**` and `/api/kafka/**`.
 
-use super::extract::{Name, PageQuery, Params, Who, Whole};
+use super::body::Whole;
+use super::extract::{Name, PageQuery, Params, Who};
 use super::{schemas, visible};
 use crate::audit::Asked;
 use crate::problem::Problem;

@@ -1,6 +1,7 @@
 //! `POST /api/rules/try`: a rule over what happened in the last hours, as the output topics have it.
 
-use super::extract::{Who, Whole};
+use super::body::Whole;
+use super::extract::Who;
 use super::rules::{asked_for, below};
 use super::{schemas, visible};
 use crate::access::Caller;

@@ -1,6 +1,7 @@
 //! `/api/rules/**`.
 
-use super::extract::{Name, PageQuery, Params, Who, Whole, etag, if_match};
+use super::body::Whole;
+use super::extract::{Name, PageQuery, Params, Who, etag, if_match};
 use super::{schemas, visible};
 use crate::problem::Problem;
 use crate::services::App;

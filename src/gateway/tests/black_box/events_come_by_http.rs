@@ -4,9 +4,21 @@ use crate::house::{House, anomaly, event, forecast};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 async fn send(house: &House, content_type: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
-    let request = house.http.post(house.url("/api/events")).header("content-type", content_type).body(body);
+    send_to(house, "/api/events", content_type, body).await
+}
+
+async fn send_to(
+    house: &House,
+    path: &str,
+    content_type: &str,
+    body: impl Into<reqwest::Body>,
+) -> (u16, Value) {
+    let request = house.http.post(house.url(path)).header("content-type", content_type).body(body);
     let response = request.send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }
@@ -77,6 +89,45 @@ async fn too_large_a_body_and_a_broker_away_are_told() {
     assert_eq!(send(&house, "application/json", "x".repeat(100_001)).await.0, 413);
     house.ingest.failing.store(true, Ordering::Relaxed);
     assert_eq!(send(&house, "application/json", event("a").to_string()).await.0, 503);
+}
+
+/// What many send side by side takes no more memory than they may have together, and one alone no more than that either.
+#[tokio::test]
+async fn bodies_share_the_room_that_there_is() {
+    let house = House::with(&["limits.request_bodies_size=1048576"]).await;
+    let mut one = event("a");
+    one["metadata"] = json!({"note": "x".repeat(1_000)});
+    let third = format!("{one}\n").repeat(300);
+    // One client is slow: it has sent most of a body that takes four fifths of the room.
+    let slow = " ".repeat(850_000);
+    let (first, last) = slow.split_at(849_000);
+    let head = format!(
+        "POST /api/events HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        slow.len()
+    );
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let (mut connection, problem) = loop {
+        assert!(Instant::now() < deadline, "the slow one's bytes are counted");
+        let mut connection = TcpStream::connect(house.app).await.unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        connection.write_all(first.as_bytes()).await.unwrap();
+        // What is sent has to be read; were it not yet, this would take the room, and the slow one be refused.
+        house.get("/api/stats").await;
+        let (status, problem) = send(&house, "application/x-ndjson", third.clone()).await;
+        if status == 503 {
+            break (connection, problem);
+        }
+    };
+    assert!(problem["detail"].as_str().unwrap().contains("limits.request_bodies_size"), "{problem}");
+    assert_eq!(send(&house, "application/json", event("small").to_string()).await.0, 200);
+    connection.write_all(last.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "it held no event: {answer}");
+    assert_eq!(send(&house, "application/x-ndjson", third).await.0, 200, "there is room again");
+    // As values a list of empty lists takes many times its text.
+    let (status, problem) = send_to(&house, "/api/forecasts", "application/json", "[],".repeat(50_000)).await;
+    assert!(status == 413 && problem.to_string().contains("limits.request_bodies_size"), "{problem}");
 }
 
 #[tokio::test]
