@@ -3,7 +3,8 @@
 use crate::brain::BrainMaker;
 use crate::catalog::{Catalog, Registered, Registrar, Wanted};
 use crate::changes::Changes;
-use crate::elsewhere::{self, Elsewhere};
+use crate::elsewhere::{self, Elsewhere, FarModel};
+use crate::further::Further;
 use crate::messages::ForecasterMessage;
 use crate::nursery::Nursery;
 use crate::paging::page;
@@ -45,6 +46,8 @@ pub struct Control {
     pub book: Arc<RuleBook>,
     /// Models of other processes.
     pub elsewhere: Arc<Elsewhere>,
+    /// Asks other processes for longer forecasts than they publish.
+    pub further: Arc<Further>,
     /// Changes that are under way.
     pub changes: Arc<Changes>,
 }
@@ -149,22 +152,6 @@ impl Control {
         } else {
             self.nursery.status(&*self.brains, spec)
         }
-    }
-
-    /// A forecast of a model that runs in another process: its newest, as far as that reaches.
-    fn forecast_of_far(
-        &self,
-        spec: &ModelSpec,
-        horizon: Option<usize>,
-    ) -> Option<Result<ForecastMessage, ControlError>> {
-        let newest = self.elsewhere.model(&spec.model_id)?.newest;
-        let (id, reaches) = (&spec.model_id, newest.forecast_horizon);
-        Some(elsewhere::cut(newest, horizon.unwrap_or(reaches)).ok_or_else(|| {
-            ControlError::Conflict(format!(
-                "{id} runs in another process, which forecasts {reaches} steps ahead: ask for at most that many, or give \
-                 the model a longer horizon"
-            ))
-        }))
     }
 
     fn hosted(&self, id: &str) -> Option<Arc<ModelEntry>> {
@@ -380,8 +367,12 @@ impl ControlPlane for Control {
             }
             return Err(ControlError::Unavailable(format!("{id} is being started again: ask once more")));
         }
-        if let Some(forecast) = self.forecast_of_far(&spec, horizon) {
-            return forecast;
+        if let Some(FarModel { newest, .. }) = self.elsewhere.model(id) {
+            let horizon = horizon.unwrap_or(newest.forecast_horizon);
+            return match elsewhere::cut(newest, horizon) {
+                Some(forecast) => Ok(forecast),
+                None => self.further.ask(id, horizon).await,
+            };
         }
         if self.registry.left(id).is_some_and(|left| left.status().state == ModelState::Live) {
             return Err(ControlError::Unavailable(format!(

@@ -18,6 +18,7 @@ pub mod fit_pool;
 pub mod flow;
 pub mod forecaster;
 pub mod forecasting;
+pub mod further;
 pub mod house;
 pub mod intake;
 pub mod ledger;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tidecast_actors::catalog::Catalog;
 use tidecast_actors::control::Control;
 use tidecast_actors::elsewhere::{Elsewhere, Overhear};
+use tidecast_actors::further::Further;
 use tidecast_actors::nursery::Nursery;
 use tidecast_actors::regressors::FarRegressors;
 use tidecast_actors::repartition;
@@ -130,7 +131,9 @@ impl Service {
             settings.monitoring.metrics_interval,
             settings.realtime_ml.model_cache_size,
         ));
-        tables.tell(elsewhere.clone());
+        let instance = tidecast_actors::reporter::instance(&settings);
+        let further = Further::start(instance, tables.notes.clone(), house.registry.clone());
+        tables.tell(elsewhere.clone(), further.clone());
         let stats = Stats::start(house.clone(), engine.topology.clone(), elsewhere.clone());
         tidecast_actors::reporter::start(&house, stats.clone());
 
@@ -167,6 +170,7 @@ impl Service {
                         rules: tables.rules.clone(),
                         book,
                         elsewhere: elsewhere.clone(),
+                        further,
                         changes: Arc::default(),
                     }),
                     ingest: Arc::new(tidecast_kafka::Ingest::new(cluster, &settings, publishing.clone())?),

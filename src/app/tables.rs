@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use std::sync::{Arc, OnceLock};
 use tidecast_actors::catalog::{Catalog, Registered, Registrar};
 use tidecast_actors::elsewhere::Elsewhere;
+use tidecast_actors::further::Further;
 use tidecast_actors::rule_book::RuleBook;
 use tidecast_config::{GroupTable, ModelSpec, RuleSpec, Settings};
 use tidecast_kafka::{Change, Cluster, ConfigTopic, Publishing, SingleSender, TableError};
@@ -68,6 +69,8 @@ pub struct Tables {
     catalog: Arc<Catalog>,
     book: Arc<RuleBook>,
     elsewhere: OnceLock<Arc<Elsewhere>>,
+    /// Who is told of questions among the notes.
+    further: OnceLock<Arc<Further>>,
 }
 
 impl Tables {
@@ -81,12 +84,14 @@ impl Tables {
             catalog,
             book,
             elsewhere: OnceLock::new(),
+            further: OnceLock::new(),
         }
     }
 
     /// Who else is told of changed models. To be given before the tables are opened; once.
-    pub fn tell(&self, elsewhere: Arc<Elsewhere>) {
+    pub fn tell(&self, elsewhere: Arc<Elsewhere>, further: Arc<Further>) {
         let _ = self.elsewhere.set(elsewhere);
+        let _ = self.further.set(further);
     }
 
     /// Reads the tables to their ends and goes on following them.
@@ -97,9 +102,15 @@ impl Tables {
                 let (catalog, elsewhere) = (self.catalog.clone(), self.elsewhere.get().cloned());
                 let told = move |change: Change| match read::<ModelSpec>("model", &change) {
                     Ok(model) => {
+                        let spec = |catalog: &Catalog| {
+                            catalog.models().get(&change.key).and_then(|m| m.spec.clone())
+                        };
+                        let before = spec(&catalog);
                         catalog.set_model(&change.key, model);
-                        if let Some(elsewhere) = &elsewhere {
-                            // What the model said as it was before is not what it says now.
+                        // What a model said as it was before is not what it says now. One that is only fitted anew is the same.
+                        if let Some(elsewhere) = &elsewhere
+                            && before != spec(&catalog)
+                        {
                             elsewhere.forget(&change.key);
                         }
                     }
@@ -137,8 +148,13 @@ impl Tables {
         };
         let notes = async {
             if self.notes.0.get().is_none() {
-                let silences = self.silences.clone();
-                let told = move |change: Change| silences.changed(&change.key, change.value.as_deref());
+                let (silences, further) = (self.silences.clone(), self.further.get().cloned());
+                let told = move |change: Change| {
+                    silences.changed(&change.key, change.value.as_deref());
+                    if let Some(further) = &further {
+                        further.changed(&change.key, change.value.as_deref());
+                    }
+                };
                 // What is noted about publishing is no publishing.
                 let sender = SingleSender::new(cluster, Publishing::default())
                     .map_err(|why| TableError { topic: notes.clone(), why })?;

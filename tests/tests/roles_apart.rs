@@ -115,8 +115,12 @@ async fn a_gateway_answers_for_models_that_workers_run() {
         let two = gateway.get(&format!("/api/models/{id}/forecast?horizon=2")).await.expect(200);
         let path = two["metadata"]["path"].as_array().expect("a path");
         assert_eq!((path.len(), &two["predicted_value"]), (2, &path[1]["mean"]));
-        let far = gateway.get(&format!("/api/models/{id}/forecast?horizon=9")).await;
-        assert_eq!(far.status, 409, "{}", far.text);
+        // Further than it publishes: the process that runs it is asked.
+        let nine = gateway.get(&format!("/api/models/{id}/forecast?horizon=9")).await.expect(200);
+        let further = nine["metadata"]["path"].as_array().expect("a path");
+        assert_eq!((further.len(), &nine["forecast_horizon"]), (9, &json!(9)));
+        assert_eq!((&further[..2], &nine["timestamp"]), (&path[..], &forecast["timestamp"]));
+        assert_eq!(nine["predicted_value"], further[8]["mean"]);
         let history = gateway.get(&format!("/api/models/{id}/history?limit=5")).await.expect(200);
         let values: Vec<&Value> =
             history["items"].as_array().expect("rows").iter().map(|row| &row["value"]).collect();
@@ -135,6 +139,13 @@ async fn a_gateway_answers_for_models_that_workers_run() {
         listed["items"].as_array().expect("models").iter().map(|item| &item["model_id"]).collect();
     assert_eq!(names, [&json!("load"), &json!("load/a"), &json!("load/b"), &json!("load/c")]);
     assert_eq!(gateway.get("/api/models/load%2Fnobody").await.status, 404);
+
+    // A new fit is asked for there, and the model is known meanwhile as it was.
+    for _ in 0..2 {
+        let asked = gateway.post("/api/models/load%2Fa/refit", json!(null)).await.expect(202);
+        assert_eq!((&asked["model_id"], &asked["observations"]), (&json!("load/a"), &json!(40)));
+    }
+    gateway.get("/api/models/load%2Fa/forecast").await.expect(200);
 
     let stats = eventually("the gateway counts what all workers did", WAIT, async || {
         let stats = gateway.get("/api/stats").await.json();
