@@ -54,13 +54,15 @@ pub struct Stats {
     elsewhere: Arc<Elsewhere>,
     started: Instant,
     samples: Mutex<VecDeque<Sample>>,
+    /// Why Kafka does not answer a process that only reads outputs.
+    far: Mutex<Option<String>>,
 }
 
 impl Stats {
     /// Begins to sample, once a second, for as long as the result is held.
     pub fn start(house: Arc<House>, topology: Option<Topology>, elsewhere: Arc<Elsewhere>) -> Arc<Stats> {
-        let (started, samples) = (Instant::now(), Mutex::default());
-        let stats = Arc::new(Stats { house, topology, elsewhere, started, samples });
+        let (started, samples, far) = (Instant::now(), Mutex::default(), Mutex::default());
+        let stats = Arc::new(Stats { house, topology, elsewhere, started, samples, far });
         let weak = Arc::downgrade(&stats);
         tokio::spawn(async move {
             let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -164,6 +166,30 @@ impl Stats {
 
     fn pipeline(&self) -> PipelineState {
         self.topology.as_ref().map(Topology::state).unwrap_or_default()
+    }
+
+    /// Kafka answers whoever reads the outputs here, or why it does not. A process with a pipeline has that to tell of it.
+    pub fn reached(&self, trouble: Option<&str>) {
+        if self.topology.is_some() {
+            return;
+        }
+        self.house.metrics.connected.set(if trouble.is_some() { 0.0 } else { 1.0 });
+        let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*far, trouble) {
+            (None, Some(trouble)) => {
+                tracing::warn!(trouble, "Kafka is away: clients are told what was read before")
+            }
+            (Some(_), None) => tracing::info!("Kafka is back"),
+            _ => {}
+        }
+        *far = trouble.map(str::to_owned);
+    }
+
+    /// What keeps this process from Kafka.
+    fn trouble(&self) -> Option<String> {
+        let PipelineState { source_trouble, producer_trouble, .. } = self.pipeline();
+        let far = || self.far.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        source_trouble.or(producer_trouble).or_else(far)
     }
 
     /// Events a second over the last ten, mean and 99th percentile of milliseconds over the last quarter of a minute:
@@ -297,7 +323,7 @@ impl Stats {
         let tried = input + metrics.models.inference_requests.get();
         let last = registry.last_forecast_ms.load(Relaxed);
         let template_models = registry.of_templates() as u64;
-        let trouble = state.source_trouble.is_some() || state.producer_trouble.is_some();
+        let trouble = self.trouble().is_some();
         WorkerStats {
             processor: ProcessorStats {
                 events_per_second,
@@ -371,7 +397,7 @@ impl Health for Stats {
         if state.stopping {
             return ill("stopping");
         }
-        if let Some(trouble) = state.source_trouble.or(state.producer_trouble) {
+        if let Some(trouble) = self.trouble() {
             return ill(trouble);
         }
         if let Some((partition, why)) = state.quarantined.first_key_value() {
@@ -412,8 +438,7 @@ impl Health for Stats {
     }
 
     fn kafka(&self) -> ComponentHealth {
-        let state = self.pipeline();
-        match state.source_trouble.or(state.producer_trouble) {
+        match self.trouble() {
             Some(trouble) => ill(trouble),
             None => well("connected"),
         }

@@ -137,6 +137,8 @@ impl Service {
         let stats = Stats::start(house.clone(), engine.topology.clone(), elsewhere.clone());
         tidecast_actors::reporter::start(&house, stats.clone());
 
+        let told = stats.clone();
+        let reached: tidecast_kafka::Reached = Arc::new(move |trouble| told.reached(trouble));
         let stopping = CancellationToken::new();
         tokio::spawn(keep_history(
             history.clone(),
@@ -212,7 +214,7 @@ impl Service {
             catalog: house.catalog.clone(),
             next: live.clone(),
         });
-        let start = Start { settings, publishing, tables, live, far, bring_up };
+        let start = Start { settings, publishing, tables, live, far, reached, bring_up };
         let watch = tokio::spawn(watch(start, stopping.clone(), fail));
         Ok(Service { stopping, listening, watch, failure, engine, outward, addresses })
     }
@@ -256,6 +258,8 @@ struct Start {
     live: Option<Arc<dyn LiveSink>>,
     /// Who hears windows for models; nobody in a process without models.
     far: Option<FarRegressors>,
+    /// Who is told whether Kafka answers the reader of the output topics.
+    reached: tidecast_kafka::Reached,
     bring_up: BringUp,
 }
 
@@ -294,7 +298,7 @@ impl Start {
         match (self.live.take(), self.far.take()) {
             (Some(live), far) => {
                 let hears = far.map_or(live, |far| Arc::new(far) as Arc<dyn LiveSink>);
-                tidecast_kafka::LiveReader::start(cluster, &self.settings, hears)?;
+                tidecast_kafka::LiveReader::start(cluster, &self.settings, hears, self.reached.clone())?;
             }
             (None, Some(far)) => {
                 drop(tokio::spawn(hear_windows(cluster.clone(), self.settings.clone(), far)))
@@ -313,7 +317,7 @@ async fn hear_windows(cluster: Cluster, settings: Arc<Settings>, far: FarRegress
         far.regressors.follow(&far.catalog);
     }
     let options = LiveOptions::windows_of(&settings);
-    let started = tidecast_kafka::LiveReader::start_with(&cluster, options, Arc::new(far));
+    let started = tidecast_kafka::LiveReader::start_with(&cluster, options, Arc::new(far), Arc::new(|_| ()));
     if let Err(error) = started {
         tracing::error!(%error, "windows of other processes are not read: exogenous series may be missing");
     }

@@ -229,3 +229,32 @@ async fn a_model_whose_partition_leaves_is_known_as_before() {
     })
     .await;
 }
+
+/// It only reads what others write: nothing of its own would fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_alone_tells_that_kafka_is_away() {
+    let mut kafka = Kafka::own();
+    let setup = Setup::new("alone", &kafka).with(PIPELINE);
+    let gateway = setup.spawn(&["--role", "gateway"]);
+    gateway.ready().await;
+    gateway.metric_becomes("kafka_producer_connected", &[], 1.0).await;
+    let becomes = async |status: u16, connected: bool| {
+        eventually("health and figures say so", WAIT, async || {
+            for path in ["/health/kafka", "/health/ready"] {
+                if gateway.admin(path).await.status != status {
+                    return None;
+                }
+            }
+            let stats = gateway.get("/api/stats").await.expect(200);
+            (stats["kafka"]["is_connected"] == connected).then_some(())
+        })
+        .await;
+    };
+    becomes(200, true).await;
+    kafka.stop();
+    becomes(503, false).await;
+    gateway.metric_becomes("kafka_producer_connected", &[], 0.0).await;
+    kafka.start();
+    becomes(200, true).await;
+    gateway.metric_becomes("kafka_producer_connected", &[], 1.0).await;
+}

@@ -32,7 +32,7 @@ pub use dead_letters::DeadLetterTopic;
 pub use embedded::EmbeddedBroker;
 pub use history::OutputHistory;
 pub use ingest::Ingest;
-pub use live::{LiveOptions, LiveReader};
+pub use live::{LiveOptions, LiveReader, Reached};
 pub use operations::Operations;
 pub use publisher::{Guarantee, KafkaPublisher, OutputTopics};
 pub use publishing::{Publishing, PublishingFigures};

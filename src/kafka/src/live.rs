@@ -6,7 +6,7 @@ use crate::log::QuietContext;
 use bytes::{Bytes, BytesMut};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -63,6 +63,9 @@ impl LiveOptions {
     }
 }
 
+/// Told whether the brokers answer, each time that was looked for: `None`, or why they do not.
+pub type Reached = Arc<dyn Fn(Option<&str>) + Send + Sync>;
+
 /// The running reader. It ends with [`LiveReader::stop`] or the process, not when this value is dropped.
 pub struct LiveReader {
     stopped: Arc<AtomicBool>,
@@ -75,8 +78,9 @@ impl LiveReader {
         cluster: &Cluster,
         settings: &tidecast_config::Settings,
         sink: Arc<dyn LiveSink>,
+        reached: Reached,
     ) -> Result<Self, ClientError> {
-        Self::start_with(cluster, LiveOptions::from_settings(settings), sink)
+        Self::start_with(cluster, LiveOptions::from_settings(settings), sink, reached)
     }
 
     /// Reads these topics.
@@ -84,6 +88,7 @@ impl LiveReader {
         cluster: &Cluster,
         options: LiveOptions,
         sink: Arc<dyn LiveSink>,
+        reached: Reached,
     ) -> Result<Self, ClientError> {
         let group = format!("{}-live", cluster.options().group_id);
         let mut config = cluster.reader_config(&group, "read_uncommitted");
@@ -101,6 +106,8 @@ impl LiveReader {
             consumer,
             options,
             sink,
+            reached,
+            look_at_once: false,
             stopped: Arc::clone(&stopped),
             started_ms: i64::try_from(started_ms).unwrap_or(i64::MAX),
             partitions: BTreeMap::new(),
@@ -136,6 +143,9 @@ struct Reader {
     consumer: BaseConsumer<QuietContext>,
     options: LiveOptions,
     sink: Arc<dyn LiveSink>,
+    reached: Reached,
+    /// A connection was lost.
+    look_at_once: bool,
     stopped: Arc<AtomicBool>,
     started_ms: i64,
     partitions: Partitions,
@@ -149,8 +159,10 @@ impl Reader {
         let mut records = Vec::new();
         let mut old_came_at = None;
         while !self.stopped.load(Ordering::Acquire) {
-            if Instant::now() >= discover_at {
-                let all_there = self.discover();
+            if Instant::now() >= discover_at || std::mem::take(&mut self.look_at_once) {
+                let looked = self.discover();
+                (self.reached)(looked.as_ref().err().map(String::as_str));
+                let all_there = looked.unwrap_or(false);
                 discover_at =
                     Instant::now() + if all_there { DISCOVER_EVERY } else { DISCOVER_MISSING_EVERY };
                 if all_there && old_came_at.is_none() {
@@ -192,31 +204,30 @@ impl Reader {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(error)) => tracing::debug!(error = explain(&error), "live reader"),
+                Some(Err(error)) => {
+                    let lost = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::BrokerTransportFailure];
+                    self.look_at_once |= error.rdkafka_error_code().is_some_and(|code| lost.contains(&code));
+                    tracing::debug!(error = explain(&error), "live reader");
+                }
             }
             wait = Duration::ZERO;
         }
     }
 
-    /// Adds partitions not yet read. Tells whether every topic was there.
-    fn discover(&mut self) -> bool {
+    /// Adds partitions not yet read. Tells whether every topic was there, or why nobody answers.
+    fn discover(&mut self) -> Result<bool, String> {
         let mut all_there = true;
         for (topic, kind) in self.options.topics.clone() {
-            all_there &= self.discover_topic(&topic, kind);
+            all_there &= self.discover_topic(&topic, kind)?;
         }
-        all_there
+        Ok(all_there)
     }
 
-    fn discover_topic(&mut self, topic: &str, kind: OutputKind) -> bool {
-        let metadata = match self.consumer.fetch_metadata(Some(topic), ASK) {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                tracing::debug!(topic, error = explain(&error), "live reader: no answer about a topic");
-                return false;
-            }
-        };
+    fn discover_topic(&mut self, topic: &str, kind: OutputKind) -> Result<bool, String> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), ASK);
+        let metadata = metadata.map_err(|error| format!("Kafka does not answer: {}", explain(&error)))?;
         let Some(found) = metadata.topics().first().filter(|found| found.error().is_none()) else {
-            return false;
+            return Ok(false);
         };
         let mut list = TopicPartitionList::new();
         let mut complete = !found.partitions().is_empty();
@@ -242,9 +253,9 @@ impl Reader {
             for element in list.elements() {
                 known.remove(&element.partition());
             }
-            return false;
+            return Ok(false);
         }
-        complete
+        Ok(complete)
     }
 }
 

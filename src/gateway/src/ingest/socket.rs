@@ -182,12 +182,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn refuse(&mut self, code: &str, message: &str, index: u64) {
+        self.tell(code, json!({"code": code, "message": message, "index": index}));
+    }
+
+    fn tell(&mut self, code: &str, data: serde_json::Value) {
         self.metrics.ingest_refused.with_label_values(&[code]).inc();
         if self.refusals.len() >= REFUSAL_BYTES_MAX {
             self.untold += 1;
             return;
         }
-        let error = json!({"type": "error", "data": {"code": code, "message": message, "index": index}});
+        let error = json!({"type": "error", "data": data});
         self.refusals.extend_from_slice(&frame(Opcode::Text, error.to_string().as_bytes()));
     }
 
@@ -202,14 +206,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// More is waiting than the second allows: the client is told, and closed when it goes on like this.
-    fn over_the_limit(&mut self, index: u64) {
+    fn over_the_limit(&mut self) {
         let over = self.rate.over();
         if over == Over::Told {
             return;
         }
         let most = self.rate.most();
         let message = format!("at most {most} events a second; the connection is read from at that rate");
-        self.refuse("rate_limited", &message, index);
+        // Of no frame: what is read later is stored like any other.
+        self.tell("rate_limited", json!({"code": "rate_limited", "message": message}));
         if over == Over::Close {
             self.end(4429);
         }
@@ -227,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             if events.len() >= room {
                 if !self.input.is_empty() {
-                    self.over_the_limit(self.frames + events.len() as u64);
+                    self.over_the_limit();
                 }
                 break;
             }

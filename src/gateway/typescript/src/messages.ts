@@ -189,4 +189,4 @@ export interface Credit {
 export type IngestAnswer =
   | { type: "ack"; data: { accepted: number }; credit?: Credit }
   | { type: "credit"; data: Credit }
-  | { type: "error"; data: { code: string; message: string; index: number } };
+  | { type: "error"; data: { code: string; message: string; index?: number } };

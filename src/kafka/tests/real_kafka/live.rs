@@ -39,7 +39,9 @@ fn the_tail_is_told_as_replayed_and_what_follows_as_new() {
     let topic = broker::topic("tail", 2);
     broker::put(&topic, &(0..100).map(|n| numbered((n % 2) as i32, n)).collect::<Vec<_>>());
     let seen = Arc::new(Seen::default());
-    let reader = LiveReader::start_with(&broker::cluster("live"), options(&topic), seen.clone()).unwrap();
+    let reader =
+        LiveReader::start_with(&broker::cluster("live"), options(&topic), seen.clone(), Arc::new(|_| ()))
+            .unwrap();
     let tail = seen.wait("the tail", |seen| seen.len() >= 20);
     assert_eq!(tail.len(), 20, "ten of each partition");
     assert!(
@@ -64,7 +66,9 @@ fn records_come_ahead_of_the_commit_and_repeats_bear_the_same_id() {
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
     let topic = broker::topic("ahead", 1);
     let seen = Arc::new(Seen::default());
-    let reader = LiveReader::start_with(&broker::cluster("live"), options(&topic), seen.clone()).unwrap();
+    let reader =
+        LiveReader::start_with(&broker::cluster("live"), options(&topic), seen.clone(), Arc::new(|_| ()))
+            .unwrap();
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", broker::bootstrap())
         .set("transactional.id", broker::unique("ahead"))
@@ -103,7 +107,9 @@ fn records_come_ahead_of_the_commit_and_repeats_bear_the_same_id() {
 fn a_topic_made_later_is_followed() {
     let topic = broker::unique("later");
     let seen = Arc::new(Seen::default());
-    let reader = LiveReader::start_with(&broker::cluster("live"), options(&topic), seen.clone()).unwrap();
+    let reader =
+        LiveReader::start_with(&broker::cluster("live"), options(&topic), seen.clone(), Arc::new(|_| ()))
+            .unwrap();
     broker::make(&TopicSpec::stream(&topic, 1, 1));
     let mut put = numbered(0, 1);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
