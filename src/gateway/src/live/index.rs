@@ -160,7 +160,7 @@ mod tests {
     use tidecast_ports::OutputKind;
 
     fn who(index: &Index, model: &str) -> Vec<u64> {
-        let value = json!({"model_id": model});
+        let value = json!({"model_id": model, "predicted_value": 1});
         let update = Update::read(&record(OutputKind::Forecast, 0, &value)).unwrap();
         let mut clients = Vec::new();
         index.matching(&update, |outbox| clients.push(outbox.id));

@@ -110,7 +110,7 @@ mod tests {
     use tidecast_ports::OutputKind;
 
     fn forecast(model: &str, offset: i64) -> Arc<Update> {
-        let value = json!({"model_id": model, "n": offset});
+        let value = json!({"model_id": model, "predicted_value": offset});
         Arc::new(Update::read(&record(OutputKind::Forecast, offset, &value)).unwrap())
     }
 

@@ -120,7 +120,7 @@ mod tests {
     use serde_json::json;
 
     fn fill(recent: &mut Recent, head: &mut Position, partition: i32, offset: i64) {
-        let value = json!({"model_id": format!("m{}", offset % 3)});
+        let value = json!({"model_id": format!("m{}", offset % 3), "predicted_value": 1});
         let mut record = record(OutputKind::Forecast, offset, &value);
         record.partition = partition;
         recent.came(OutputKind::Forecast, partition, offset);

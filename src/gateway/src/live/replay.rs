@@ -107,7 +107,8 @@ mod tests {
     use tidecast_ports::OutputKind;
 
     fn update(partition: i32, offset: i64, gateway: &Position) -> Update {
-        let mut record = record(OutputKind::Forecast, offset, &json!({"model_id": "m"}));
+        let mut record =
+            record(OutputKind::Forecast, offset, &json!({"model_id": "m", "predicted_value": 1}));
         record.partition = partition;
         let mut update = Update::read(&record).unwrap();
         update.position = gateway.encode();

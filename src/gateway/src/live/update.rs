@@ -135,6 +135,9 @@ struct Encodings {
 struct ForecastHead<'a> {
     #[serde(borrow)]
     model_id: Cow<'a, str>,
+    /// Without it, it is no forecast: rules publish to any topic.
+    #[serde(rename = "predicted_value")]
+    _predicted_value: f64,
 }
 
 #[derive(Deserialize)]
@@ -338,7 +341,12 @@ impl Update {
 /// The key of a record that this service wrote, which names what it is about. A record of another writer has no id, or
 /// a value that cannot be one of ours: its value is read.
 fn key_of_ours(record: &LiveRecord) -> Option<&str> {
-    let is_ours = record.id.is_some() && record.value.starts_with(b"{") && record.value.ends_with(b"}");
+    let begins: &[u8] = match record.kind {
+        OutputKind::Forecast => b"{\"model_id\":",
+        OutputKind::Aggregate => b"{\"series\":",
+        OutputKind::Alert | OutputKind::Metrics => b"{",
+    };
+    let is_ours = record.id.is_some() && record.value.starts_with(begins) && record.value.ends_with(b"}");
     std::str::from_utf8(&record.key).ok().filter(|key| is_ours && !key.is_empty())
 }
 
@@ -383,6 +391,14 @@ pub(crate) mod tests {
         .unwrap_or_else(|_| {
             serde_json::from_slice(&frame[2..]).or_else(|_| serde_json::from_slice(&frame[4..])).unwrap()
         })
+    }
+
+    #[test]
+    fn what_a_rule_published_there_is_no_forecast() {
+        let published = record(OutputKind::Forecast, 0, &json!({"rule": "r", "model_id": "m"}));
+        let id = tidecast_event::OutputId::parse(&[b'7'; 32]);
+        assert!(id.is_some());
+        assert!(Update::read(&LiveRecord { id, ..published }).is_err());
     }
 
     #[test]
