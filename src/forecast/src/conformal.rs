@@ -18,15 +18,15 @@ const KEPT: usize = 128;
 const HORIZON_MAX: usize = 256;
 /// Weight left to the past by one error, what the model says of itself counts for, and by how much it is believed to
 /// be too sure; chosen, with [`HISTORY`] and [`GAIN`], on the even-placed M3 monthly and M4 hourly series.
-const FADE: f64 = 0.97;
-const PRIOR: f64 = 24.0;
+const FADE: f64 = 0.95;
+const PRIOR: f64 = 12.0;
 const PRIOR_SCALE: f64 = 1.05;
 /// What an error on the history counts for where errors on the stream will follow: it is that of a model fitted to half of
 /// what the model on the stream knows, and too large by that.
 const HISTORY: f64 = 0.25;
 /// Errors on the history are no more than so many times the model's own, in the mean: past that they tell of a change that the
 /// older half did not know of, and the whole model does.
-const HISTORY_SCALE_MAX: f64 = 2.0;
+const HISTORY_SCALE_MAX: f64 = 1.25;
 /// An error counts for no more than so many times the current scale: an outlier or two are no change of variance. Of more in a
 /// row each counts for the square of what the one before could, for they are one.
 const CLIP: f64 = 4.0;
